@@ -1,0 +1,254 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// apiKey is the secret that must not show anywhere.
+const apiKey = "tfy_va_test_5ecret"
+
+// newClient returns a client of the control plane at baseURL, with
+// connections of its own, which end with the test.
+func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *client.Client {
+	t.Helper()
+	u, err := client.ParseURL(baseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := client.Config{
+		URL:       u,
+		APIPrefix: client.DefaultAPIPrefix,
+		APIKey:    config.NewInlineSecret(apiKey),
+		PageSize:  client.MaxPageSize,
+		Limiter:   client.NewLimiter(4),
+		Transport: &http.Transport{},
+		UserAgent: "truefoundry_exporter/test",
+		Now:       time.Now,
+		Trace:     client.Trace{Request: func(int, time.Duration) {}, Retry: func() {}},
+	}
+	for _, a := range adjust {
+		a(&cfg)
+	}
+	if transport, ok := cfg.Transport.(*http.Transport); ok {
+		t.Cleanup(transport.CloseIdleConnections)
+	}
+	return client.New(cfg)
+}
+
+// serve starts a control plane and returns its URL.
+func serve(t testing.TB, handler http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// onePage answers with body, and with an empty page to requests for more.
+func onePage(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.FormValue("offset") == "0" {
+			io.WriteString(w, body)
+		} else {
+			io.WriteString(w, `{"data":[]}`)
+		}
+	}
+}
+
+// list reads the key and lists the personal access tokens.
+func list(ctx context.Context, c *client.Client) (*client.Listing, error) {
+	key, err := c.Key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.List(ctx, key, client.PersonalAccessToken)
+}
+
+// listing is what a client makes of a list that consists of one page.
+func listing(t testing.TB, body string) (*client.Listing, error) {
+	t.Helper()
+	return list(t.Context(), newClient(t, serve(t, onePage(body))))
+}
+
+// wantError fails the test unless err is a whole *client.Error of that reason,
+// and fit to be shown: one line of bounded length, without the API key.
+func wantError(t testing.TB, err error, reason client.Reason) *client.Error {
+	t.Helper()
+	failure := (*client.Error)(nil)
+	if !errors.As(err, &failure) {
+		t.Fatalf("error is %T (%v), want a *client.Error", err, err)
+	}
+	if failure.Reason != reason {
+		t.Errorf("reason is %s, want %s (%v)", failure.Reason, reason, err)
+	}
+	if failure.What == "" || failure.Advice == "" {
+		t.Errorf("%#v does not say what happened and what to do", failure)
+	}
+	text := err.Error()
+	if strings.ContainsAny(text, "\r\n\t\x00") {
+		t.Errorf("error is not one line: %q", text)
+	}
+	if len(text) > 600 {
+		t.Errorf("error has %d bytes: %q", len(text), text)
+	}
+	if strings.Contains(text, apiKey) {
+		t.Errorf("error shows the API key: %s", text)
+	}
+	return failure
+}
+
+// wantText fails the test unless text contains all the parts.
+func wantText(t testing.TB, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not contain %q", text, part)
+		}
+	}
+}
+
+// wantEqual fails the test unless got and want are deeply equal.
+func wantEqual(t testing.TB, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %s\nwant %s", show(got), show(want))
+	}
+}
+
+// show prints v with what its pointers point to.
+func show(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%#v", v)
+	}
+	return string(text)
+}
+
+func TestARequestIsForTheListAndNothingElse(t *testing.T) {
+	for _, tc := range []struct {
+		name, path, prefix string
+		kind               client.Kind
+		want               string
+	}{
+		{"personal access tokens", "", "/api/svc", client.PersonalAccessToken, "/api/svc/v1/personal-access-tokens"},
+		{"virtual accounts", "", "/api/svc", client.VirtualAccount, "/api/svc/v1/virtual-accounts"},
+		{"a prefix in the URL survives", "/tfy/eu", "/api/svc", client.PersonalAccessToken, "/tfy/eu/api/svc/v1/personal-access-tokens"},
+		{"slashes do not add up", "/tfy//", "/api/svc/", client.PersonalAccessToken, "/tfy/api/svc/v1/personal-access-tokens"},
+		{"no API prefix, as inside a cluster", "", "", client.PersonalAccessToken, "/v1/personal-access-tokens"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var got []string
+			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				got = append(got, r.Method, r.URL.Path, r.URL.RawQuery,
+					r.Header.Get("Authorization"), r.Header.Get("Accept"), r.Header.Get("Accept-Encoding"), r.UserAgent())
+				io.WriteString(w, `{"data":[]}`)
+			})
+			c := newClient(t, url+tc.path, func(cfg *client.Config) { cfg.APIPrefix, cfg.PageSize = tc.prefix, 7 })
+			key, err := c.Key(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.List(t.Context(), key, tc.kind); err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, got, []string{
+				"GET", tc.want, "limit=7&offset=0",
+				"Bearer " + apiKey, "application/json", "gzip", "truefoundry_exporter/test",
+			})
+		})
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	for _, tc := range []struct{ text, want, controlPlane string }{
+		{"https://acme.truefoundry.cloud", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
+		{"https://acme.truefoundry.cloud/", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
+		{"HTTPS://acme.truefoundry.cloud", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
+		{"http://servicefoundry-server:3000", "http://servicefoundry-server:3000", "servicefoundry-server:3000"},
+		{"https://tools.example/tfy/eu//", "https://tools.example/tfy/eu", "tools.example/tfy/eu"},
+		{"https://tools.example/t%20f", "https://tools.example/t%20f", "tools.example/t%20f"},
+		{"https://[2001:db8::1]:8443/tfy", "https://[2001:db8::1]:8443/tfy", "[2001:db8::1]:8443/tfy"},
+		{"https://tools.example#", "https://tools.example", "tools.example"},
+	} {
+		u, err := client.ParseURL(tc.text)
+		if err != nil {
+			t.Errorf("%s: %v", tc.text, err)
+			continue
+		}
+		wantEqual(t, u.String(), tc.want)
+		wantEqual(t, client.ControlPlane(u), tc.controlPlane)
+	}
+}
+
+func TestParseURLRefuses(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{"", "is empty"},
+		{"acme.truefoundry.cloud", "must be absolute"},
+		{"acme.truefoundry.cloud/tfy", "must be absolute"},
+		{"localhost:3000", "must be absolute"},
+		{"10.0.0.1:3000", "cannot be parsed"},
+		{"//acme.truefoundry.cloud", "must be absolute"},
+		{"/tfy", "must be absolute"},
+		{"ftp://acme.truefoundry.cloud", "must be absolute"},
+		{"https://", "must be absolute"},
+		{"https://:443", "must be absolute"},
+		{"https:acme.truefoundry.cloud", "must be absolute"},
+		{" https://acme.truefoundry.cloud", "cannot be parsed"},
+		{"https://acme.truefoundry.cloud\n", "cannot be parsed"},
+		{"https://acme truefoundry cloud", "cannot be parsed"},
+		{"https://acme.truefoundry.cloud:port", "cannot be parsed"},
+		{"https://%ff/", "not UTF-8"},
+		{"https://tools.example/?", "must not have a query"},
+		{"https://tools.example/?key=s3cret", "use https://tools.example"},
+		{"https://tools.example/#s3cret", "must not have a query or a fragment"},
+		{"https://admin:s3cret@tools.example", "use https://tools.example"},
+		{"https://s3cret@tools.example/tfy", "must not hold a user"},
+		{"https://admin:s3cret@", "must not hold a user"},
+		{"//admin:s3cret@tools.example", "must not hold a user"},
+		{"https://admin:s3cret%zz@tools.example", "cannot be parsed"},
+		{"https://admin:s3cret@tools.example:port", "cannot be parsed"},
+		{"https://admin:s3cret@[::1", "cannot be parsed"},
+		{"admin:s3cret@tools.example", "must be absolute"},
+		{"https:admin:s3cret@tools.example", "must be absolute"},
+	} {
+		u, err := client.ParseURL(tc.text)
+		if err == nil {
+			t.Errorf("%q was taken for %s", tc.text, u)
+			continue
+		}
+		wantText(t, err.Error(), "the control plane's URL", tc.want)
+		if strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%q: the error repeats credentials: %v", tc.text, err)
+		}
+	}
+}
+
+func TestReasonsAndFieldsAreDistinct(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range client.Reasons() {
+		if seen[string(r)] {
+			t.Errorf("reason %s stands there twice", r)
+		}
+		seen[string(r)] = true
+	}
+	for _, f := range client.Fields() {
+		if seen[string(f)] {
+			t.Errorf("field %s stands there twice", f)
+		}
+		seen[string(f)] = true
+	}
+}

@@ -1,0 +1,178 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Reason is why a listing failed: one of a fixed set, fit for a label.
+type Reason string
+
+// The reasons for which a listing fails.
+const (
+	ReasonCredentials  Reason = "credentials"  // the key is missing, unreadable, empty or malformed; nothing was sent
+	ReasonUnauthorized Reason = "unauthorized" // 401
+	ReasonForbidden    Reason = "forbidden"    // 403
+	ReasonRateLimited  Reason = "rate_limited" // 429, or still within a Retry-After
+	ReasonClientError  Reason = "client_error" // any other 4xx
+	ReasonServerError  Reason = "server_error" // 5xx
+	ReasonRedirect     Reason = "redirect"     // 3xx
+	ReasonTimeout      Reason = "timeout"      // the deadline passed
+	ReasonConnection   Reason = "connection"   // refused, reset, DNS, proxy
+	ReasonTLS          Reason = "tls"          // no trusted connection
+	ReasonBadResponse  Reason = "bad_response" // not the JSON that was promised
+	ReasonTooLarge     Reason = "too_large"    // a page over the size limit
+	ReasonIncomplete   Reason = "incomplete"   // the end of the list could not be proven
+	ReasonCanceled     Reason = "canceled"     // whoever asked went away
+)
+
+// Reasons returns every Reason.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonCredentials, ReasonUnauthorized, ReasonForbidden, ReasonRateLimited, ReasonClientError,
+		ReasonServerError, ReasonRedirect, ReasonTimeout, ReasonConnection, ReasonTLS, ReasonBadResponse,
+		ReasonTooLarge, ReasonIncomplete, ReasonCanceled,
+	}
+}
+
+// Error is a failed listing. Its text is one line and never holds the API key
+// or a URL with credentials.
+type Error struct {
+	// Reason is why, in one word.
+	Reason Reason
+	// Status is the HTTP status, 0 where no answer came.
+	Status int
+	// What is what happened, with the server's own message where it gave one.
+	What string
+	// Advice is what to do about it.
+	Advice string
+
+	// retryAfter is what the server asked to wait.
+	retryAfter time.Duration
+	err        error
+}
+
+// Error returns what happened and what to do about it.
+func (e *Error) Error() string { return e.What + ": " + e.Advice }
+
+// Unwrap returns the cause, where there is one.
+func (e *Error) Unwrap() error { return e.err }
+
+// redact takes the key out of what the server said, should it have repeated it.
+func (e *Error) redact(key Key) {
+	e.What = strings.ReplaceAll(e.What, key.secret, key.String())
+	e.Advice = strings.ReplaceAll(e.Advice, key.secret, key.String())
+}
+
+// temporary tells whether the same request may work a moment later.
+func (e *Error) temporary() bool {
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return e.Reason == ReasonConnection
+}
+
+// StoppedError returns the Error of a listing that ended because ctx did:
+// its deadline passed, or it was cancelled.
+func StoppedError(ctx context.Context) *Error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return &Error{
+			Reason: ReasonTimeout,
+			What:   "the list did not arrive within the scrape's deadline",
+			Advice: "raise scrape_timeout and --truefoundry.timeout, or find out why the control plane is slow",
+			err:    cause,
+		}
+	}
+	return &Error{
+		Reason: ReasonCanceled,
+		What:   "the scrape was abandoned before the list had arrived",
+		Advice: "check that scrape_timeout is not shorter than what the scraper announces",
+		err:    cause,
+	}
+}
+
+// transportError sorts an error that came instead of an answer, or while its
+// body was read.
+func transportError(ctx context.Context, err error) *Error {
+	if ctx.Err() != nil {
+		return StoppedError(ctx)
+	}
+	// url.Error would repeat the URL of a proxy.
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	switch {
+	case isTLS(err):
+		return &Error{
+			Reason: ReasonTLS,
+			What:   "no trusted TLS connection: " + oneLine(err.Error()),
+			Advice: "check the control plane's certificate, the CA and the URL's scheme",
+			err:    err,
+		}
+	case isTimeout(err):
+		return &Error{
+			Reason: ReasonTimeout,
+			What:   "the connection timed out: " + oneLine(err.Error()),
+			Advice: "check the network between the exporter and the control plane",
+			err:    err,
+		}
+	}
+	return &Error{
+		Reason: ReasonConnection,
+		What:   "the connection failed: " + oneLine(err.Error()),
+		Advice: "check the URL, DNS, the proxy, and that the control plane is up",
+		err:    err,
+	}
+}
+
+func isTLS(err error) bool {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return true
+	}
+	var (
+		verification *tls.CertificateVerificationError
+		record       tls.RecordHeaderError
+		authority    x509.UnknownAuthorityError
+		hostname     x509.HostnameError
+		invalid      x509.CertificateInvalidError
+		op           *net.OpError
+	)
+	return errors.As(err, &verification) || errors.As(err, &record) || errors.As(err, &authority) ||
+		errors.As(err, &hostname) || errors.As(err, &invalid) ||
+		// A TLS alert has no exported type; these are the operations it stands in.
+		errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error")
+}
+
+// isTimeout leaves slow name servers to ReasonConnection.
+func isTimeout(err error) bool {
+	var (
+		dns     *net.DNSError
+		timeout net.Error
+	)
+	return !errors.As(err, &dns) && errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// maxForeignText bounds what an error repeats of somebody else's text, in bytes.
+const maxForeignText = 300
+
+// oneLine makes foreign text fit for a log line.
+func oneLine(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if short := cut(text, maxForeignText); short != text {
+		return short + "…"
+	}
+	return text
+}

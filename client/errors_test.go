@@ -1,0 +1,419 @@
+package client_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// status answers so. The wait that it asks for fits into no deadline, so that
+// the client does not try again.
+func status(code int, body string, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "86400")
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+		io.WriteString(w, body)
+	}
+}
+
+// failure is the error of a listing at the control plane that handler makes.
+func failure(t *testing.T, handler http.HandlerFunc, reason client.Reason) *client.Error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	l, err := list(ctx, newClient(t, serve(t, handler)))
+	if l != nil {
+		t.Errorf("there is a listing beside the error: %s", show(l))
+	}
+	return wantError(t, err, reason)
+}
+
+func TestStatuses(t *testing.T) {
+	for _, tc := range []struct {
+		status       int
+		reason       client.Reason
+		what, advice string
+	}{
+		{201, client.ReasonBadResponse, "201 Created", "check that the URL"},
+		{204, client.ReasonBadResponse, "204 No Content", "check that the URL"},
+		{206, client.ReasonBadResponse, "206 Partial Content", "check that the URL"},
+		{304, client.ReasonRedirect, "304 Not Modified", "does not say where to"},
+		{400, client.ReasonClientError, "400 Bad Request", "--truefoundry.api-prefix"},
+		{401, client.ReasonUnauthorized, "401 Unauthorized", "replace it"},
+		{403, client.ReasonForbidden, "403 Forbidden", "may not list"},
+		{404, client.ReasonClientError, "404 Not Found", "--truefoundry.api-prefix"},
+		{407, client.ReasonClientError, "407 Proxy Authentication Required", "check the URL"},
+		{408, client.ReasonClientError, "408 Request Timeout", "check the URL"},
+		{409, client.ReasonClientError, "409 Conflict", "check the URL"},
+		{422, client.ReasonClientError, "422 Unprocessable Entity", "check the URL"},
+		{429, client.ReasonRateLimited, "429 Too Many Requests", "--truefoundry.max-concurrency"},
+		{500, client.ReasonServerError, "500 Internal Server Error", "logs"},
+		{501, client.ReasonServerError, "501 Not Implemented", "logs"},
+		{502, client.ReasonServerError, "502 Bad Gateway", "logs"},
+		{503, client.ReasonServerError, "503 Service Unavailable", "logs"},
+		{504, client.ReasonServerError, "504 Gateway Timeout", "logs"},
+		{599, client.ReasonServerError, "599", "logs"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			e := failure(t, status(tc.status, ""), tc.reason)
+			wantEqual(t, e.Status, tc.status)
+			wantEqual(t, e.What, tc.what)
+			wantText(t, e.Advice, tc.advice)
+		})
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	const start = "redirects are not followed, so that the API key goes nowhere else; "
+	for _, tc := range []struct{ name, location, want string }{
+		{"another host", "https://sso.example/login?next=%2F", start + "the URL should start with https://sso.example"},
+		{"another port", "http://127.0.0.1:1/api", start + "the URL should start with http://127.0.0.1:1"},
+		{"another scheme", "https://HOST/api/svc", start + "the URL should start with https://HOST"},
+		{"no scheme", "//sso.example/login", start + "the URL should start with http://sso.example"},
+		{"with credentials", "https://admin:s3cret@sso.example/", start + "the URL should start with https://sso.example"},
+		{"the same host", "http://HOST/login", start + "it leads to another path of the same host: check the URL's path and --truefoundry.api-prefix"},
+		{"a path", "/login", start + "it leads to another path of the same host: check the URL's path and --truefoundry.api-prefix"},
+		{"nowhere", "", start + "the answer does not say where to: check the URL"},
+		{"nonsense", "http://[", start + "the answer does not say where to: check the URL"},
+	} {
+		for _, code := range []int{301, 302, 303, 307, 308} {
+			t.Run(fmt.Sprint(tc.name, ", ", code), func(t *testing.T) {
+				var requests atomic.Int32
+				host := ""
+				e := failure(t, func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					host = r.Host
+					if tc.location != "" {
+						w.Header().Set("Location", strings.Replace(tc.location, "HOST", r.Host, 1))
+					}
+					w.WriteHeader(code)
+				}, client.ReasonRedirect)
+				wantEqual(t, e.Status, code)
+				wantEqual(t, e.Advice, strings.Replace(tc.want, "HOST", host, 1))
+				wantEqual(t, requests.Load(), int32(1))
+			})
+		}
+	}
+}
+
+func TestTheServersOwnMessage(t *testing.T) {
+	const code = http.StatusUnprocessableEntity
+	message := func(text string) string { return `{"statusCode":422,"code":7,"message":"` + text + `","details":[{}]}` }
+	for _, tc := range []struct{ name, body, want string }{
+		{"is in the error", message("limit must be positive"), " (limit must be positive)"},
+		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), " (a b c d [31m)"},
+		{"is cut", message(strings.Repeat("x", 10_000)), " (" + strings.Repeat("x", 300) + "…)"},
+		{"is cut at a character's boundary", message(strings.Repeat("€", 101)), " (" + strings.Repeat("€", 100) + "…)"},
+		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), " (Bearer <secret> is not valid, <secret>)"},
+		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 290) + apiKey), " (" + strings.Repeat("x", 290) + "<secret>)"},
+		{"is left out where it is not text", `{"message":{"text":"a"}}`, ""},
+		{"is left out where it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
+		{"is left out where there is none", `{"error":"x"}`, ""},
+		{"is left out where it is empty", message(""), ""},
+		{"is left out where it is HTML", "<html><body>\nnginx</body></html>", ""},
+		{"is left out where it is plain text", "upstream connect error", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := failure(t, status(code, tc.body), client.ReasonClientError)
+			wantEqual(t, e.What, "422 Unprocessable Entity"+tc.want)
+		})
+	}
+	t.Run("is unpacked", func(t *testing.T) {
+		e := failure(t, status(code, zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
+		wantEqual(t, e.What, "422 Unprocessable Entity (zipped)")
+	})
+	t.Run("is left out where it cannot be unpacked", func(t *testing.T) {
+		e := failure(t, status(code, message("x"), "Content-Encoding", "gzip"), client.ReasonClientError)
+		wantEqual(t, e.What, "422 Unprocessable Entity")
+	})
+}
+
+func TestForeignTextDoesNotShowTheKey(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"content type":     status(200, "", "Content-Type", "text/"+apiKey),
+		"content encoding": status(200, "", "Content-Encoding", apiKey),
+		"a key of JSON":    status(200, `{"`+apiKey+`":nil}`),
+		"location":         status(302, "", "Location", "https://"+apiKey+".example/"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			reason := client.ReasonBadResponse
+			if name == "location" {
+				reason = client.ReasonRedirect
+			}
+			failure(t, handler, reason)
+		})
+	}
+}
+
+// zipped is text as gzip packs it.
+func zipped(text string) string {
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	io.WriteString(w, text)
+	w.Close()
+	return packed.String()
+}
+
+func TestContentEncodings(t *testing.T) {
+	const page = `{"data":[{"id":"a"}]}`
+	packed := zipped(page)
+	corrupt := []byte(packed)
+	corrupt[len(corrupt)/2] ^= 0xff
+	for _, tc := range []struct{ name, encoding, body, want string }{
+		{"gzip", "gzip", packed, ""},
+		{"gzip in capitals", "GZIP", packed, ""},
+		{"none", "identity", page, ""},
+		{"unknown", "br", page, `content encoding "br" was not asked for`},
+		{"two", "gzip, gzip", packed, `content encoding "gzip, gzip" was not asked for`},
+		{"gzip that is none", "gzip", page, "gzip: invalid header"},
+		{"corrupt gzip", "gzip", string(corrupt), "not a list of tokens"},
+		{"gzip with a wrong sum", "gzip", packed[:len(packed)-8] + "\x00\x00\x00\x00" + packed[len(packed)-4:], "gzip: invalid checksum"},
+		{"gzip cut off", "gzip", packed[:len(packed)-12], "unexpected EOF"},
+		{"gzip cut off in its header", "gzip", packed[:5], "unexpected EOF"},
+		{"gzip with more after it", "gzip", packed + "and some more", "gzip: invalid header"},
+		{"gzip of two parts", "gzip", zipped(page[:9]) + zipped(page[9:]), ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				if r.FormValue("offset") != "0" {
+					io.WriteString(w, `{"data":[]}`)
+					return
+				}
+				w.Header().Set("Content-Encoding", tc.encoding)
+				io.WriteString(w, tc.body)
+			}
+			if tc.want != "" {
+				e := failure(t, handler, client.ReasonBadResponse)
+				wantText(t, e.What, tc.want)
+				return
+			}
+			l, err := list(t.Context(), newClient(t, serve(t, handler)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, len(l.Tokens), 1)
+		})
+	}
+}
+
+func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
+	t.Parallel()
+	mebibyte := zipped(strings.Repeat(" ", 1<<20))
+	bomb := zipped(`{"data":[`) + strings.Repeat(mebibyte, 64) + zipped(`]}`)
+	if len(bomb) > 1<<20 {
+		t.Fatalf("the bomb has %d bytes", len(bomb))
+	}
+	e := failure(t, status(200, bomb, "Content-Encoding", "gzip"), client.ReasonTooLarge)
+	wantEqual(t, e.Status, 200)
+	wantEqual(t, e.What, "a page of 1000 items is larger than 64 MiB")
+	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
+}
+
+// hijacked writes raw to the connection instead of an answer, and closes or
+// resets it.
+func hijacked(raw string, reset bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		io.WriteString(conn, raw)
+		if reset {
+			conn.(*net.TCPConn).SetLinger(0)
+		}
+		conn.Close()
+	}
+}
+
+func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
+	const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	for _, tc := range []struct {
+		name  string
+		raw   string
+		reset bool
+		want  string
+	}{
+		{"closed before the header", "", false, "EOF"},
+		{"reset before the header", "", true, ""},
+		{"closed within the header", header, false, "EOF"},
+		{"closed within the body", header + "Content-Length: 100\r\n\r\n{\"data\":[", false, "unexpected EOF"},
+		{"closed after a page that should be longer", header + "Content-Length: 100\r\n\r\n{\"data\":[]}", false, "unexpected EOF"},
+		{"reset within the body", header + "Content-Length: 100\r\n\r\n{\"data\":[", true, ""},
+		{"closed within a chunk", header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", false, "unexpected EOF"},
+		{"closed between chunks", header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", false, "unexpected EOF"},
+		{"closed within gzip", header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + zipped(`{"data":[`)[:12], false, "unexpected EOF"},
+		{"no HTTP", "SSH-2.0-OpenSSH_9.9\r\n", false, "malformed HTTP"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			answer := hijacked(tc.raw, tc.reset)
+			e := failure(t, func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				answer(w, r)
+			}, client.ReasonConnection)
+			wantEqual(t, e.Status, 0)
+			wantEqual(t, requests.Load(), int32(3))
+			wantText(t, e.What, "the connection failed: ", tc.want)
+		})
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	refusing := httptest.NewServer(nil)
+	refusing.Close()
+	for _, tc := range []struct {
+		name, url string
+		transport http.RoundTripper
+		want      string
+	}{
+		{"nobody listens", refusing.URL, &http.Transport{}, "connection refused"},
+		{"the name has no address", "http://acme.example", &http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "acme.example", IsNotFound: true}}
+			},
+		}, "lookup acme.example: no such host"},
+		{"the name servers are slow", "http://acme.example", &http.Transport{
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "i/o timeout", Name: "acme.example", IsTimeout: true}}
+			},
+		}, "lookup acme.example: i/o timeout"},
+		{"the proxy is away", "http://acme.example", &http.Transport{
+			Proxy: func(*http.Request) (*url.URL, error) {
+				return url.Parse("http://admin:s3cret@" + refusing.Listener.Addr().String())
+			},
+		}, "proxyconnect"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := list(t.Context(), newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
+			e := wantError(t, err, client.ReasonConnection)
+			wantText(t, e.What, tc.want)
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the error shows the proxy's password: %v", err)
+			}
+		})
+	}
+}
+
+func TestTLS(t *testing.T) {
+	handler := onePage(`{"data":[]}`)
+	plain := serve(t, handler)
+	start := func(adjust func(*tls.Config)) *httptest.Server {
+		server := httptest.NewUnstartedServer(handler)
+		server.TLS = &tls.Config{}
+		adjust(server.TLS)
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server
+	}
+	server := start(func(*tls.Config) {})
+	old := start(func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 })
+	mutual12 := start(func(cfg *tls.Config) { cfg.ClientAuth, cfg.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 })
+	mutual13 := start(func(cfg *tls.Config) { cfg.ClientAuth = tls.RequireAnyClientCert })
+	// trusting is a transport that trusts the server's certificate.
+	trusting := func(server *httptest.Server, adjust func(*tls.Config)) *http.Transport {
+		transport := server.Client().Transport.(*http.Transport).Clone()
+		adjust(transport.TLSClientConfig)
+		return transport
+	}
+	unchanged := func(*tls.Config) {}
+
+	for _, tc := range []struct {
+		name, url string
+		transport *http.Transport
+		want      string
+	}{
+		{"a CA that is trusted", server.URL, trusting(server, unchanged), ""},
+		{"a CA that nobody knows", server.URL, &http.Transport{}, "unknown authority"},
+		{"another host's certificate", server.URL, trusting(server, func(cfg *tls.Config) { cfg.ServerName = "acme.test" }), "acme.test"},
+		{"an expired certificate", server.URL, trusting(server, func(cfg *tls.Config) {
+			cfg.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
+		}), "expired"},
+		{"no version in common", old.URL, trusting(old, func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }), "protocol version"},
+		{"a client certificate is asked for, TLS 1.2", mutual12.URL, trusting(mutual12, unchanged), "tls: "},
+		{"a client certificate is asked for, TLS 1.3", mutual13.URL, trusting(mutual13, unchanged), "tls: "},
+		{"a server without TLS", strings.Replace(plain, "http:", "https:", 1), &http.Transport{}, "does not look like a TLS handshake"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := list(t.Context(), newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
+			if tc.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			e := wantError(t, err, client.ReasonTLS)
+			wantEqual(t, e.Status, 0)
+			wantText(t, e.What, "no trusted TLS connection: ", tc.want)
+			wantText(t, e.Advice, "the URL's scheme")
+		})
+	}
+	t.Run("a server with TLS asked without", func(t *testing.T) {
+		_, err := list(t.Context(), newClient(t, strings.Replace(server.URL, "https:", "http:", 1)))
+		wantError(t, err, client.ReasonClientError)
+	})
+}
+
+// silent never answers.
+func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+func TestASilentServer(t *testing.T) {
+	t.Run("meets the deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := list(ctx, newClient(t, serve(t, silent)))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
+		wantEqual(t, errors.Is(err, context.DeadlineExceeded), true)
+	})
+	t.Run("meets the deadline within its body", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, `{"data":[`)
+			http.NewResponseController(w).Flush()
+			silent(w, r)
+		})))
+		wantError(t, err, client.ReasonTimeout)
+	})
+	t.Run("is left alone by who goes away", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			silent(w, r)
+		})))
+		wantError(t, err, client.ReasonCanceled)
+		wantEqual(t, errors.Is(err, context.Canceled), true)
+	})
+	t.Run("is not asked after the end", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := list(ctx, newClient(t, serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })))
+		wantError(t, err, client.ReasonCanceled)
+	})
+	t.Run("outlasts the transport", func(t *testing.T) {
+		_, err := list(t.Context(), newClient(t, serve(t, silent), func(cfg *client.Config) {
+			cfg.Transport = &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
+		}))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantText(t, e.What, "the connection timed out")
+	})
+}

@@ -1,0 +1,215 @@
+package client
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+	"unicode/utf8"
+)
+
+func FuzzParseTime(f *testing.F) {
+	for _, seed := range []string{
+		"", "T", "Z", "2025-08-01", "2025-08-01T", "2025-08-01T12:00", "2025-08-01T12:00:30", "2025-08-01T12:00Z",
+		"2025-08-01T12:00+05:30", "2025-08-01T12:00:30.123456789Z", "2025-08-01T12:00:30,5-03:00", "2025-08-01T1:00:00Z",
+		"2024-02-29", "2025-02-29", "2000-01-01T00:59:59+01:00", "9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59-00:01",
+		"1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2025-06-30T23:59:60Z", "2025-08-01T24:00:00Z", "2025-08-01t12:00:00z",
+		"2025-08-01 12:00:00", "20250801T120000Z", "2025-W31-5", "2025-213", "1754049600", "Fri, 01 Aug 2025 12:00:00 GMT",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, dateOnly, ok := parseTime(text)
+		if !ok {
+			if !got.IsZero() || dateOnly {
+				t.Errorf("%q is no time, but %v (%t)", text, got, dateOnly)
+			}
+			if want, err := time.Parse(time.RFC3339, text); err == nil && !want.Before(earliest) && !want.After(latest) {
+				t.Errorf("%q is RFC 3339, but was refused", text)
+			}
+			return
+		}
+		if got.Before(earliest) || got.After(latest) || got.Location() != time.UTC {
+			t.Errorf("%q is %v, which is out of bounds or not UTC", text, got)
+		}
+		if want, err := time.Parse(time.RFC3339, text); err == nil && (!got.Equal(want) || dateOnly) {
+			t.Errorf("%q is %v (%t), want %v", text, got, dateOnly, want)
+		}
+		if dateOnly != (len(text) == len(time.DateOnly)) || dateOnly && got.Format(time.DateOnly) != text {
+			t.Errorf("%q is %v (%t)", text, got, dateOnly)
+		}
+		again, dateOnly, ok := parseTime(got.Format(time.RFC3339Nano))
+		if !ok || dateOnly || !again.Equal(got) {
+			t.Errorf("%q is %v, which is read as %v (%t, %t)", text, got, again, dateOnly, ok)
+		}
+	})
+}
+
+func FuzzKeyExpiry(f *testing.F) {
+	for _, seed := range []string{
+		"", "..", "tfy_va_ci_5ecret", "e30.e30.e30", `{"exp":1790000000}`, `{"exp":1790000000.5}`, `{"exp":1.79e9}`,
+		`{"exp":"1790000000"}`, `{"exp":null}`, `{"exp":-1}`, `{"exp":1e300}`, `{"exp":946684799}`, `{"exp":253402300800}`,
+		`{"exp":[1790000000]}`, `{"exp":1790000000,"exp":1}`, `{"EXP":1790000000}`, `[]`, `null`, "\xff",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		check := func(secret string) time.Time {
+			got := jwtExpiry(secret)
+			if !got.IsZero() && (got.Before(earliest) || got.After(latest) || got.Location() != time.UTC) {
+				t.Errorf("%q ends at %v, which is out of bounds or not UTC", secret, got)
+			}
+			return got
+		}
+		check(text)
+		got := check("e30." + base64.RawURLEncoding.EncodeToString([]byte(text)) + ".c2ln")
+		if !json.Valid([]byte(text)) && !got.IsZero() {
+			t.Errorf("%q is no JSON, but ends at %v", text, got)
+		}
+		var claims struct {
+			Exp *int64 `json:"exp"`
+		}
+		if json.Unmarshal([]byte(text), &claims) != nil || claims.Exp == nil {
+			return // no whole number to compare with
+		}
+		want := time.Unix(*claims.Exp, 0)
+		if inBounds := !want.Before(earliest) && !want.After(latest); got.IsZero() == inBounds || inBounds && !got.Equal(want) {
+			t.Errorf("%q ends at %v, want %v", text, got, want)
+		}
+	})
+}
+
+// wireNames are the names of all members that are read.
+var wireNames = func() (names []string) {
+	for _, path := range paths(reflect.TypeFor[item](), "") {
+		names = append(names, path[strings.LastIndex(path, ".")+1:])
+	}
+	return names
+}()
+
+// plain returns v without the members whose names differ from one that is read
+// in nothing but their case: encoding/json takes those for the same.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if !slices.Contains(wireNames, key) && slices.ContainsFunc(wireNames, func(name string) bool {
+				return strings.EqualFold(name, key)
+			}) {
+				delete(v, key)
+				continue
+			}
+			v[key] = plain(value)
+		}
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+	}
+	return v
+}
+
+// checkFieldByField compares both ways of decoding an item. Of the members that
+// an object has twice, only one is taken into account.
+func checkFieldByField(t *testing.T, raw []byte) {
+	t.Helper()
+	var value any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if dec.Decode(&value) != nil {
+		return
+	}
+	raw, err := json.Marshal(plain(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var whole, byField item
+	if json.Unmarshal(raw, &whole) != nil || value == nil {
+		return
+	}
+	byField.decodeFields(raw)
+	if whole.ID != byField.ID || len(byField.mismatched) > 0 {
+		t.Errorf("%s: the id is %q, field by field %q with %q unreadable", raw, whole.ID, byField.ID, byField.mismatched)
+	}
+	want, wantInvalid := whole.token()
+	got, gotInvalid := byField.token()
+	if !reflect.DeepEqual(got, want) || !slices.Equal(gotInvalid, wantInvalid) {
+		t.Errorf("%s is\n%+v %q, field by field\n%+v %q", raw, want, wantInvalid, got, gotInvalid)
+	}
+}
+
+func FuzzDecodePage(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `null`, `[]`, `<html>`, `{"data":[]}`, `{"data":null,"pagination":{"total":0}}`, `{"data":null}`,
+		`{"data":{},"pagination":[]}`, `{"data":[{"id":"a"}],"pagination":{"total":1,"offset":0,"limit":1000}}`,
+		`{"data":[null,5,"x",[],{},{"id":5},{"id":""},{"id":"a","name":5},{"id":"b"}]}`,
+		`{"data":[{"id":"a","isExpired":"no","jwts":[{"id":"j","expiry":5},7,null],"manifest":{"auto_rotate":{"grace_period":-1}}} , {"id":"b","type":{}}]}`,
+		`{"data":[{"id":"a","jwtId":"j2","jwts":[{"id":"j1","expiry":"2025-07-01T00:00:00Z","createdAt":"2025-01-02T03:04:05Z"},{"id":"j2","expiry":null,"createdAt":"2025-06-01","tokenType":"opaque"}],"nextScheduledRotation":"2026-05-02"}]}`,
+		`{"data":[{"id":"a","name":"\ud83d\u0000","createdBySubject":{"subjectId":"u","subjectType":"user","subjectSlug":"a@b","subjectDisplayName":"A"},"createdBy":"u","manifest":{"name":"m","ownedBy":{"team":"t"},"expiration_date":"2025-08-01T12:00","token_type":"jwt"}}]}`,
+		`{"data":[{"id":"` + strings.Repeat("🔑", 100) + `","tenantName":"` + strings.Repeat("é", 200) + `"}]}`,
+		"{\"data\":[{\"id\":\"\xff\xfe\"}]} \n", `{"data":[{"id":"a"}],"data":[{"id":"b","name":1}]}`, `{"data":[{"id":"a"`, `{"data":[]}x`,
+		`{"data":[],"pagination":{"total":-1}}`, `{"meta":{"data":[1,{"a":[]}]},"data":[{"ID":"a"}]}`, `{"data":[` + strings.Repeat(`[`, 20_000),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		const offset = 3000
+		p, err := decodePage(bytes.NewReader(body), offset)
+		slow, slowErr := decodePage(iotest.OneByteReader(bytes.NewReader(body)), offset)
+		if (err == nil) != (slowErr == nil) || !reflect.DeepEqual(p, slow) {
+			t.Errorf("%q is %+v, %v; byte by byte %+v, %v", body, p, err, slow, slowErr)
+		}
+		if err != nil {
+			return
+		}
+		if !json.Valid(body) {
+			t.Errorf("%q was read, though it is no JSON", body)
+		}
+		for _, token := range p.tokens {
+			for i, text := range []string{
+				token.ID, token.Name, token.Tenant, token.Team, token.Type, token.Creator.ID, token.Creator.Type,
+				token.Creator.Slug, token.Creator.DisplayName, token.Creator.CreatedBy,
+			} {
+				if len(text) > maxText || !utf8.ValidString(text) || i < 2 && text == "" {
+					t.Errorf("%q has the text %q", body, text)
+				}
+			}
+		}
+		lost := 0
+		for _, u := range p.unreadable {
+			switch {
+			case u.Field == FieldTotal:
+				if u.ID != "" || u.Offset != -1 {
+					t.Errorf("%q: a total is %+v", body, u)
+				}
+				continue
+			case u.Field == "":
+				lost++
+			case u.ID == "" || !slices.Contains(Fields(), u.Field):
+				t.Errorf("%q: %+v tells neither id nor field", body, u)
+			}
+			if u.Offset < offset || u.Offset >= offset+p.length {
+				t.Errorf("%q: %+v is of none of %d items", body, u, p.length)
+			}
+		}
+		if lost+len(p.tokens) != p.length {
+			t.Errorf("%q has %d items, but %d tokens and %d unreadable items", body, p.length, len(p.tokens), lost)
+		}
+		if p.total < -1 {
+			t.Errorf("%q tells a total of %d", body, p.total)
+		}
+		var page struct {
+			Data []json.RawMessage `json:"data"`
+		}
+		if json.Unmarshal(body, &page) == nil {
+			for _, raw := range page.Data {
+				checkFieldByField(t, raw)
+			}
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"strings"
+	"time"
+)
+
+// Key is an API key, read for one listing.
+type Key struct {
+	secret string
+	// Expiry is when the key ends, where it is a JWT that says so, else zero.
+	Expiry time.Time
+}
+
+// String keeps the secret out of logs.
+func (Key) String() string { return "<secret>" }
+
+// Format keeps the secret out of anything printed, whatever the verb.
+func (k Key) Format(state fmt.State, _ rune) { io.WriteString(state, k.String()) }
+
+// Key reads the API key anew, so that a rotated one is used from the next
+// listing on. Its errors are of type *Error with ReasonCredentials.
+func (c *Client) Key(ctx context.Context) (Key, error) {
+	secret, err := c.APIKey.Fetch(ctx)
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		err = file.Err // the description names the file already
+	}
+	if err == nil {
+		err = CheckKey(secret)
+	}
+	if err != nil {
+		return Key{}, &Error{
+			Reason: ReasonCredentials,
+			What:   "no usable API key in " + c.APIKey.Description() + ": " + err.Error(),
+			Advice: "put the key, and nothing else, there",
+			err:    err,
+		}
+	}
+	return Key{secret: secret, Expiry: jwtExpiry(secret)}, nil
+}
+
+// CheckKey refuses what cannot be an API key, because it is empty or could not
+// be sent as it is. Its errors do not repeat the secret.
+func CheckKey(secret string) error {
+	if secret == "" {
+		return errors.New("it is empty")
+	}
+	for _, r := range secret {
+		if r <= ' ' || r > '~' {
+			return errors.New("it has a blank, a control character or a character beyond ASCII in it")
+		}
+	}
+	return nil
+}
+
+// jwtExpiry reads the exp claim of a JWT without verifying it. It returns zero
+// for anything else.
+func jwtExpiry(secret string) time.Time {
+	parts := strings.Split(secret, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		Exp float64 `json:"exp"`
+	}
+	if json.Unmarshal(payload, &claims) != nil {
+		return time.Time{}
+	}
+	seconds, fraction := math.Modf(claims.Exp)
+	if seconds < float64(earliest.Unix()) || seconds > float64(latest.Unix()) {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), int64(fraction*1e9)).UTC()
+}

@@ -1,0 +1,303 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	// maxPages is where a listing gives up: at the largest page size, ten
+	// million tokens.
+	maxPages = 10_000
+	// So many full pages in a row, and so many items, may hold nothing but
+	// known tokens before the server is taken to repeat itself. Less may come
+	// of tokens that were made while the list was read.
+	maxRepeatedPages = 3
+	maxRepeatedItems = 100
+
+	maxRetries = 2
+	minBackoff = 500 * time.Millisecond
+	// maxBan is the longest that a Retry-After is remembered.
+	maxBan = 5 * time.Minute
+)
+
+// Listing is a whole list.
+type Listing struct {
+	// Tokens are distinct by their IDs. Their order is of no meaning.
+	Tokens []Token
+	// Reported is the largest total that the server told, negative where it
+	// told none. It differs from what came where the list changed meanwhile.
+	Reported int64
+	// Duplicates counts the items dropped because their token was there already.
+	Duplicates int
+	// Unreadable is everything that the list held and that could not be read.
+	Unreadable []Unreadable
+}
+
+// List returns all tokens of the kind that key can see, or an *Error: never a
+// part of them. It ends when ctx does, and waits for a retry only where ctx's
+// deadline leaves the time. No request outlives it.
+func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error) {
+	if until, banned := c.banned(); banned {
+		return nil, &Error{
+			Reason: ReasonRateLimited,
+			What:   "the control plane asked for no requests before " + until.UTC().Format(time.RFC3339),
+			Advice: "nothing was sent; scrape less often if this happens again",
+		}
+	}
+	l := &lister{client: c, key: key, kind: kind}
+	w, err := l.walk(ctx)
+	if err == nil && w.changed() {
+		// Whether the second list differs or not, it is the best there is.
+		w, err = l.walk(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &w.Listing, nil
+}
+
+// lister is one call of List.
+type lister struct {
+	client *Client
+	key    Key
+	kind   Kind
+
+	mu      sync.Mutex
+	retries int
+	// resume is when the server may be asked again, by any of the requests.
+	resume time.Time
+}
+
+// walk is one way through the list, from its first page to its end. It is used
+// by one goroutine; only the pages are fetched concurrently.
+type walk struct {
+	Listing
+	seen map[string]bool
+	// step is the length of page 1: the server may grant less than was asked.
+	step int
+	// planned is the last page, counted from 0, that page 1's total lets us
+	// ask for without knowing the one before: the one beyond the total.
+	planned int64
+	// asked is the number of pages asked for, and outstanding those of them
+	// that did not come yet.
+	asked, outstanding int
+	// short: a page shorter than page 1 came. lastShort: the last one asked for
+	// is such.
+	short, lastShort bool
+	// repeats counts the full pages in a row that held known tokens only.
+	repeats int
+	// totalsDiffer: pages told different totals.
+	totalsDiffer bool
+}
+
+type fetched struct {
+	index int
+	page  *page
+	err   *Error
+}
+
+func (l *lister) walk(ctx context.Context) (*walk, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	first, failure := l.fetch(ctx, 0)
+	if failure != nil {
+		return nil, failure
+	}
+	w := &walk{
+		Listing: Listing{Reported: -1},
+		seen:    map[string]bool{},
+		step:    first.length,
+		asked:   1,
+	}
+	if w.step > 0 {
+		w.planned = max(1, (first.total+int64(w.step)-1)/int64(w.step))
+	}
+	w.add(0, first)
+
+	pages := make(chan fetched)
+	for failure == nil || w.outstanding > 0 {
+		for failure == nil && w.wantsNext(cap(l.client.Limiter.slots)) {
+			if w.asked == maxPages || w.repeatsItself() {
+				failure = w.endless()
+				cancel()
+				break
+			}
+			index := w.asked
+			w.asked, w.lastShort = w.asked+1, false
+			w.outstanding++
+			go func() {
+				p, err := l.fetch(ctx, index*w.step)
+				pages <- fetched{index: index, page: p, err: err}
+			}()
+		}
+		if w.outstanding == 0 {
+			break
+		}
+		answer := <-pages
+		w.outstanding--
+		switch {
+		case answer.err == nil:
+			w.add(answer.index, answer.page)
+		case failure == nil:
+			failure = answer.err
+			cancel() // the others' answers are of no use any more
+		}
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	return w, nil
+}
+
+// wantsNext tells whether the next page should be asked for now.
+func (w *walk) wantsNext(concurrency int) bool {
+	if w.step == 0 {
+		return false
+	}
+	if w.outstanding == 0 {
+		return !w.lastShort
+	}
+	return w.outstanding < concurrency && !w.short && int64(w.asked) <= w.planned
+}
+
+// add takes in the page with this index.
+func (w *walk) add(index int, p *page) {
+	known := 0
+	for _, token := range p.tokens {
+		if w.seen[token.ID] {
+			known++
+			continue
+		}
+		w.seen[token.ID] = true
+		w.Tokens = append(w.Tokens, token)
+	}
+	w.Duplicates += known
+	w.Unreadable = append(w.Unreadable, p.unreadable...)
+
+	if p.total >= 0 {
+		w.totalsDiffer = w.totalsDiffer || w.Reported >= 0 && p.total != w.Reported
+		w.Reported = max(w.Reported, p.total)
+	}
+	switch {
+	case p.length < w.step:
+		w.short = true
+		if index == w.asked-1 {
+			w.lastShort = true
+		}
+	case known > 0 && known == len(p.tokens):
+		w.repeats++
+	default:
+		w.repeats = 0
+	}
+}
+
+// repeatsItself tells whether the server sends the same tokens for ever.
+func (w *walk) repeatsItself() bool {
+	return w.repeats >= maxRepeatedPages && w.repeats*w.step >= maxRepeatedItems
+}
+
+// changed tells whether the list changed underneath: fewer items came than a
+// page told, or the pages told different totals.
+func (w *walk) changed() bool {
+	return w.totalsDiffer || int64(len(w.Tokens)+w.InvalidItems()) < w.Reported
+}
+
+// InvalidItems counts the items that could not be read at all.
+func (l *Listing) InvalidItems() int {
+	n := 0
+	for _, u := range l.Unreadable {
+		if u.Offset >= 0 && u.Field == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// endless is the Error of a list whose end cannot be found.
+func (w *walk) endless() *Error {
+	e := &Error{
+		Reason: ReasonIncomplete,
+		What:   fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", w.asked, w.step),
+		Advice: "look whether a proxy drops the query from URLs",
+	}
+	if !w.repeatsItself() {
+		e.What = fmt.Sprintf("the list has no end within %d pages of %d items", w.asked, w.step)
+		e.Advice = "raise --truefoundry.page-size"
+	}
+	return e
+}
+
+// fetch gets one page, with the retries that the listing has left.
+func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
+	for {
+		if !sleepUntil(ctx, l.resumption()) {
+			return nil, StoppedError(ctx)
+		}
+		p, err := l.client.get(ctx, l.key, l.kind, offset)
+		if err == nil {
+			return p, nil
+		}
+		err.redact(l.key)
+		if !err.temporary() {
+			return nil, err
+		}
+		at, ok := l.retry(ctx, err.retryAfter)
+		if !ok {
+			if err.retryAfter > 0 {
+				l.client.ban(err.retryAfter)
+			}
+			return nil, err
+		}
+		if !sleepUntil(ctx, at) {
+			return nil, StoppedError(ctx)
+		}
+		l.client.Trace.Retry()
+	}
+}
+
+// retry takes one of the listing's retries, tells when it is due, and holds the
+// other requests back for as long as the server asked. It returns false where
+// no retry is left, or none that is due before ctx's deadline.
+func (l *lister) retry(ctx context.Context, retryAfter time.Duration) (at time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.retries == maxRetries {
+		return time.Time{}, false
+	}
+	now := time.Now()
+	backoff := minBackoff << l.retries
+	// Jitter keeps several exporters from coming back together.
+	at = now.Add(max(retryAfter, backoff/2+rand.N(backoff/2)))
+	if deadline, limited := ctx.Deadline(); limited && !at.Before(deadline) {
+		return time.Time{}, false
+	}
+	l.retries++
+	if resume := now.Add(retryAfter); resume.After(l.resume) {
+		l.resume = resume
+	}
+	return at, true
+}
+
+// resumption returns when the server may be asked again.
+func (l *lister) resumption() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.resume
+}
+
+// sleepUntil waits, and returns false as soon as ctx ends.
+func sleepUntil(ctx context.Context, at time.Time) bool {
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}

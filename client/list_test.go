@@ -1,0 +1,435 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+// known makes a client known to the control planes of controlplanetest.
+func known(cfg *client.Config) { cfg.APIKey = config.NewInlineSecret(controlplanetest.Key) }
+
+// ids returns the sorted ids of the tokens, or an error where one is there twice.
+func ids(tokens []client.Token) ([]string, error) {
+	all := make([]string, len(tokens))
+	for i := range tokens {
+		all[i] = tokens[i].ID
+	}
+	slices.Sort(all)
+	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
+		return nil, fmt.Errorf("%d of %d ids are there more than once", len(all)-n, len(all))
+	}
+	return all, nil
+}
+
+// shelf holds a list of tokens that changes between two requests.
+type shelf struct {
+	mu       sync.Mutex
+	items    []any
+	requests int
+	states   [][]string // of the list so far, as sorted ids
+	change   func(request int, items []any) []any
+}
+
+func (s *shelf) list() []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	if changed := s.change(s.requests, s.items); len(changed) != len(s.items) || s.states == nil {
+		s.items = changed
+		s.states = append(s.states, idsOf(changed))
+	}
+	return s.items
+}
+
+func idsOf(items []any) []string {
+	all := make([]string, len(items))
+	for i, item := range items {
+		all[i] = fmt.Sprintf("%v", item.(map[string]any)["id"])
+	}
+	slices.Sort(all)
+	return all
+}
+
+func minimal(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i)} }
+
+// Whatever the number of tokens, the size of pages asked for and granted, the
+// total that is told and the concurrency: every token is listed, once.
+func TestEveryTokenIsListedOnce(t *testing.T) {
+	totals := map[string]func(int) any{
+		"true":     func(n int) any { return n },
+		"none":     func(int) any { return nil },
+		"zero":     func(int) any { return 0 },
+		"less":     func(n int) any { return n / 2 },
+		"one more": func(n int) any { return n + 1 },
+		"double":   func(n int) any { return 2*n + 10 },
+		"huge":     func(int) any { return 1_000_000_000_000 },
+		"negative": func(int) any { return -1 },
+		"text":     func(int) any { return "many" },
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for total, tell := range totals {
+		for range 12 {
+			n, limit, clamp, concurrency := random.IntN(150), 1+random.IntN(40), 1+random.IntN(40), 1+random.IntN(8)
+			t.Run(fmt.Sprintf("total %s of %d, %d asked, %d granted, %d at a time", total, n, limit, clamp, concurrency), func(t *testing.T) {
+				items := make([]any, n)
+				for i := range items {
+					items[i] = minimal(i)
+				}
+				cp := controlplanetest.Start(t, controlplanetest.Always(items...), faults.Total(tell), faults.Clamp(clamp))
+				got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) {
+					cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				listed, err := ids(got.Tokens)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := idsOf(items); !slices.Equal(listed, want) {
+					t.Errorf("%d tokens instead of %d", len(listed), len(want))
+				}
+				if want := tell(n); total != "text" && total != "negative" && want != nil && got.Reported != int64(want.(int)) {
+					t.Errorf("reported %d, want %v", got.Reported, want)
+				}
+				// Once or twice through the list, with no more in vain than may run at a time.
+				pages := n/min(limit, clamp) + 2
+				if most := 2 * (pages + concurrency); len(cp.Listings()) > most {
+					t.Errorf("%d requests, want at most %d", len(cp.Listings()), most)
+				}
+			})
+		}
+	}
+}
+
+// A list that changes while it is read is read again: what comes out is the
+// list as it was at one moment.
+func TestListThatChangesOnceIsListedAsItIs(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for i := range 60 {
+		n, limit, concurrency := 20+random.IntN(80), 1+random.IntN(30), 1+random.IntN(6)
+		at, by, place := 1+random.IntN(12), 1+random.IntN(15), random.IntN(20)
+		grows := i%2 == 0
+		t.Run(fmt.Sprintf("%d tokens in pages of %d, %d at a time, request %d, %d at %d, grows %v", n, limit, concurrency, at, by, place, grows), func(t *testing.T) {
+			s := &shelf{change: func(request int, items []any) []any {
+				switch {
+				case request != at:
+					return items
+				case grows:
+					var added []any
+					for i := range by {
+						added = append(added, minimal(n+i))
+					}
+					return slices.Insert(slices.Clone(items), place, added...)
+				}
+				return slices.Delete(slices.Clone(items), place, min(len(items), place+by))
+			}}
+			for i := range n {
+				s.items = append(s.items, minimal(i))
+			}
+			s.states = append(s.states, idsOf(s.items))
+			cp := controlplanetest.Start(t, s.list)
+			got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) {
+				cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed, err := ids(got.Tokens)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(s.states, func(state []string) bool { return slices.Equal(state, listed) }) {
+				t.Errorf("%d tokens, which the list never was", len(listed))
+			}
+		})
+	}
+}
+
+func TestListIsListedOnceMore(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fault  controlplanetest.Fault
+		tokens int
+		again  bool
+	}{
+		{"not where all is well", faults.Total(func(n int) any { return n }), 10, false},
+		{"not where no total is told", faults.Total(func(int) any { return nil }), 10, false},
+		{"not where more came than was told", faults.Total(func(int) any { return 9 }), 10, false},
+		{"where less came than was told, and exported with the gap", faults.Total(func(int) any { return 11 }), 10, true},
+		{"where pages told different totals", faults.At(4, faults.Total(func(int) any { return 9 })), 10, true},
+		{"where a page in the middle was empty, and exported with the gap", faults.EmptyPage(4), 6, true},
+		{"where a page was empty once", faults.At(4, faults.First(1, faults.EmptyPage(4))), 10, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), tt.fault)
+			got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 4 }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got.Tokens) != tt.tokens {
+				t.Errorf("%d tokens, want %d", len(got.Tokens), tt.tokens)
+			}
+			firsts := 0
+			for _, request := range cp.Listings() {
+				if request == "GET /api/svc/v1/personal-access-tokens?limit=4&offset=0" {
+					firsts++
+				}
+			}
+			if again := firsts > 1; again != tt.again || firsts > 2 {
+				t.Errorf("listed %d times", firsts)
+			}
+		})
+	}
+}
+
+func TestListWithoutAnEndIsIncomplete(t *testing.T) {
+	var made atomic.Int64
+	always := controlplanetest.Always(controlplanetest.Tokens(10)...)
+	for _, tt := range []struct {
+		name   string
+		items  func() []any
+		faults []controlplanetest.Fault
+	}{
+		{"where the first page repeats for ever", always, []controlplanetest.Fault{faults.IgnoreOffset()}},
+		{
+			"where it repeats below a total without end", always,
+			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return 1_000_000_000_000 })},
+		},
+		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset()}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cp := controlplanetest.New(t, tt.items)
+			transport, stop := controlplanetest.InMemory(cp.With(tt.faults...))
+			defer stop()
+			got, err := list(t.Context(), newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+				cfg.PageSize, cfg.Transport = 4, transport
+			}))
+			if reasonOf(err) != client.ReasonIncomplete || got != nil {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
+	const limit = 3
+	var running, most atomic.Int64
+	count := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := running.Add(1)
+			defer running.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), count)
+	limiter := client.NewLimiter(limit)
+	var wg sync.WaitGroup
+	for range 4 {
+		c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.Limiter = 3, limiter })
+		wg.Go(func() {
+			if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 100 {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() != limit {
+		t.Errorf("%d requests at a time, want %d", most.Load(), limit)
+	}
+}
+
+// retried runs a listing in a synctest bubble, where waits cost no time.
+func retried(t *testing.T, timeout time.Duration, fault controlplanetest.Fault, check func(list func() (took time.Duration, retries int, err error))) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(10)...))
+		transport, stop := controlplanetest.InMemory(cp.With(fault))
+		defer stop()
+		retries := 0
+		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(1)
+			cfg.Trace.Retry = func() { retries++ }
+		})
+		check(func() (time.Duration, int, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			start, before := time.Now(), retries
+			_, err := list(ctx, c)
+			return time.Since(start), retries - before, err
+		})
+	})
+}
+
+func TestRetries(t *testing.T) {
+	const s = time.Second
+	for _, tt := range []struct {
+		name         string
+		fault        controlplanetest.Fault
+		timeout      time.Duration
+		reason       client.Reason // empty where the listing works
+		retries      int
+		least, most  time.Duration
+		bannedReason client.Reason // of the next listing
+	}{
+		{name: "a connection that is reset", fault: faults.First(1, faults.Reset()), retries: 1, least: s / 4, most: s / 2},
+		{name: "408", fault: faults.First(1, faults.Status(408)), retries: 1, least: s / 4, most: s / 2},
+		{name: "429 without Retry-After", fault: faults.First(1, faults.Status(429)), retries: 1, least: s / 4, most: s / 2},
+		{name: "502", fault: faults.First(1, faults.Status(502)), retries: 1, least: s / 4, most: s / 2},
+		{name: "503", fault: faults.First(1, faults.Status(503)), retries: 1, least: s / 4, most: s / 2},
+		{name: "504, twice", fault: faults.First(2, faults.Status(504)), retries: 2, least: s * 3 / 4, most: s * 3 / 2},
+		{name: "twice a listing, not a page", fault: faults.First(1, faults.Status(502)), retries: 1, least: s / 4, most: s / 2},
+		{name: "not three times", fault: faults.First(3, faults.Status(504)), reason: client.ReasonServerError, retries: 2, least: s * 3 / 4, most: s * 3 / 2},
+		{name: "not 500", fault: faults.First(1, faults.Status(500)), reason: client.ReasonServerError},
+		{name: "not 409", fault: faults.First(1, faults.Status(409)), reason: client.ReasonClientError},
+		{name: "not what is no JSON", fault: faults.First(1, faults.Body("<html>")), reason: client.ReasonBadResponse},
+		{name: "after what Retry-After says, in seconds", fault: faults.First(1, faults.Status(429, "Retry-After", "7")), retries: 1, least: 7 * s, most: 7 * s},
+		{name: "after what Retry-After says, as a date", fault: faults.First(1, retryAt(8*s)), retries: 1, least: 7 * s, most: 8 * s},
+		{name: "after a Retry-After of 0 all the same", fault: faults.First(1, faults.Status(503, "Retry-After", "0")), retries: 1, least: s / 4, most: s / 2},
+		{name: "after a Retry-After that is rubbish", fault: faults.First(1, faults.Status(503, "Retry-After", "soon")), retries: 1, least: s / 4, most: s / 2},
+		{name: "after a Retry-After in the past", fault: faults.First(1, retryAt(-time.Hour)), retries: 1, least: s / 4, most: s / 2},
+		{name: "not where the backoff does not fit", fault: faults.First(1, faults.Status(503)), timeout: s / 5, reason: client.ReasonServerError},
+		{name: "not where Retry-After does not fit", fault: faults.First(1, faults.Status(429, "Retry-After", "30")), reason: client.ReasonRateLimited, bannedReason: client.ReasonRateLimited},
+		{name: "not where Retry-After of a 503 does not fit", fault: faults.First(1, faults.Status(503, "Retry-After", "30")), reason: client.ReasonServerError, bannedReason: client.ReasonRateLimited},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.timeout == 0 {
+				tt.timeout = 10 * s
+			}
+			retried(t, tt.timeout, tt.fault, func(list func() (time.Duration, int, error)) {
+				took, retries, err := list()
+				if reason := reasonOf(err); reason != tt.reason {
+					t.Fatalf("failed as %q, want %q: %v", reason, tt.reason, err)
+				}
+				if retries != tt.retries || took < tt.least || took > tt.most {
+					t.Errorf("%d retries in %v, want %d in %v to %v", retries, took, tt.retries, tt.least, tt.most)
+				}
+				if _, _, err := list(); reasonOf(err) != tt.bannedReason {
+					t.Errorf("the next listing failed as %q, want %q", reasonOf(err), tt.bannedReason)
+				}
+			})
+		})
+	}
+}
+
+// retryAt asks to come back so much later, by the clock at the time.
+func retryAt(after time.Duration) controlplanetest.Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Now().Add(after).UTC().Format(http.TimeFormat)
+			faults.Status(http.StatusTooManyRequests, "Retry-After", at)(next).ServeHTTP(w, r)
+		})
+	}
+}
+
+func reasonOf(err error) client.Reason {
+	var failure *client.Error
+	if !errors.As(err, &failure) {
+		return ""
+	}
+	return failure.Reason
+}
+
+func TestRetryAfterThatDoesNotFitIsHeededForAtMostFiveMinutes(t *testing.T) {
+	for header, ban := range map[string]time.Duration{"100": 100 * time.Second, "3600": 5 * time.Minute} {
+		t.Run(header, func(t *testing.T) {
+			var asked atomic.Int64
+			fault := func(next http.Handler) http.Handler {
+				limited := faults.First(1, faults.Status(http.StatusTooManyRequests, "Retry-After", header))(next)
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					asked.Add(1)
+					limited.ServeHTTP(w, r)
+				})
+			}
+			retried(t, 10*time.Second, fault, func(list func() (time.Duration, int, error)) {
+				if _, _, err := list(); reasonOf(err) != client.ReasonRateLimited {
+					t.Fatal(err)
+				}
+				<-time.After(ban - time.Second)
+				if took, _, err := list(); reasonOf(err) != client.ReasonRateLimited || took != 0 || asked.Load() != 1 {
+					t.Errorf("before its end: %v after %v and %d requests", err, took, asked.Load())
+				}
+				<-time.After(time.Second)
+				if _, _, err := list(); err != nil {
+					t.Errorf("after its end: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// While one request waits for what Retry-After says, the others do not go on.
+func TestRetryAfterHoldsBackTheOtherPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var mu sync.Mutex
+		var at []time.Duration
+		note := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
+				at = append(at, time.Since(start))
+				mu.Unlock()
+				<-time.After(time.Second)
+				next.ServeHTTP(w, r)
+			})
+		}
+		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(30)...))
+		transport, stop := controlplanetest.InMemory(cp.With(note, faults.At(4, faults.First(1, faults.Status(429, "Retry-After", "20")))))
+		defer stop()
+		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(2)
+		})
+		if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 30 {
+			t.Fatal(got, err)
+		}
+		for _, after := range at {
+			// The first page takes a second, and so do the two after it, of which one is refused.
+			if after > 2*time.Second && after < 22*time.Second {
+				t.Errorf("a request %v after the start", after)
+			}
+		}
+	})
+}
+
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	const limit = 4
+	var opened atomic.Int64
+	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(100)...))
+	server := httptest.NewUnstartedServer(cp)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c := newClient(t, server.URL, known, func(cfg *client.Config) {
+		cfg.PageSize, cfg.Limiter = 1, client.NewLimiter(limit)
+		cfg.Transport = &http.Transport{MaxIdleConnsPerHost: limit}
+	})
+	if _, err := list(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if n := opened.Load(); n > limit {
+		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Listings()), limit)
+	}
+}

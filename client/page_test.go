@@ -1,0 +1,242 @@
+package client_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+func TestAnUnreadableItemLosesOnlyItself(t *testing.T) {
+	for _, item := range []string{
+		`null`, `5`, `-1.5e3`, `true`, `"cm1"`, `""`, `[]`, `[{"id":"cm1"}]`, `{}`,
+		`{"id":null}`, `{"id":""}`, `{"id":5}`, `{"id":["cm1"]}`, `{"name":"a"}`, `{"id":{},"name":5}`,
+	} {
+		t.Run(item, func(t *testing.T) {
+			l, err := listing(t, `{"data":[{"id":"a"}, `+item+` ,{"id":"b"}],"pagination":{"total":3}}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, l, &client.Listing{
+				Tokens: []client.Token{
+					{ID: "a", Name: "a", Expiry: client.Expiry{Readable: true}},
+					{ID: "b", Name: "b", Expiry: client.Expiry{Readable: true}},
+				},
+				Reported:   3,
+				Unreadable: []client.Unreadable{{Offset: 1}},
+			})
+			wantEqual(t, l.InvalidItems(), 1)
+			wantEqual(t, l.Unreadable[0].String(), "the item at offset 1")
+		})
+	}
+}
+
+func TestAnUnreadableItemIsFoundByItsOffset(t *testing.T) {
+	pages := map[string]string{
+		"0": `{"data":[{"id":"a"},{"id":"b"}]}`,
+		"2": `{"data":[{"id":"c","isExpired":1},7]}`,
+		"4": `{"data":[]}`,
+	}
+	l, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, pages[r.FormValue("offset")])
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "c", Field: client.FieldIsExpired, Offset: 2}, {Offset: 3}})
+}
+
+// unreadableFields are the values that make a field unreadable, as members of
+// an item; pagination.total is none of an item.
+var unreadableFields = map[client.Field]string{
+	client.FieldName:                  `"name":1`,
+	client.FieldType:                  `"type":{}`,
+	client.FieldTenantName:            `"tenantName":[]`,
+	client.FieldCreatedBy:             `"createdBy":true`,
+	client.FieldCreatedBySubject:      `"createdBySubject":"ada"`,
+	client.FieldSubjectID:             `"createdBySubject":{"subjectId":1}`,
+	client.FieldSubjectType:           `"createdBySubject":{"subjectType":1}`,
+	client.FieldSubjectSlug:           `"createdBySubject":{"subjectSlug":1}`,
+	client.FieldSubjectDisplayName:    `"createdBySubject":{"subjectDisplayName":1}`,
+	client.FieldCreatedAt:             `"createdAt":1735689600`,
+	client.FieldLastAccessedAt:        `"lastAccessedAt":"long ago"`,
+	client.FieldIsExpired:             `"isExpired":"no"`,
+	client.FieldJWTID:                 `"jwtId":{}`,
+	client.FieldJWTs:                  `"jwts":"none"`,
+	client.FieldJWTsID:                `"jwts":[{"id":1}]`,
+	client.FieldJWTExpiry:             `"jwts":[{"expiry":"soon"}]`,
+	client.FieldJWTCreatedAt:          `"jwts":[{"createdAt":0}]`,
+	client.FieldJWTTokenType:          `"jwts":[{"tokenType":1}]`,
+	client.FieldNextScheduledRotation: `"nextScheduledRotation":"@daily"`,
+	client.FieldManifest:              `"manifest":"yaml"`,
+	client.FieldManifestName:          `"manifest":{"name":1}`,
+	client.FieldManifestTokenType:     `"manifest":{"token_type":1}`,
+	client.FieldExpirationDate:        `"manifest":{"expiration_date":"01.08.2025"}`,
+	client.FieldAutoRotate:            `"manifest":{"auto_rotate":true}`,
+	client.FieldAutoRotateInterval:    `"manifest":{"auto_rotate":{"auto_rotate_interval":"30d"}}`,
+	client.FieldGracePeriod:           `"manifest":{"auto_rotate":{"grace_period":-1}}`,
+	client.FieldOwnedBy:               `"manifest":{"ownedBy":"platform"}`,
+	client.FieldTeam:                  `"manifest":{"ownedBy":{"team":1}}`,
+}
+
+func TestAnUnreadableFieldLosesOnlyItsValue(t *testing.T) {
+	for _, field := range client.Fields() {
+		if field == client.FieldTotal {
+			continue
+		}
+		t.Run(string(field), func(t *testing.T) {
+			members, ok := unreadableFields[field]
+			if !ok {
+				t.Fatal("nothing is known to make it unreadable")
+			}
+			l, err := listing(t, `{"data":[
+				{"tenantName":"acme","lastAccessedAt":"2025-01-01T00:00:00Z","id":"bad",`+members+`},
+				{"id":"good"}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(l.Tokens) != 2 || l.Tokens[0].ID != "bad" || l.Tokens[1].ID != "good" {
+				t.Fatalf("tokens are %s", show(l.Tokens))
+			}
+			if bad := l.Tokens[0]; (bad.Tenant == "acme") != (field != client.FieldTenantName) ||
+				bad.LastAccessed.IsZero() != (field == client.FieldLastAccessedAt) {
+				t.Errorf("its neighbours suffered: %s", show(bad))
+			}
+			wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "bad", Field: field, Offset: 0}})
+			wantEqual(t, l.Unreadable[0].String(), string(field)+` of the token with id "bad"`)
+			wantEqual(t, l.InvalidItems(), 0)
+		})
+	}
+}
+
+func TestTotals(t *testing.T) {
+	unreadable := []client.Unreadable{{Field: client.FieldTotal, Offset: -1}, {Field: client.FieldTotal, Offset: -1}}
+	for _, tc := range []struct {
+		name, members string
+		comesFirst    bool
+		reported      int64
+		unreadable    []client.Unreadable
+	}{
+		{"a total", `,"pagination":{"total":1,"offset":0,"limit":1000}`, false, 1, nil},
+		{"a total that comes first", `,"pagination":{"total":1}`, true, 1, nil},
+		{"one too large for its sum with anything", `,"pagination":{"total":9223372036854775807}`, false, 9223372036854775807, nil},
+		{"no pagination", ``, false, -1, nil},
+		{"pagination that is null", `,"pagination":null`, false, -1, nil},
+		{"no total", `,"pagination":{"limit":"x"}`, false, -1, nil},
+		{"a total that is null", `,"pagination":{"total":null}`, false, -1, nil},
+		{"a negative total", `,"pagination":{"total":-1}`, false, -1, unreadable},
+		{"a fraction", `,"pagination":{"total":1.5}`, false, -1, unreadable},
+		{"a total that is text", `,"pagination":{"total":"1"}`, false, -1, unreadable},
+		{"a total beyond 64 bits", `,"pagination":{"total":9223372036854775808}`, false, -1, unreadable},
+		{"pagination that is text", `,"pagination":"1 of 1"`, false, -1, unreadable},
+		{"pagination that is an array", `,"pagination":[1]`, false, -1, unreadable},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			first := `{"data":[{"id":"a"}]` + tc.members + `}`
+			if tc.comesFirst {
+				first = `{` + tc.members[1:] + `,"data":[{"id":"a"}]}`
+			}
+			l, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.FormValue("offset") == "0" {
+					io.WriteString(w, first)
+				} else {
+					io.WriteString(w, `{"data":[]`+tc.members+`}`)
+				}
+			})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(l.Tokens) != 1 || l.Reported != tc.reported {
+				t.Errorf("%d tokens, %d reported; want 1 and %d", len(l.Tokens), l.Reported, tc.reported)
+			}
+			wantEqual(t, l.Unreadable, tc.unreadable)
+			for _, u := range l.Unreadable {
+				wantEqual(t, u.String(), "pagination.total")
+			}
+		})
+	}
+}
+
+func TestEmptyLists(t *testing.T) {
+	for _, body := range []string{
+		`{"data":[]}`,
+		`{"data":[],"pagination":{"total":0}}`,
+		`{"data":null,"pagination":{"total":0}}`,
+		`{"pagination":{"total":0},"data":null}`,
+		" \n{\t\"meta\": {\"data\": 5}, \"data\" :\r\n[ ] } \n",
+	} {
+		l, err := listing(t, body)
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			continue
+		}
+		if len(l.Tokens) != 0 || len(l.Unreadable) != 0 {
+			t.Errorf("%s was read as %s", body, show(l))
+		}
+	}
+}
+
+func TestWhatIsNoPage(t *testing.T) {
+	deep := strings.Repeat("[", 1_000_000)
+	for _, tc := range []struct{ name, body, want string }{
+		{"nothing", ``, "EOF"},
+		{"blanks", " \n ", "EOF"},
+		{"HTML", "<!DOCTYPE html>\n<html><body>Sign in</body></html>", "invalid character '<'"},
+		{"text", `OK`, "invalid character 'O'"},
+		{"null", `null`, `does not start with "{"`},
+		{"an array", `[{"id":"a"}]`, `does not start with "{"`},
+		{"a string", `"data"`, `does not start with "{"`},
+		{"an empty object", `{}`, `no "data"`},
+		{"no data", `{"pagination":{"total":0}}`, `no "data"`},
+		{"data in other letters", `{"Data":[]}`, `no "data"`},
+		{"an error with status 200", `{"statusCode":500,"message":"x"}`, `no "data"`},
+		{"data that is null without a total", `{"data":null}`, `"data" is null`},
+		{"data that is null with tokens", `{"data":null,"pagination":{"total":5}}`, `"data" is null`},
+		{"data that is null with an unreadable total", `{"data":null,"pagination":{"total":"0"}}`, `"data" is null`},
+		{"data that is an object", `{"data":{"items":[]}}`, "not an array"},
+		{"data that is text", `{"data":"[]"}`, "not an array"},
+		{"data that is a number", `{"data":0}`, "not an array"},
+		{"cut off after the brace", `{`, "EOF"},
+		{"cut off after a key", `{"data"`, "EOF"},
+		{"cut off in the array", `{"data":[{"id":"a"},`, "EOF"},
+		{"cut off after an item", `{"data":[{"id":"a"}`, "EOF"},
+		{"cut off in an item", `{"data":[{"id":"a"},{"id":"`, "EOF"},
+		{"cut off in an unreadable item", `{"data":[{"id":"a","name":5},{"id":"b","name":5`, "EOF"},
+		{"cut off after the array", `{"data":[]`, "EOF"},
+		{"cut off in pagination", `{"data":[],"pagination":{"total":`, "EOF"},
+		{"cut off in something unknown", `{"data":[],"meta":{"a":`, "EOF"},
+		{"closed by the wrong bracket", `{"data":[{"id":"a"}}`, "invalid character '}'"},
+		{"a comma too many", `{"data":[{"id":"a"},]}`, "invalid character ']'"},
+		{"a comma too few", `{"data":[{"id":"a"}{"id":"b"}]}`, "expected comma"},
+		{"broken in an item", `{"data":[{"id":"a","name":nil}]}`, "invalid character"},
+		{"a control character in a text", "{\"data\":[{\"id\":\"a\nb\"}]}", "invalid character"},
+		{"more after the end", `{"data":[]}{"data":[]}`, "more after the end"},
+		{"garbage after the end", `{"data":[]} Warning: x`, "invalid character 'W'"},
+		{"too deep", deep, `does not start with "{"`},
+		{"too deep in data", `{"data":` + deep, "exceeded max depth"},
+		{"too deep in an item", `{"data":[{"id":"a","manifest":` + deep, "exceeded max depth"},
+		{"too deep in pagination", `{"data":[],"pagination":` + deep, "exceeded max depth"},
+		{"too deep in something unknown", `{"meta":` + strings.Repeat(`{"a":`, 1_000_000), "exceeded max depth"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := listing(t, tc.body)
+			e := wantError(t, err, client.ReasonBadResponse)
+			wantEqual(t, e.Status, http.StatusOK)
+			wantText(t, e.What, "(application/json) is not a list of tokens", tc.want)
+			wantText(t, e.Advice, "--truefoundry.api-prefix")
+		})
+	}
+}
+
+func TestABadLaterPageFailsTheListing(t *testing.T) {
+	_, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("offset") == "0" {
+			io.WriteString(w, `{"data":[{"id":"a"}]}`)
+		} else {
+			io.WriteString(w, `<html>`)
+		}
+	})))
+	wantError(t, err, client.ReasonBadResponse)
+}

@@ -1,0 +1,202 @@
+package client
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// maxBody bounds the body of an answer after it was unpacked, in bytes.
+	maxBody = 64 << 20
+	// maxErrorBody bounds what is read of an answer that is no page, in bytes.
+	maxErrorBody = 16 << 10
+)
+
+var errTooLarge = errors.New("the answer is too large")
+
+// get asks once for the page of up to PageSize items from offset on.
+func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page, *Error) {
+	if !c.Limiter.acquire(ctx) {
+		return nil, StoppedError(ctx)
+	}
+	defer c.Limiter.release()
+
+	u := c.URL.JoinPath(c.APIPrefix, "v1", kind.endpoint())
+	u.RawQuery = "limit=" + strconv.Itoa(c.PageSize) + "&offset=" + strconv.Itoa(offset)
+	start, status := c.Now(), 0
+	defer func() { c.Trace.Request(status, c.Now().Sub(start)) }()
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key.secret)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip")
+	req.Header.Set("User-Agent", c.UserAgent)
+	resp, err := c.Transport.RoundTrip(req)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	defer resp.Body.Close()
+	status = resp.StatusCode
+
+	wire := &errorKeeper{from: resp.Body}
+	body, err := unpack(wire, resp.Header.Get("Content-Encoding"))
+	if resp.StatusCode != http.StatusOK {
+		message := ""
+		if err == nil {
+			message = serverMessage(body)
+		}
+		return nil, c.statusError(resp, strings.ReplaceAll(message, key.secret, "<secret>"))
+	}
+	var p *page
+	if err == nil {
+		p, err = decodePage(&limitedReader{from: body, left: maxBody}, offset)
+	}
+	switch {
+	case err == nil:
+		return p, nil
+	case ctx.Err() != nil || wire.err != nil:
+		return nil, transportError(ctx, wire.err)
+	case errors.Is(err, errTooLarge):
+		return nil, &Error{
+			Reason: ReasonTooLarge,
+			Status: status,
+			What:   fmt.Sprintf("a page of %d items is larger than %d MiB", c.PageSize, maxBody>>20),
+			Advice: "lower --truefoundry.page-size",
+			err:    err,
+		}
+	}
+	return nil, &Error{
+		Reason: ReasonBadResponse,
+		Status: status,
+		What: fmt.Sprintf("the answer (%s) is not a list of tokens: %s",
+			firstOf(oneLine(resp.Header.Get("Content-Type")), "no content type"), oneLine(err.Error())),
+		Advice: "check that the URL and --truefoundry.api-prefix lead to the control plane's API",
+		err:    err,
+	}
+}
+
+// unpack returns the body without its content encoding.
+func unpack(body io.Reader, encoding string) (io.Reader, error) {
+	switch strings.ToLower(encoding) {
+	case "", "identity":
+		return body, nil
+	case "gzip":
+		unzipped, err := gzip.NewReader(body)
+		if err != nil {
+			return nil, err
+		}
+		return unzipped, nil
+	}
+	return nil, fmt.Errorf("its content encoding %q was not asked for", encoding)
+}
+
+// statusError is the Error for an answer other than 200, with the server's own
+// message where it gave one.
+func (c *Client) statusError(resp *http.Response, message string) *Error {
+	e := &Error{
+		Status:     resp.StatusCode,
+		What:       strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)),
+		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), c.Now()),
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusUnauthorized:
+		e.Reason, e.Advice = ReasonUnauthorized, "the API key is not valid here, or no longer: replace it"
+	case code == http.StatusForbidden:
+		e.Reason, e.Advice = ReasonForbidden, "the API key may not list these tokens: use the key of somebody who may"
+	case code == http.StatusTooManyRequests:
+		e.Reason, e.Advice = ReasonRateLimited, "scrape less often, or lower --truefoundry.max-concurrency"
+	case code >= 500:
+		e.Reason, e.Advice = ReasonServerError, "look at the control plane's logs"
+	case code >= 400:
+		e.Reason, e.Advice = ReasonClientError, "check the URL and --truefoundry.api-prefix"
+	case code >= 300:
+		e.Reason, e.Advice = ReasonRedirect, redirectAdvice(resp)
+	default:
+		e.Reason, e.Advice = ReasonBadResponse, "check that the URL leads to the control plane's API"
+	}
+	if message = oneLine(message); message != "" {
+		e.What += " (" + message + ")"
+	}
+	return e
+}
+
+// serverMessage returns what the body of an error says, where it is the JSON
+// that the API sends.
+func serverMessage(body io.Reader) string {
+	var answer struct {
+		Message string `json:"message"`
+	}
+	raw, _ := io.ReadAll(io.LimitReader(body, maxErrorBody)) // half a message is none
+	if json.Unmarshal(raw, &answer) != nil {
+		return ""
+	}
+	return answer.Message
+}
+
+func redirectAdvice(resp *http.Response) string {
+	const refusal = "redirects are not followed, so that the API key goes nowhere else; "
+	to, err := resp.Location()
+	if err != nil {
+		return refusal + "the answer does not say where to: check the URL"
+	}
+	if from := resp.Request.URL; to.Scheme == from.Scheme && to.Host == from.Host {
+		return refusal + "it leads to another path of the same host: check the URL's path and --truefoundry.api-prefix"
+	}
+	return refusal + "the URL should start with " + oneLine((&url.URL{Scheme: to.Scheme, Host: to.Host}).String())
+}
+
+// parseRetryAfter returns what the header asks to wait, 0 where it asks for
+// nothing that can be understood.
+func parseRetryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// errorKeeper remembers with which error the reading ended, so that a broken
+// connection can be told from broken content.
+type errorKeeper struct {
+	from io.Reader
+	err  error
+}
+
+// Read implements io.Reader.
+func (k *errorKeeper) Read(p []byte) (int, error) {
+	n, err := k.from.Read(p)
+	if err != nil && err != io.EOF {
+		k.err = err
+	}
+	return n, err
+}
+
+// limitedReader fails, instead of ending, after so many bytes.
+type limitedReader struct {
+	from io.Reader
+	left int
+}
+
+// Read implements io.Reader.
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.left == 0 {
+		return 0, errTooLarge
+	}
+	n, err := l.from.Read(p[:min(len(p), l.left)])
+	l.left -= n
+	return n, err
+}

@@ -1,0 +1,204 @@
+package client
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Token is one API token as a listing shows it; nothing of its secret is in
+// it. A zero time and a nil pointer mean that there is no such value, or none
+// that can be read. No text is longer than 256 bytes, and all of it is UTF-8.
+type Token struct {
+	// ID is unique within a listing and never empty.
+	ID string
+	// Name is the token's name, else its manifest's, else the ID.
+	Name   string
+	Tenant string
+	// Team owns the token.
+	Team string
+	// Type is what the API calls the type of the current JWT, else of the
+	// manifest, else of the token.
+	Type    string
+	Creator Subject
+
+	// Created is when the token was made, and Issued when its current JWT was:
+	// its life runs from Issued to its Expiry.
+	Created, Issued time.Time
+	Expiry          Expiry
+	// Expired is what the API says about it.
+	Expired      *bool
+	LastAccessed time.Time
+
+	// AutoRotateInterval and GracePeriod are whole days, of a token that
+	// rotates by itself.
+	AutoRotateInterval, GracePeriod *int64
+	NextRotation                    time.Time
+	// PreviousJWTExpiry is the latest expiry of the JWTs that were replaced.
+	PreviousJWTExpiry time.Time
+}
+
+// Subject is who created a token.
+type Subject struct {
+	ID, Type, Slug, DisplayName string
+	// CreatedBy is the API's other field for the same.
+	CreatedBy string
+}
+
+// Expiry is when a token stops working.
+type Expiry struct {
+	// Readable is false where there is an expiry that could not be read.
+	Readable bool
+	// At is zero where the token never expires.
+	At time.Time
+}
+
+// token makes a Token of what the API sent and appends what could not be read
+// to invalid. The item has an id.
+func (it *item) token() (t Token, invalid []Field) {
+	invalid = it.mismatched
+	when := func(field Field, v timeValue) time.Time {
+		if v.unreadable {
+			invalid = append(invalid, field)
+		}
+		return v.Time
+	}
+
+	t = Token{
+		ID:      uniqueCut(it.ID),
+		Tenant:  label(it.TenantName),
+		Creator: Subject{CreatedBy: label(it.CreatedBy)},
+		Created: when(FieldCreatedAt, it.CreatedAt),
+
+		LastAccessed: when(FieldLastAccessedAt, it.LastAccessedAt),
+		NextRotation: when(FieldNextScheduledRotation, it.NextScheduledRotation.endOfDay()),
+	}
+	t.Name = label(firstOf(it.Name, it.Manifest.Name, t.ID))
+	t.Team = label(it.Manifest.OwnedBy.Team)
+	subject := it.CreatedBySubject
+	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
+	t.Creator.Slug, t.Creator.DisplayName = label(subject.Slug), label(subject.DisplayName)
+
+	if it.IsExpired.unreadable {
+		invalid = append(invalid, FieldIsExpired)
+	}
+	t.Expired = it.IsExpired.value
+
+	for i := range it.JWTs {
+		when(FieldJWTExpiry, it.JWTs[i].Expiry)
+		when(FieldJWTCreatedAt, it.JWTs[i].CreatedAt)
+	}
+	when(FieldExpirationDate, it.Manifest.ExpirationDate)
+	current, certain := it.currentJWT()
+	tokenType := firstOf(it.Manifest.TokenType, it.Type)
+	switch {
+	case current >= 0:
+		t.Issued = it.JWTs[current].CreatedAt.Time
+		tokenType = firstOf(it.JWTs[current].TokenType, tokenType)
+	case certain:
+		t.Issued = t.Created
+	}
+	t.Type = label(tokenType)
+	if certain {
+		t.Expiry = it.expiry(current)
+	}
+	for i := range it.JWTs {
+		if expiry := it.JWTs[i].Expiry; certain && i != current && expiry.After(t.PreviousJWTExpiry) {
+			t.PreviousJWTExpiry = expiry.Time
+		}
+	}
+
+	rotate := it.Manifest.AutoRotate
+	t.AutoRotateInterval, t.GracePeriod = rotate.Interval.days, rotate.GracePeriod.days
+	if rotate.Interval.unreadable {
+		invalid = append(invalid, FieldAutoRotateInterval)
+	}
+	if rotate.GracePeriod.unreadable {
+		invalid = append(invalid, FieldGracePeriod)
+	}
+	return t, invalid
+}
+
+// currentJWT returns the index of the JWT that is in force, -1 where there is
+// none: the one that jwtId names, else the one created last, of those the one
+// that expires last. It is not certain where a JWT could not be read that may
+// be the one.
+func (it *item) currentJWT() (current int, certain bool) {
+	current = -1
+	for i := range it.JWTs {
+		if it.JWTID != "" && it.JWTs[i].ID == it.JWTID {
+			return i, true
+		}
+		if current < 0 || it.JWTs[i].replaces(&it.JWTs[current]) {
+			current = i
+		}
+	}
+	if it.has(FieldJWTs) {
+		return -1, false
+	}
+	return current, true
+}
+
+func (j *jwt) replaces(other *jwt) bool {
+	if !j.CreatedAt.Equal(other.CreatedAt.Time) {
+		return j.CreatedAt.After(other.CreatedAt.Time)
+	}
+	switch {
+	case other.Expiry.absent(): // never ends
+		return false
+	case j.Expiry.absent():
+		return true
+	}
+	return j.Expiry.After(other.Expiry.Time)
+}
+
+// expiry follows the API's order: the current JWT, else the manifest, else
+// never. An expiry that is there but cannot be read does not fall through.
+func (it *item) expiry(current int) Expiry {
+	if current >= 0 && !it.JWTs[current].Expiry.absent() {
+		return it.JWTs[current].Expiry.expiry()
+	}
+	if it.has(FieldManifest) {
+		return Expiry{}
+	}
+	return it.Manifest.ExpirationDate.expiry()
+}
+
+// maxText is how much is kept of a text, in bytes: one absurd name must not
+// make Prometheus or a remote store refuse the scrape.
+const maxText = 256
+
+func label(text string) string { return cut(text, maxText) }
+
+// cut shortens text to at most n bytes, on a character's boundary.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return strings.Clone(text[:n]) // lets go of the rest
+}
+
+// uniqueCut shortens an id so that it stays unique.
+func uniqueCut(id string) string {
+	if len(id) <= maxText {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	suffix := "~" + hex.EncodeToString(sum[:8])
+	return cut(id, maxText-len(suffix)) + suffix
+}
+
+// firstOf returns the first text that is not empty.
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}

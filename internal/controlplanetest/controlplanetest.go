@@ -1,0 +1,102 @@
+// Package controlplanetest serves control planes on loopback for tests.
+package controlplanetest
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+)
+
+const (
+	// Key is the API key that a ControlPlane accepts: a JWT that says
+	// {"exp":1790000000}.
+	Key = "e30.eyJleHAiOjE3OTAwMDAwMDB9.c2ln"
+	// Prefix is the path below which it serves.
+	Prefix = "/api/svc"
+)
+
+// Fault changes how a control plane answers.
+type Fault func(next http.Handler) http.Handler
+
+// ControlPlane is a control plane that serves until its test ends.
+type ControlPlane struct {
+	*controlplane.Server
+	URL string
+}
+
+// Start serves the personal access tokens that items returns for each request,
+// with the first of the faults outermost. The test fails if anything but the
+// lists was asked for.
+func Start(t testing.TB, items func() []any, faults ...Fault) *ControlPlane {
+	t.Helper()
+	cp := New(t, items)
+	server := httptest.NewServer(cp.With(faults...))
+	t.Cleanup(server.Close)
+	cp.URL = server.URL
+	return cp
+}
+
+// New returns a control plane that serves nowhere yet.
+func New(t testing.TB, items func() []any) *ControlPlane {
+	t.Helper()
+	cp := &ControlPlane{Server: &controlplane.Server{
+		Prefix: Prefix,
+		Key:    Key,
+		Items: func(endpoint string) []any {
+			if endpoint != controlplane.PersonalAccessTokens {
+				return nil
+			}
+			return items()
+		},
+	}}
+	t.Cleanup(func() {
+		if strays := cp.Strays(); len(strays) > 0 {
+			t.Errorf("asked for something else than a list: %q", strays)
+		}
+	})
+	return cp
+}
+
+// With returns the handler of the control plane behind the faults.
+func (cp *ControlPlane) With(faults ...Fault) http.Handler {
+	var handler http.Handler = cp.Server
+	for i := range faults {
+		handler = faults[len(faults)-1-i](handler)
+	}
+	return handler
+}
+
+// Always returns the same items for each request.
+func Always(items ...any) func() []any { return func() []any { return items } }
+
+// Issued is when the tokens of Tokens were issued.
+var Issued = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Tokens returns n healthy tokens with the ids t0000, t0001, ….
+func Tokens(n int) []any {
+	items := make([]any, n)
+	for i := range items {
+		items[i] = Token(i)
+	}
+	return items
+}
+
+// Token returns the healthy token number i.
+func Token(i int) controlplane.Token {
+	id := fmt.Sprintf("t%04d", i)
+	expiry, expired := Issued.AddDate(0, 0, 90), false
+	owner := controlplane.Subject{ID: "user-1", Type: "user", Slug: "ci@acme.example", DisplayName: "ci"}
+	return controlplane.Token{
+		ID: id, Name: "token-" + id, Type: "personal-access-token", TenantName: "acme", CreatedBySubject: owner,
+		CreatedAt: Issued, UpdatedAt: Issued, LastAccessedAt: &Issued, IsExpired: &expired, JWTID: id + "-1",
+		JWTs: []controlplane.JWT{{
+			ID: id + "-1", Expiry: &expiry, CreatedAt: Issued, UpdatedAt: Issued,
+			SubjectType: owner.Type, SubjectID: owner.ID, TokenType: "jwt",
+		}},
+		Manifest: &controlplane.Manifest{Name: "token-" + id, Type: "pat", OwnedBy: &controlplane.OwnedBy{Team: "platform"}},
+	}
+}

@@ -1,0 +1,177 @@
+// Package faults puts faults around a control plane, for tests. Each returns a
+// function that wraps a handler.
+package faults
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+)
+
+type wrapper = func(next http.Handler) http.Handler
+
+// Clamp grants at most limit items at a time, whatever was asked for.
+func Clamp(limit int) wrapper {
+	return query(func(name string, value int) int {
+		if name == "limit" {
+			return min(limit, value)
+		}
+		return value
+	})
+}
+
+// IgnoreOffset answers each request with the first page.
+func IgnoreOffset() wrapper {
+	return query(func(name string, value int) int {
+		if name == "offset" {
+			return 0
+		}
+		return value
+	})
+}
+
+func query(change func(name string, value int) int) wrapper {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			changed := r.Clone(r.Context())
+			values := changed.URL.Query()
+			for name := range values {
+				if value, err := strconv.Atoi(values.Get(name)); err == nil {
+					values.Set(name, strconv.Itoa(change(name, value)))
+				}
+			}
+			changed.URL.RawQuery = values.Encode()
+			next.ServeHTTP(w, changed)
+		})
+	}
+}
+
+// Total tells another total than the true one; nil tells none.
+func Total(change func(total int) any) wrapper {
+	return page(func(_ int, data []any, pagination map[string]any) []any {
+		if total := change(int(pagination["total"].(float64))); total != nil {
+			pagination["total"] = total
+		} else {
+			delete(pagination, "total")
+		}
+		return data
+	})
+}
+
+// EmptyPage answers the request for the offset with an empty page.
+func EmptyPage(offset int) wrapper {
+	return page(func(at int, data []any, _ map[string]any) []any {
+		if at == offset {
+			return []any{}
+		}
+		return data
+	})
+}
+
+func page(change func(offset int, data []any, pagination map[string]any) []any) wrapper {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			plain := r.Clone(r.Context())
+			plain.Header.Del("Accept-Encoding")
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, plain)
+			var page struct {
+				Data       []any          `json:"data"`
+				Pagination map[string]any `json:"pagination"`
+			}
+			if answer.Code != http.StatusOK || json.Unmarshal(answer.Body.Bytes(), &page) != nil {
+				panic("a fault in pages needs a page: " + answer.Body.String())
+			}
+			offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+			page.Data = change(offset, page.Data, page.Pagination)
+			json.NewEncoder(w).Encode(page)
+		})
+	}
+}
+
+// First lets the fault answer the first n requests.
+func First(n int64, fault wrapper) wrapper {
+	var seen atomic.Int64
+	return when(func(*http.Request) bool { return seen.Add(1) <= n }, fault)
+}
+
+// At lets the fault answer the requests for the offset.
+func At(offset int, fault wrapper) wrapper {
+	return when(func(r *http.Request) bool { return r.URL.Query().Get("offset") == strconv.Itoa(offset) }, fault)
+}
+
+// Switchable is a fault that changes while the control plane serves.
+type Switchable struct{ fault atomic.Pointer[wrapper] }
+
+// Switch returns a Switchable that is no fault yet.
+func Switch() *Switchable { return new(Switchable) }
+
+// Set makes it this fault; nil is none.
+func (s *Switchable) Set(fault wrapper) { s.fault.Store(&fault) }
+
+// Wrap puts it around a handler.
+func (s *Switchable) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if fault := s.fault.Load(); fault != nil && *fault != nil {
+			(*fault)(next).ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func when(applies func(*http.Request) bool, fault wrapper) wrapper {
+	return func(next http.Handler) http.Handler {
+		faulty := fault(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if applies(r) {
+				faulty.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Status answers with an error as the API does. header is of names and values.
+func Status(code int, header ...string) wrapper {
+	return instead(func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+		fmt.Fprintf(w, `{"statusCode":%d,"message":"out of order"}`, code)
+	})
+}
+
+// Body answers 200 with the text.
+func Body(text string) wrapper {
+	return instead(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+}
+
+// Hang does not answer until the client goes away.
+func Hang() wrapper {
+	return instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+}
+
+// Reset resets the connection instead of answering.
+func Reset() wrapper {
+	return instead(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			tcp.SetLinger(0)
+		}
+		conn.Close()
+	})
+}
+
+func instead(answer http.HandlerFunc) wrapper {
+	return func(http.Handler) http.Handler { return answer }
+}

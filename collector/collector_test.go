@@ -1,0 +1,411 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/config"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/goleak"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// noon is when the clock of a test stands, unless it says otherwise.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// set is what a test of the collector may choose.
+type set struct {
+	collector.Options
+	client.Config
+}
+
+// newCollector returns a collector of one target: a control plane that serves
+// at the URL, but is known by a name that is the same in every run.
+func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.Collector {
+	t.Helper()
+	u, err := client.ParseURL("http://acme.truefoundry.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(server, "http://"))
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	clock := func() time.Time { return noon }
+	s := set{
+		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: 10 * time.Second, Logger: log.NewNopLogger(), Now: clock},
+		client.Config{
+			URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
+			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
+		},
+	}
+	for _, f := range choose {
+		f(&s)
+	}
+	return collector.New(s.Options, collector.Target{
+		Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: s.Config,
+	})
+}
+
+// gather returns the metrics of c, for a scraper with the timeout.
+func gather(t *testing.T, c *collector.Collector, timeout time.Duration) []*dto.MetricFamily {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	families, err := c.Gather(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	return families
+}
+
+// scrape returns the exposition of c.
+func scrape(t *testing.T, c *collector.Collector) string {
+	t.Helper()
+	return text(t, gather(t, c, 10*time.Second))
+}
+
+func value(m *dto.Metric, label string) string {
+	for _, pair := range m.Label {
+		if pair.GetName() == label {
+			return pair.GetValue()
+		}
+	}
+	return ""
+}
+
+// register returns what a registry gathers from c. Being pedantic, it finds
+// what is wrong with the metrics; so does the linter.
+func register(t *testing.T, c *collector.Collector) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
+	}
+	return text(t, families)
+}
+
+func text(t *testing.T, families []*dto.MetricFamily) string {
+	t.Helper()
+	var b bytes.Buffer
+	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; -update rewrites it:\n%s", file, difference(string(want), got))
+	}
+}
+
+// difference returns the lines that only one of two texts has.
+func difference(want, got string) string {
+	var b strings.Builder
+	only := func(sign, text, other string) {
+		lines := strings.Split(other, "\n")
+		for line := range strings.SplitSeq(text, "\n") {
+			if !slices.Contains(lines, line) {
+				b.WriteString(sign + line + "\n")
+			}
+		}
+	}
+	only("- ", want, got)
+	only("+ ", got, want)
+	return b.String()
+}
+
+// everything has a token for each row of the contract.
+func everything() []any {
+	at := func(text string) *time.Time {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			panic(err)
+		}
+		return &t
+	}
+	healthy := controlplanetest.Token(1)
+
+	rotating := controlplanetest.Token(2)
+	rotating.JWTs = append(rotating.JWTs, controlplane.JWT{ID: "old", Expiry: at("2026-03-09T00:00:00Z"), CreatedAt: healthy.CreatedAt.AddDate(-1, 0, 0)})
+	rotating.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
+	rotating.NextScheduledRotation = at("2026-03-02T00:00:00Z")
+
+	eternal := controlplanetest.Token(3)
+	eternal.JWTs, eternal.LastAccessedAt, eternal.Manifest.OwnedBy = nil, nil, nil
+
+	expired := controlplanetest.Token(4)
+	expired.JWTs[0].Expiry, expired.IsExpired = at("2026-02-01T10:30:00.5Z"), nil
+
+	awkward := controlplanetest.Token(5)
+	awkward.Name = "say \"hi\"\n\\o/ 🚀"
+
+	unreadable := map[string]any{
+		"id": "t0006", "type": "opaque", "createdBy": "ops@acme.example", "createdAt": "yesterday",
+		"manifest": map[string]any{"name": "named-by-its-manifest", "expiration_date": "next week"},
+	}
+	return []any{healthy, rotating, eternal, expired, awkward, unreadable, healthy, "no item at all"}
+}
+
+func TestExposition(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		items  []any
+		faults []controlplanetest.Fault
+		choose func(*set)
+	}{
+		{name: "example", items: everything()[1:3]},
+		{name: "everything", items: everything(), faults: []controlplanetest.Fault{faults.Total(func(total int) any { return total + 2 })}},
+		{name: "no_tokens"},
+		{name: "unauthorized", items: everything(), faults: []controlplanetest.Fault{faults.Status(http.StatusUnauthorized)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), tt.faults...)
+			served := scrape(t, newCollector(t, cp.URL))
+			golden(t, tt.name+".prom", served)
+			if registered := register(t, newCollector(t, cp.URL)); registered != served {
+				t.Errorf("a registry makes another exposition of it:\n%s", difference(served, registered))
+			}
+		})
+	}
+}
+
+// Every row of the contract that one target can show is in a golden file.
+func TestGoldenFilesHaveEveryMetric(t *testing.T) {
+	seen, err := os.ReadFile("testdata/everything.prom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	descs := make(chan *prometheus.Desc)
+	go func() {
+		defer close(descs)
+		newCollector(t, "http://nobody").Describe(descs)
+	}()
+	for desc := range descs {
+		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(desc.String())[1]
+		if !bytes.Contains(seen, []byte("\n"+name)) {
+			t.Errorf("%s is not in everything.prom", name)
+		}
+	}
+}
+
+func TestAPIKeyThatIsNoJWTHasNoExpiry(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always())
+	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewInlineSecret("tfy_opaque") })
+	absent(t, scrape(t, c), "truefoundry_api_key_expiry_timestamp_seconds")
+}
+
+func TestListWithoutATotalReportsNone(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...), faults.Total(func(int) any { return nil }))
+	got := scrape(t, newCollector(t, cp.URL))
+	present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`)
+	absent(t, got, "truefoundry_listing_reported_tokens")
+}
+
+func TestCreatorLabelHoldsTheIDWhereAskedTo(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(everything()...))
+	got := scrape(t, newCollector(t, cp.URL, func(s *set) { s.CreatorLabel = collector.CreatorID }))
+	present(t, got, `creator="user-1"`)
+	absent(t, got, "@acme.example")
+}
+
+func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
+	subject := func(fields map[string]any) any {
+		return map[string]any{"id": "t", "createdBy": "created-by", "createdBySubject": fields}
+	}
+	for want, item := range map[string]any{
+		"slug":       subject(map[string]any{"subjectSlug": "slug", "subjectDisplayName": "display", "subjectId": "id"}),
+		"display":    subject(map[string]any{"subjectDisplayName": "display", "subjectId": "id"}),
+		"id":         subject(map[string]any{"subjectId": "id"}),
+		"created-by": subject(nil),
+	} {
+		cp := controlplanetest.Start(t, controlplanetest.Always(item))
+		present(t, scrape(t, newCollector(t, cp.URL)), `creator="`+want+`"`)
+	}
+}
+
+// A control plane below a path is told by it, and asked below it.
+func TestControlPlaneBelowAPath(t *testing.T) {
+	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+	server := httptest.NewServer(http.StripPrefix("/tfy", cp))
+	t.Cleanup(server.Close)
+	got := scrape(t, newCollector(t, server.URL, func(s *set) { s.URL.Path = "/tfy" }))
+	present(t, got, `truefoundry_target_info{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
+	present(t, got, `truefoundry_up{target="acme"} 1`)
+}
+
+func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
+	const n = 2500
+	for _, limit := range []int{1000, 100, 7} {
+		for name, fault := range map[string]controlplanetest.Fault{
+			"granted": func(next http.Handler) http.Handler { return next },
+			"clamped": faults.Clamp(limit),
+		} {
+			t.Run(fmt.Sprintf("%d_%s", limit, name), func(t *testing.T) {
+				cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(n)...), fault)
+				c := newCollector(t, cp.URL, func(s *set) {
+					if name == "granted" {
+						s.PageSize = limit
+					}
+				})
+				ids := map[string]int{}
+				for _, family := range gather(t, c, time.Minute) {
+					if family.GetName() == "truefoundry_token_expiry_timestamp_seconds" {
+						for _, metric := range family.Metric {
+							ids[value(metric, "id")]++
+						}
+					}
+				}
+				for i := range n {
+					if id := controlplanetest.Token(i).ID; ids[id] != 1 {
+						t.Fatalf("%s is there %d times", id, ids[id])
+					}
+				}
+				if len(ids) != n {
+					t.Errorf("%d tokens of %d", len(ids), n)
+				}
+			})
+		}
+	}
+}
+
+// What a failed scrape says, and what it does not: half a list looks as if
+// tokens were deleted.
+func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	writeKey := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(key, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeKey(controlplanetest.Key)
+	fault := faults.Switch()
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(30)...), fault.Wrap)
+	c := newCollector(t, cp.URL, func(s *set) {
+		s.APIKey = config.NewFileSecret(key)
+		s.PageSize = 10
+	})
+	good := func() {
+		t.Helper()
+		got := scrape(t, c)
+		present(t, got, `truefoundry_up{target="acme"} 1`)
+		present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 30`)
+	}
+	good()
+	failures := map[string]int{}
+	for _, tt := range []struct {
+		name   string
+		fault  controlplanetest.Fault
+		key    string
+		reason string
+	}{
+		{"key is empty", nil, "", "credentials"},
+		{"key is not valid", nil, "other-key", "unauthorized"},
+		{"may not", faults.Status(http.StatusForbidden), controlplanetest.Key, "forbidden"},
+		{"last page fails", faults.At(20, faults.Status(http.StatusInternalServerError)), controlplanetest.Key, "server_error"},
+		{"no such path", faults.Status(http.StatusNotFound), controlplanetest.Key, "client_error"},
+		{"moved", faults.Status(http.StatusFound, "Location", "https://elsewhere.example/"), controlplanetest.Key, "redirect"},
+		{"not JSON", faults.Body("<html>"), controlplanetest.Key, "bad_response"},
+		{"no end", faults.IgnoreOffset(), controlplanetest.Key, "incomplete"},
+		{"hangs", faults.Hang(), controlplanetest.Key, "timeout"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			writeKey(tt.key)
+			fault.Set(tt.fault)
+			got := text(t, gather(t, c, 200*time.Millisecond))
+			failures[tt.reason]++
+			present(t, got, `truefoundry_up{target="acme"} 0`)
+			present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="acme"} 0`)
+			present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
+			present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
+			absent(t, got, "truefoundry_token_")
+			absent(t, got, "truefoundry_listing_tokens")
+			if tt.key != "other-key" {
+				present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+			}
+
+			writeKey(controlplanetest.Key)
+			fault.Set(nil)
+			good()
+		})
+	}
+}
+
+func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewFileSecret(key) })
+	got := scrape(t, c)
+	present(t, got, `reason="credentials",target="acme"} 1`)
+	absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")
+	absent(t, got, "truefoundry_exporter_api_requests_total")
+	if err := os.WriteFile(key, []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
+}
+
+func present(t *testing.T, exposition, want string) {
+	t.Helper()
+	if !strings.Contains(exposition, want) {
+		t.Errorf("there is no %s in\n%s", want, exposition)
+	}
+}
+
+func absent(t *testing.T, exposition, unwanted string) {
+	t.Helper()
+	if strings.Contains(exposition, unwanted) {
+		t.Errorf("there is %s in\n%s", unwanted, exposition)
+	}
+}

@@ -1,0 +1,175 @@
+package collector
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// build makes the metric families of a scrape directly: const metrics through a
+// registry cost several times as much. What a registry would check for each
+// scrape, tests check once.
+func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
+	b := &builder{families: map[string]*dto.MetricFamily{}}
+	var rows []row
+	for i, t := range c.targets {
+		b.target(t, scraped[i])
+		for _, o := range scraped[i] {
+			b.listing(t, o)
+			if o.tokens != nil {
+				rows = append(rows, c.rows(t, o)...)
+			}
+		}
+	}
+	// Everything in the order of its labels, as a registry has it: the same
+	// tokens make the same exposition.
+	for _, family := range b.families {
+		slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
+	}
+	slices.SortFunc(rows, func(a, b row) int { return compareLabels(a.labels, b.labels) })
+	b.tokens(rows, c.Now())
+
+	families := make([]*dto.MetricFamily, 0, len(b.families))
+	for _, family := range b.families {
+		families = append(families, family)
+	}
+	return families
+}
+
+// builder collects metrics by family. A family without metrics does not exist.
+type builder struct {
+	families map[string]*dto.MetricFamily
+	// free are gauges that were allocated together and are not used yet.
+	free []gauge
+}
+
+// gauge holds all parts of a metric in one piece of memory.
+type gauge struct {
+	metric dto.Metric
+	gauge  dto.Gauge
+	value  float64
+}
+
+// add appends a gauge to the family of m. The labels are sorted by name.
+func (b *builder) add(m *metric, labels []*dto.LabelPair, value float64) {
+	if len(b.free) == 0 {
+		b.free = make([]gauge, 128)
+	}
+	g := &b.free[0]
+	b.free = b.free[1:]
+	g.value = value
+	g.gauge.Value = &g.value
+	g.metric.Gauge = &g.gauge
+	g.metric.Label = labels
+
+	family := b.families[m.name]
+	if family == nil {
+		family = &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: m.kind.Enum()}
+		b.families[m.name] = family
+	}
+	family.Metric = append(family.Metric, &g.metric)
+}
+
+// target adds what there is to say of a target.
+func (b *builder) target(t *target, outcomes []outcome) {
+	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.tokens == nil })
+	b.add(&up, labelPairs("target", t.name), boolean(success))
+	b.add(&targetInfo, labelPairs("target", t.name, "control_plane", t.controlPlane), 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if expiry, ok := timestamp(t.keyExpiry); ok {
+		b.add(&apiKeyExpiry, labelPairs("target", t.name), expiry)
+	}
+}
+
+// listing adds what there is to say of a listing as a whole.
+func (b *builder) listing(t *target, o outcome) {
+	labels := labelPairs("target", t.name, "kind", string(o.kind))
+	b.add(&listingSuccess, labels, boolean(o.tokens != nil))
+	b.add(&listingDuration, labels, o.duration.Seconds())
+	if last, ok := timestamp(o.lastSuccess); ok {
+		b.add(&listingLastSuccess, labels, last)
+	}
+	if o.tokens == nil {
+		return
+	}
+	b.add(&listingTokens, labels, float64(len(o.tokens.Tokens)))
+	b.add(&listingDuplicateTokens, labels, float64(o.tokens.Duplicates))
+	b.add(&listingInvalidItems, labels, float64(o.tokens.InvalidItems()))
+	if o.tokens.Reported >= 0 {
+		b.add(&listingReportedTokens, labels, float64(o.tokens.Reported))
+	}
+	invalid := map[client.Field]float64{}
+	for _, u := range o.tokens.Unreadable {
+		invalid[u.Field]++
+	}
+	for _, field := range client.Fields() {
+		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), invalid[field])
+	}
+}
+
+// tokens adds the metrics of each token.
+func (b *builder) tokens(rows []row, now time.Time) {
+	for _, r := range rows {
+		b.add(&tokenInfo, r.infoLabels, 1)
+		for i := range tokenMetrics {
+			m := &tokenMetrics[i]
+			if value, ok := m.value(r.token, now); ok {
+				b.add(&m.metric, r.labels, value)
+			}
+		}
+	}
+}
+
+// row is a token with its labels, which all of its metrics share.
+type row struct {
+	token              *client.Token
+	labels, infoLabels []*dto.LabelPair
+}
+
+// rows returns the tokens of a listing with their labels.
+func (c *Collector) rows(t *target, o outcome) []row {
+	of := labelled{target: t, kind: string(o.kind), creatorLabel: c.CreatorLabel}
+	rows := make([]row, len(o.tokens.Tokens))
+	for i := range rows {
+		of.token = &o.tokens.Tokens[i]
+		pairs := make([]dto.LabelPair, len(sortedTokenLabels))
+		pointers := make([]*dto.LabelPair, 0, len(tokenLabels)+len(pairs))
+		for j := range pairs {
+			l := &sortedTokenLabels[j]
+			pairs[j].Name, pairs[j].Value = &l.name, l.value(&of)
+			if !l.infoOnly {
+				pointers = append(pointers, &pairs[j])
+			}
+		}
+		shared := len(pointers)
+		for j := range pairs {
+			pointers = append(pointers, &pairs[j])
+		}
+		rows[i] = row{of.token, pointers[:shared:shared], pointers[shared:]}
+	}
+	return rows
+}
+
+func compareLabels(a, b []*dto.LabelPair) int {
+	for i := range a {
+		if order := strings.Compare(*a[i].Value, *b[i].Value); order != 0 {
+			return order
+		}
+	}
+	return 0
+}
+
+// labelPairs makes labels of names and values, sorted by name.
+func labelPairs(namesAndValues ...string) []*dto.LabelPair {
+	pairs := make([]*dto.LabelPair, 0, len(namesAndValues)/2)
+	for ; len(namesAndValues) > 0; namesAndValues = namesAndValues[2:] {
+		pairs = append(pairs, &dto.LabelPair{Name: &namesAndValues[0], Value: &namesAndValues[1]})
+	}
+	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return pairs
+}

@@ -1,0 +1,163 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// listing is one target asked for one kind of token. Scrapes that overlap
+// share one run of it. Nothing is kept of a run that is over, but when one
+// last succeeded and what was logged about it.
+type listing struct {
+	kind   client.Kind
+	list   func(context.Context) (*client.Listing, error)
+	failed func(client.Reason) // counts
+	logger log.Logger
+	now    func() time.Time
+
+	mu          sync.Mutex
+	current     *run
+	lastSuccess time.Time
+	failure     episode
+	unreadable  episode
+}
+
+// run is one listing under way, for everybody who waits for it.
+type run struct {
+	ctx     *movableDeadline
+	waiters int
+	done    chan struct{}   // closed when tokens is set
+	tokens  *client.Listing // nil where the listing failed
+}
+
+// outcome is what a scrape gets of a listing.
+type outcome struct {
+	kind        client.Kind
+	tokens      *client.Listing // nil where the listing failed
+	duration    time.Duration
+	lastSuccess time.Time // zero where it never succeeded
+}
+
+// scrape joins the run under way, or starts one, and waits for it until ctx
+// ends, which must have a deadline. The run ends at the latest deadline of
+// those who wait for it, and is cancelled when the last of them leaves.
+func (l *listing) scrape(ctx context.Context) outcome {
+	start := l.now()
+	r := l.join(ctx)
+	var tokens *client.Listing
+	select {
+	case <-r.done:
+		tokens = r.tokens
+	case <-ctx.Done():
+		l.leave(ctx, r)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return outcome{kind: l.kind, tokens: tokens, duration: l.now().Sub(start), lastSuccess: l.lastSuccess}
+}
+
+func (l *listing) join(ctx context.Context) *run {
+	deadline, _ := ctx.Deadline()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.current; r != nil && r.ctx.extend(deadline) {
+		r.waiters++
+		return r
+	}
+	r := &run{ctx: withMovableDeadline(deadline), waiters: 1, done: make(chan struct{})}
+	l.current = r
+	go func() {
+		tokens, err := l.list(r.ctx)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.settle(r, tokens, err)
+	}()
+	return r
+}
+
+// leave gives up waiting for r. The last one to leave ends it, for the reason
+// that it had to leave itself.
+func (l *listing) leave(ctx context.Context, r *run) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.waiters--
+	if r.waiters == 0 {
+		l.settle(r, nil, client.StoppedError(ctx))
+	}
+}
+
+// settle ends r with its first result: what comes later is dropped. l.mu is
+// held.
+func (l *listing) settle(r *run, tokens *client.Listing, err error) {
+	select {
+	case <-r.done:
+		return
+	default:
+	}
+	if l.current == r {
+		l.current = nil
+	}
+	r.tokens = tokens
+	close(r.done)
+	r.ctx.stop()
+
+	if err != nil {
+		var failure *client.Error
+		errors.As(err, &failure)
+		l.failed(failure.Reason)
+		if l.failure.news(string(failure.Reason), l.now()) {
+			level.Error(l.logger).Log("msg", "listing failed", "reason", failure.Reason, "err", err)
+		}
+		return
+	}
+	l.lastSuccess = l.now()
+	if l.failure.news("", l.now()) {
+		level.Info(l.logger).Log("msg", "listing works again", "tokens", len(tokens.Tokens))
+	}
+	problems := describe(tokens.Unreadable)
+	if l.unreadable.news(problems, l.now()) {
+		if problems == "" {
+			level.Info(l.logger).Log("msg", "everything in the listing can be read again")
+		} else {
+			level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "count", len(tokens.Unreadable), "first", problems)
+		}
+	}
+}
+
+// maxDescribed is how many unreadable values a log line names.
+const maxDescribed = 10
+
+func describe(unreadable []client.Unreadable) string {
+	described := make([]string, 0, maxDescribed)
+	for _, u := range unreadable[:min(len(unreadable), maxDescribed)] {
+		described = append(described, u.String())
+	}
+	return strings.Join(described, "; ")
+}
+
+// reminder is how often a state that lasts is logged again.
+const reminder = time.Hour
+
+// episode is a state that lasts over several scrapes, and when it was logged.
+type episode struct {
+	state  string // empty where all is well
+	logged time.Time
+}
+
+// news tells whether a state should be logged: because it is new, or because it
+// has lasted long enough to say it again.
+func (e *episode) news(state string, now time.Time) bool {
+	if state == e.state && (state == "" || now.Sub(e.logged) < reminder) {
+		return false
+	}
+	e.state, e.logged = state, now
+	return true
+}

@@ -1,0 +1,293 @@
+package collector
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// metric is one row of the public contract. Describe, the exposition and
+// docs/metrics.md are made from these rows, and from nothing else.
+type metric struct {
+	name   string
+	help   string
+	kind   dto.MetricType
+	labels []string
+	// absent says when there is no series, empty where there is always one.
+	absent string
+}
+
+func (m *metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
+
+// tokenMetric is a gauge with the labels of a token. value returns false where
+// there is no value: then there is no series.
+type tokenMetric struct {
+	metric
+	value func(t *client.Token, now time.Time) (float64, bool)
+}
+
+// tokenLabel is a label of a token's metrics. value points into the token, so
+// that labels cost no copies.
+type tokenLabel struct {
+	name  string
+	value func(*labelled) *string
+	// infoOnly: it stands on truefoundry_token_info alone.
+	infoOnly bool
+}
+
+// labelled is what the labels of a token are made of.
+type labelled struct {
+	target       *target
+	kind         string
+	creatorLabel CreatorLabel
+	token        *client.Token
+}
+
+// tokenLabels are the labels of tokens, in the order of the docs.
+var tokenLabels = []tokenLabel{
+	{name: "target", value: func(l *labelled) *string { return &l.target.name }},
+	{name: "control_plane", value: func(l *labelled) *string { return &l.target.controlPlane }},
+	{name: "kind", value: func(l *labelled) *string { return &l.kind }},
+	{name: "tenant", value: func(l *labelled) *string { return &l.token.Tenant }},
+	{name: "team", value: func(l *labelled) *string { return &l.token.Team }},
+	{name: "creator", value: creator},
+	{name: "name", value: func(l *labelled) *string { return &l.token.Name }},
+	{name: "id", value: func(l *labelled) *string { return &l.token.ID }},
+	{name: "creator_type", value: func(l *labelled) *string { return &l.token.Creator.Type }, infoOnly: true},
+	{name: "token_type", value: func(l *labelled) *string { return &l.token.Type }, infoOnly: true},
+}
+
+// sortedTokenLabels are the same in the order of an exposition.
+var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b tokenLabel) int {
+	return strings.Compare(a.name, b.name)
+})
+
+func creator(l *labelled) *string {
+	c := &l.token.Creator
+	switch {
+	case l.creatorLabel == CreatorID:
+		return &c.ID
+	case c.Slug != "":
+		return &c.Slug
+	case c.DisplayName != "":
+		return &c.DisplayName
+	case c.ID != "":
+		return &c.ID
+	}
+	return &c.CreatedBy
+}
+
+func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) (float64, bool)) tokenMetric {
+	return tokenMetric{metric{name, help, dto.MetricType_GAUGE, labelNames(false), absent}, value}
+}
+
+var tokenInfo = metric{
+	name:   "truefoundry_token_info",
+	help:   "A token that the control plane lists; always 1.",
+	kind:   dto.MetricType_GAUGE,
+	labels: labelNames(true),
+}
+
+func labelNames(info bool) (names []string) {
+	for _, l := range tokenLabels {
+		if info || !l.infoOnly {
+			names = append(names, l.name)
+		}
+	}
+	return names
+}
+
+var tokenMetrics = []tokenMetric{
+	tokenGauge("truefoundry_token_expires",
+		"Whether the token has an expiry (1) or never expires (0).",
+		"the expiry could not be read",
+		func(t *client.Token, _ time.Time) (float64, bool) {
+			return boolean(!t.Expiry.At.IsZero()), t.Expiry.Readable
+		}),
+	tokenGauge("truefoundry_token_expiry_timestamp_seconds",
+		"When the token stops working, in seconds since the Unix epoch.",
+		"the token never expires, or the expiry could not be read",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Expiry.At) }),
+	tokenGauge("truefoundry_token_expired",
+		"Whether the token is expired, as the API says; where it does not say, whether its expiry has passed.",
+		"the API does not say, and there is no readable expiry",
+		expired),
+	tokenGauge("truefoundry_token_created_timestamp_seconds",
+		"When the token was created, in seconds since the Unix epoch.",
+		"missing or unreadable",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Created) }),
+	tokenGauge("truefoundry_token_issued_timestamp_seconds",
+		"When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was.",
+		"missing or unreadable",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Issued) }),
+	tokenGauge("truefoundry_token_last_accessed_timestamp_seconds",
+		"When the token last authenticated somebody, in seconds since the Unix epoch.",
+		"never, or the control plane does not report it",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.LastAccessed) }),
+	tokenGauge("truefoundry_token_auto_rotate_interval_seconds",
+		"How often the token rotates by itself, in seconds.",
+		"the token does not rotate by itself",
+		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.AutoRotateInterval) }),
+	tokenGauge("truefoundry_token_auto_rotate_grace_period_seconds",
+		"How long the previous JWT goes on working after a rotation, in seconds.",
+		"the token does not rotate by itself",
+		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.GracePeriod) }),
+	tokenGauge("truefoundry_token_next_rotation_timestamp_seconds",
+		"When the token's next rotation is due, in seconds since the Unix epoch.",
+		"no rotation is scheduled",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.NextRotation) }),
+	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
+		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
+		"there is none",
+		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
+}
+
+// expired takes the API's word before the clock's.
+func expired(t *client.Token, now time.Time) (float64, bool) {
+	if t.Expired != nil {
+		return boolean(*t.Expired), true
+	}
+	return boolean(!t.Expiry.At.After(now)), !t.Expiry.At.IsZero()
+}
+
+const failed = "the listing failed"
+
+var (
+	up = metric{
+		name:   "truefoundry_up",
+		help:   "Whether every listing of the target succeeded in this scrape.",
+		kind:   dto.MetricType_GAUGE,
+		labels: []string{"target"},
+	}
+	targetInfo = metric{
+		name:   "truefoundry_target_info",
+		help:   "A target and the control plane that it asks; always 1.",
+		kind:   dto.MetricType_GAUGE,
+		labels: []string{"target", "control_plane"},
+	}
+	apiKeyExpiry = metric{
+		name:   "truefoundry_api_key_expiry_timestamp_seconds",
+		help:   "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
+		kind:   dto.MetricType_GAUGE,
+		labels: []string{"target"},
+		absent: "the key is not a JWT with an expiry, or was not read yet",
+	}
+
+	listingLabels = []string{"target", "kind"}
+
+	listingSuccess = metric{
+		name:   "truefoundry_listing_success",
+		help:   "Whether the listing succeeded in this scrape.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+	}
+	listingDuration = metric{
+		name:   "truefoundry_listing_duration_seconds",
+		help:   "How long this scrape waited for the listing, in seconds.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+	}
+	listingTokens = metric{
+		name:   "truefoundry_listing_tokens",
+		help:   "Distinct tokens in the listing.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+		absent: failed,
+	}
+	listingReportedTokens = metric{
+		name:   "truefoundry_listing_reported_tokens",
+		help:   "Tokens in the list by the API's own count (pagination.total).",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+		absent: failed + ", or the API gave no count",
+	}
+	listingDuplicateTokens = metric{
+		name:   "truefoundry_listing_duplicate_tokens",
+		help:   "Items dropped because the same listing had their token already.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+		absent: failed,
+	}
+	listingInvalidItems = metric{
+		name:   "truefoundry_listing_invalid_items",
+		help:   "Items dropped because they could not be read at all.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+		absent: failed,
+	}
+	listingInvalidFields = metric{
+		name:   "truefoundry_listing_invalid_fields",
+		help:   "Values dropped because they could not be read, by the path of their field in the API's answer.",
+		kind:   dto.MetricType_GAUGE,
+		labels: []string{"target", "kind", "field"},
+		absent: failed,
+	}
+	listingLastSuccess = metric{
+		name:   "truefoundry_listing_last_success_timestamp_seconds",
+		help:   "When the listing last succeeded, in seconds since the Unix epoch.",
+		kind:   dto.MetricType_GAUGE,
+		labels: listingLabels,
+		absent: "it has not succeeded since the exporter started",
+	}
+	listingErrors = metric{
+		name:   "truefoundry_listing_errors_total",
+		help:   "Failed listings, by reason.",
+		kind:   dto.MetricType_COUNTER,
+		labels: []string{"target", "kind", "reason"},
+	}
+
+	apiRequests = metric{
+		name:   "truefoundry_exporter_api_requests_total",
+		help:   "Requests to the control plane, by HTTP status; none where no answer came.",
+		kind:   dto.MetricType_COUNTER,
+		labels: []string{"target", "code"},
+		absent: "no request had this outcome yet",
+	}
+	apiRequestDuration = metric{
+		name:   "truefoundry_exporter_api_request_duration_seconds",
+		help:   "How long requests to the control plane took until their answer was read, in seconds.",
+		kind:   dto.MetricType_HISTOGRAM,
+		labels: []string{"target"},
+	}
+	apiRetries = metric{
+		name:   "truefoundry_exporter_api_retries_total",
+		help:   "Requests to the control plane that were repeated.",
+		kind:   dto.MetricType_COUNTER,
+		labels: []string{"target"},
+	}
+)
+
+// contract returns every metric of the collector, in the order of the docs.
+func contract() []*metric {
+	all := []*metric{&tokenInfo}
+	for i := range tokenMetrics {
+		all = append(all, &tokenMetrics[i].metric)
+	}
+	return append(all, &up, &targetInfo, &listingSuccess, &listingDuration, &listingTokens,
+		&listingReportedTokens, &listingDuplicateTokens, &listingInvalidItems, &listingInvalidFields,
+		&listingLastSuccess, &listingErrors, &apiKeyExpiry, &apiRequests, &apiRequestDuration, &apiRetries)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// timestamp returns false for the zero time, which stands for none.
+func timestamp(t time.Time) (float64, bool) {
+	return float64(t.Unix()) + float64(t.Nanosecond())/1e9, !t.IsZero()
+}
+
+func days(n *int64) (float64, bool) {
+	if n == nil {
+		return 0, false
+	}
+	return float64(*n) * (24 * time.Hour).Seconds(), true
+}

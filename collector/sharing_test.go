@@ -1,0 +1,275 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+// bubble is a collector and its control plane in a synctest bubble: time is
+// the bubble's, and connections are in memory.
+type bubble struct {
+	*collector.Collector
+	cp  *controlplanetest.ControlPlane
+	log *lockedBuffer
+	t   *testing.T
+}
+
+// inBubble runs a test in which each answer of the control plane takes a while.
+func inBubble(t *testing.T, latency time.Duration, test func(t *testing.T, b *bubble), fs ...controlplanetest.Fault) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case <-time.After(latency):
+					next.ServeHTTP(w, r)
+				case <-r.Context().Done():
+				}
+			})
+		}
+		b := &bubble{t: t, log: new(lockedBuffer)}
+		b.cp = controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+		transport, stop := controlplanetest.InMemory(slow(b.cp.With(fs...)))
+		defer stop()
+		b.Collector = newCollector(t, "", func(s *set) {
+			s.Transport = transport
+			s.Logger = log.NewLogfmtLogger(b.log)
+			s.Options.Now, s.Config.Now = time.Now, time.Now
+		})
+		test(t, b)
+	})
+}
+
+// pass lets some of the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
+// up scrapes, with the timeout, and returns truefoundry_up and how long it took.
+func (b *bubble) up(ctx context.Context, timeout time.Duration) (up bool, took time.Duration) {
+	b.t.Helper()
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	families, err := b.Gather(ctx)
+	if err != nil {
+		b.t.Error(err)
+	}
+	return strings.Contains(text(b.t, families), `truefoundry_up{target="acme"} 1`), time.Since(start)
+}
+
+// expect scrapes in the background.
+func (b *bubble) expect(wg *sync.WaitGroup, name string, timeout time.Duration, wantUp bool, wantTook time.Duration) {
+	wg.Go(func() {
+		if up, took := b.up(b.t.Context(), timeout); up != wantUp || took != wantTook {
+			b.t.Errorf("%s: up is %v after %v, want %v after %v", name, up, took, wantUp, wantTook)
+		}
+	})
+}
+
+// errorsCounted returns the sum of truefoundry_listing_errors_total, by reason,
+// as the next scrape shows it.
+func (b *bubble) errorsCounted() map[string]float64 {
+	b.t.Helper()
+	counted := map[string]float64{}
+	for _, family := range gather(b.t, b.Collector, time.Minute) {
+		if family.GetName() == "truefoundry_listing_errors_total" {
+			for _, m := range family.Metric {
+				if n := m.GetCounter().GetValue(); n > 0 {
+					counted[value(m, "reason")] = n
+				}
+			}
+		}
+	}
+	return counted
+}
+
+// A listing of the bubble is two requests: the page, and the one beyond it.
+const requestsOfAListing = 2
+
+func TestScrapesThatOverlapShareOneListing(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		for range 5 {
+			b.expect(&wg, "a scrape", 10*time.Second, true, requestsOfAListing*time.Second)
+		}
+		wg.Wait()
+		if n := len(b.cp.Listings()); n != requestsOfAListing {
+			t.Errorf("%d requests for five scrapes", n)
+		}
+		b.up(t.Context(), 10*time.Second)
+		if n := len(b.cp.Listings()); n != 2*requestsOfAListing {
+			t.Errorf("%d requests after one more scrape: something was kept", n)
+		}
+	})
+}
+
+func TestImpatientScrapeGivesUpWithoutHarmToThePatientOne(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		b.expect(&wg, "the impatient scrape", 1500*time.Millisecond, false, 1500*time.Millisecond)
+		synctest.Wait() // it has begun the listing, and would end it
+		b.expect(&wg, "the patient scrape", 10*time.Second, true, 2*time.Second)
+		wg.Wait()
+		if counted := b.errorsCounted(); len(counted) > 0 {
+			t.Errorf("errors %v of a listing that worked", counted)
+		}
+	})
+}
+
+func TestLateScrapeJoinsTheListingUnderWay(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		b.expect(&wg, "the first", 10*time.Second, true, 2*time.Second)
+		pass(1500 * time.Millisecond)
+		b.expect(&wg, "the late one", 10*time.Second, true, 500*time.Millisecond)
+		wg.Wait()
+	})
+}
+
+func TestListingEndsWithTheLastScrapeThatWaitsForIt(t *testing.T) {
+	gone := make(chan time.Duration, 1)
+	hang := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			<-r.Context().Done()
+			gone <- time.Since(start)
+		})
+	}
+	for name, tt := range map[string]struct {
+		end    func(cancel context.CancelFunc)
+		after  time.Duration
+		reason string
+	}{
+		"at its deadline":      {func(context.CancelFunc) {}, 5 * time.Second, "timeout"},
+		"when it is cancelled": {func(cancel context.CancelFunc) { cancel() }, 3 * time.Second, "canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 0, func(t *testing.T, b *bubble) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				time.AfterFunc(3*time.Second, func() { tt.end(cancel) })
+				var wg sync.WaitGroup
+				b.expect(&wg, "the impatient scrape", time.Second, false, time.Second)
+				wg.Go(func() { b.up(ctx, 5*time.Second) })
+				wg.Wait()
+				if after := <-gone; after != tt.after {
+					t.Errorf("the request went on for %v, want %v", after, tt.after)
+				}
+				if counted := b.errorsCounted(); len(counted) != 1 || counted[tt.reason] != 1 {
+					t.Errorf("errors %v, want one %s", counted, tt.reason)
+				}
+			}, faults.First(1, hang))
+		})
+	}
+}
+
+func TestErrorIsCountedOnceForAllScrapesThatShareIt(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		for range 5 {
+			b.expect(&wg, "a scrape", 10*time.Second, false, time.Second)
+		}
+		wg.Wait()
+		if counted := b.errorsCounted(); counted["unauthorized"] != 1 {
+			t.Errorf("errors %v, want one", counted)
+		}
+	}, faults.First(1, faults.Status(http.StatusUnauthorized)))
+}
+
+func TestFailureIsLoggedWhenItBeginsChangesAndEndsAndHourly(t *testing.T) {
+	fault := faults.Switch()
+	inBubble(t, 0, func(t *testing.T, b *bubble) {
+		scrapes := func(n int, want string) {
+			t.Helper()
+			b.log.take()
+			for range n {
+				b.up(t.Context(), 10*time.Second)
+				pass(2 * time.Minute)
+			}
+			if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
+				t.Errorf("logged %q, want %q", got, want)
+			}
+		}
+		scrapes(3, "")
+		fault.Set(faults.Status(http.StatusForbidden))
+		scrapes(29, "level=error listing failed reason=forbidden\n")
+		scrapes(3, "level=error listing failed reason=forbidden\n")
+		fault.Set(faults.Status(http.StatusNotFound))
+		scrapes(3, "level=error listing failed reason=client_error\n")
+		fault.Set(nil)
+		scrapes(3, "level=info works again tokens=3\n")
+	}, fault.Wrap)
+}
+
+func TestUnreadablePartsAreLoggedWithTheTokensIDWhenTheyChange(t *testing.T) {
+	fault := faults.Switch()
+	inBubble(t, 0, func(t *testing.T, b *bubble) {
+		scrapes := func(want string) {
+			t.Helper()
+			b.log.take()
+			for range 3 {
+				b.up(t.Context(), 10*time.Second)
+			}
+			if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
+				t.Errorf("logged %q, want %q", got, want)
+			}
+		}
+		scrapes("")
+		fault.Set(faults.First(1e9, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body := `{"data":[]}`
+				if r.URL.Query().Get("offset") == "0" {
+					body = `{"data":[{"id":"bad-one","createdAt":"yesterday","jwts":[{"expiry":5}]},7]}`
+				}
+				w.Write([]byte(body))
+			})
+		}))
+		scrapes("level=warn parts of the listing cannot be read count=3 createdAt jwts.expiry bad-one offset 1\n")
+		fault.Set(nil)
+		scrapes("level=info can be read again\n")
+	}, fault.Wrap)
+}
+
+// matchLines tells whether each line of got has all words of the same line of
+// want.
+func matchLines(got, want string) bool {
+	lines := strings.Split(got, "\n")
+	for i, line := range strings.Split(want, "\n") {
+		for _, word := range strings.Fields(line) {
+			if !strings.Contains(lines[i], word) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was written since the last call.
+func (l *lockedBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}

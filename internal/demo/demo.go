@@ -1,0 +1,57 @@
+// Package demo runs a made-up control plane on loopback, for those who want to
+// see the exporter before they have an API key at hand.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+)
+
+// Target is the name of the demonstration's target.
+const Target = "demo-personal"
+
+// Prefix is the path below which the made-up control plane serves its API.
+const Prefix = "/api/svc"
+
+// Demo is a made-up control plane that serves on loopback.
+type Demo struct {
+	// URL is its base URL, and Key the API key that it accepts.
+	URL, Key string
+
+	server *http.Server
+}
+
+// Start starts a made-up control plane. Its tokens were issued relative to the
+// time of the start, and age from then on.
+func Start() (*Demo, error) {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start the demonstration's control plane: %w", err)
+	}
+	start := time.Now()
+	d := &Demo{URL: "http://" + listener.Addr().String(), Key: rand.Text()}
+	d.server = &http.Server{
+		Handler: &controlplane.Server{
+			Prefix: Prefix,
+			Key:    d.Key,
+			Items: func(endpoint string) []any {
+				if endpoint != controlplane.PersonalAccessTokens {
+					return nil
+				}
+				return Tokens(start, time.Now())
+			},
+		},
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go d.server.Serve(listener)
+	return d, nil
+}
+
+// Close stops the control plane.
+func (d *Demo) Close() { d.server.Close() }

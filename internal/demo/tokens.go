@@ -1,0 +1,113 @@
+package demo
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+)
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// life is one token of the demonstration. Times are relative to the start;
+// zero means none.
+type life struct {
+	name, tenant, team, creator string
+
+	issued, expires, accessed time.Duration
+	// rotate and grace are days; nextRotation is when it rotates next.
+	rotate, grace int
+	nextRotation  time.Duration
+	// previous is when the JWT from before the last rotation ends.
+	previous time.Duration
+}
+
+// The lives that the alerts and the dashboard are about: each is a case of its
+// own.
+var cases = []life{
+	{name: "nightly-backup", tenant: "demo-acme", team: "platform", creator: "ops", issued: -90 * day, expires: -3 * day, accessed: -3 * day},
+	{name: "release-pipeline", tenant: "demo-acme", team: "platform", creator: "ci", issued: -90 * day, expires: 5 * time.Hour, accessed: -20 * time.Minute},
+	{name: "model-registry-sync", tenant: "demo-acme", team: "ml", creator: "ci", issued: -30 * day, expires: 2 * day, accessed: -time.Hour},
+	{name: "feature-store", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -80 * day, expires: 10 * day, accessed: -2 * time.Hour},
+	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day},
+	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day},
+	{name: "legacy-dashboard", tenant: "demo-globex", team: "", creator: "bi", issued: -2 * year},
+	{name: "say \"hi\"\n\\o/ 🚀", tenant: "demo-acme", team: "ml", creator: "research", issued: -10 * day, expires: 80 * day, accessed: -5 * day},
+}
+
+// The rest is everyday life: healthy tokens of several teams and creators.
+var teams = []struct{ tenant, team, creator string }{
+	{"demo-acme", "ml", "research"},
+	{"demo-acme", "platform", "ops"},
+	{"demo-globex", "data", "pipelines"},
+	{"demo-globex", "search", "relevance"},
+}
+
+var purposes = []string{"notebook", "training", "evaluation", "ingest", "export", "staging", "canary", "load-test"}
+
+func lives() []life {
+	all := append([]life(nil), cases...)
+	for i, purpose := range purposes {
+		for j, t := range teams {
+			n := time.Duration(i*len(teams) + j)
+			all = append(all, life{
+				name: t.team + "-" + purpose, tenant: t.tenant, team: t.team, creator: t.creator,
+				issued: -(10 + 2*n) * day, expires: (100 + 7*n) * day, accessed: -(1 + n) * time.Hour,
+			})
+		}
+	}
+	return all
+}
+
+// Tokens returns the tokens of the demonstration that began at start, as the
+// control plane lists them at now.
+func Tokens(start, now time.Time) []any {
+	start = start.UTC().Truncate(time.Second)
+	var tokens []any
+	for i, l := range lives() {
+		tokens = append(tokens, l.token(fmt.Sprintf("demo-pat-%02d", i+1), start, now))
+	}
+	return tokens
+}
+
+func (l life) token(id string, start, now time.Time) controlplane.Token {
+	at := func(after time.Duration) *time.Time {
+		if after == 0 {
+			return nil
+		}
+		t := start.Add(after)
+		return &t
+	}
+	issued, expiry := start.Add(l.issued), at(l.expires)
+	expired := expiry != nil && !expiry.After(now)
+	creator := controlplane.Subject{
+		ID: "demo-user-" + l.creator, Type: "user", Slug: l.creator + "@" + l.tenant + ".example", DisplayName: l.creator,
+	}
+	jwt := func(n string, issued time.Time, expiry *time.Time) controlplane.JWT {
+		return controlplane.JWT{
+			ID: id + "-jwt-" + n, Expiry: expiry, CreatedAt: issued, UpdatedAt: issued,
+			SubjectType: creator.Type, SubjectID: creator.ID, TokenType: "jwt",
+		}
+	}
+	token := controlplane.Token{
+		ID: id, Name: l.name, Type: "personal-access-token", TenantName: l.tenant,
+		CreatedBySubject: creator, CreatedAt: issued, UpdatedAt: issued, LastAccessedAt: at(l.accessed),
+		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []controlplane.JWT{jwt("1", issued, expiry)},
+		NextScheduledRotation: at(l.nextRotation),
+		Manifest:              &controlplane.Manifest{Name: l.name, Type: "pat"},
+	}
+	if l.team != "" {
+		token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: l.team}
+	}
+	if l.rotate > 0 {
+		token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: l.rotate, GracePeriod: l.grace}
+	}
+	if l.previous != 0 {
+		token.CreatedAt = issued.Add(-time.Duration(l.rotate) * day)
+		token.JWTs = append(token.JWTs, jwt("0", token.CreatedAt, at(l.previous)))
+	}
+	return token
+}

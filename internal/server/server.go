@@ -1,0 +1,168 @@
+// Package server answers the exporter's HTTP requests.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+)
+
+const (
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+)
+
+// Config is what the server needs. Every field is required, unless it says
+// otherwise.
+type Config struct {
+	// Collector has the metrics of the targets.
+	Collector *collector.Collector
+	// Registry has the metrics of the exporter itself.
+	Registry *prometheus.Registry
+	// InstrumentHandler adds promhttp_* metrics to the Registry.
+	InstrumentHandler bool
+	// TelemetryPath is where the metrics are. At "/" there is no landing page.
+	TelemetryPath string
+	// MaxRequests bounds the scrapes at a time; 0 is no bound.
+	MaxRequests int
+	// Timeout is the longest that a scrape may take, and TimeoutOffset what is
+	// left of the scraper's own timeout for everything but the listings.
+	Timeout, TimeoutOffset time.Duration
+	// Notice stands on the landing page; it may be empty.
+	Notice string
+	Logger log.Logger
+}
+
+// New returns the handler of all of the exporter's pages. They answer GET and
+// HEAD.
+func New(cfg Config) (http.Handler, error) {
+	path := cfg.TelemetryPath
+	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{}? \t") || path == healthyPath || path == readyPath {
+		return nil, fmt.Errorf("the telemetry path %q must start with / and be a plain path other than %s and %s", path, healthyPath, readyPath)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+exactly(path), cfg.metrics())
+	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
+	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
+	if path != "/" {
+		landing, err := cfg.landing()
+		if err != nil {
+			return nil, fmt.Errorf("render the landing page: %w", err)
+		}
+		mux.Handle("GET /{$}", landing)
+	}
+	return mux, nil
+}
+
+// exactly keeps a pattern that ends in a slash from matching what is below it.
+func exactly(path string) string {
+	if strings.HasSuffix(path, "/") {
+		return path + "{$}"
+	}
+	return path
+}
+
+// says answers without asking anybody: an outage of a control plane must not
+// restart the exporter.
+func says(text string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+}
+
+func (cfg *Config) metrics() http.Handler {
+	opts := promhttp.HandlerOpts{
+		ErrorLog:          errorLog{cfg.Logger},
+		ErrorHandling:     promhttp.ContinueOnError,
+		EnableOpenMetrics: true,
+	}
+	if cfg.InstrumentHandler {
+		opts.Registry = cfg.Registry
+	}
+	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), cfg.scrapeTimeout(r.Header))
+		defer cancel()
+		// The names are disjoint, so that there is nothing to merge or to check.
+		gather := func() ([]*dto.MetricFamily, error) {
+			families, err := cfg.Collector.Gather(ctx)
+			own, ownErr := cfg.Registry.Gather()
+			return append(families, own...), errors.Join(err, ownErr)
+		}
+		promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
+	})
+	if cfg.MaxRequests > 0 {
+		handler = limit(handler, cfg.MaxRequests)
+	}
+	if cfg.InstrumentHandler {
+		handler = promhttp.InstrumentMetricHandler(cfg.Registry, handler)
+	}
+	return handler
+}
+
+// limit refuses requests above n at a time.
+func limit(next http.Handler, n int) http.Handler {
+	slots := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+			next.ServeHTTP(w, r)
+		default:
+			http.Error(w, fmt.Sprintf("%d scrapes are under way, which is the limit; try again later or raise --web.max-requests.", n),
+				http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// scrapeTimeout is how long the listings may take, so that the answer arrives
+// before the scraper gives up.
+func (cfg *Config) scrapeTimeout(header http.Header) time.Duration {
+	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || math.IsNaN(seconds) || seconds <= 0 || seconds >= cfg.Timeout.Seconds()+cfg.TimeoutOffset.Seconds() {
+		return cfg.Timeout
+	}
+	timeout := time.Duration(seconds * float64(time.Second))
+	// A timeout about as short as the offset still gets some time to list.
+	return max(timeout-cfg.TimeoutOffset, timeout/2)
+}
+
+func (cfg *Config) landing() (http.Handler, error) {
+	extra := ""
+	if cfg.Notice != "" {
+		extra = "<p><strong>" + html.EscapeString(cfg.Notice) + "</strong></p>"
+	}
+	return web.NewLandingPage(web.LandingConfig{
+		Name:        "truefoundry_exporter",
+		Description: "Prometheus exporter for the expiry of TrueFoundry API tokens",
+		Version:     html.EscapeString(version.Info()),
+		ExtraHTML:   extra,
+		Profiling:   "false",
+		Links: []web.LandingLinks{
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "lists all tokens anew"},
+			{Address: healthyPath, Text: "Healthy", Description: "asks nobody"},
+			{Address: readyPath, Text: "Ready", Description: "asks nobody"},
+		},
+	})
+}
+
+// errorLog gives promhttp's errors to the logger.
+type errorLog struct{ logger log.Logger }
+
+// Println implements promhttp.Logger.
+func (l errorLog) Println(v ...any) {
+	level.Error(l.logger).Log("msg", "metrics could not be served", "err", strings.TrimSpace(fmt.Sprintln(v...)))
+}

@@ -1,0 +1,294 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/config"
+	"go.uber.org/goleak"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start serves the exporter's pages for the control plane at target.
+func start(t *testing.T, target string, choose ...func(*server.Config)) string {
+	t.Helper()
+	handler, err := newHandler(t, target, choose...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exporter := httptest.NewServer(handler)
+	t.Cleanup(exporter.Close)
+	return exporter.URL
+}
+
+func newHandler(t *testing.T, target string, choose ...func(*server.Config)) (http.Handler, error) {
+	t.Helper()
+	u, err := client.ParseURL(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := new(http.Transport)
+	t.Cleanup(transport.CloseIdleConnections)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector())
+	cfg := server.Config{
+		Collector: collector.New(
+			collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: time.Now},
+			collector.Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{
+				URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
+				Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
+			}}),
+		Registry:          registry,
+		InstrumentHandler: true,
+		TelemetryPath:     "/metrics",
+		Timeout:           time.Minute,
+		TimeoutOffset:     50 * time.Millisecond,
+		Logger:            log.NewNopLogger(),
+	}
+	for _, f := range choose {
+		f(&cfg)
+	}
+	return server.New(cfg)
+}
+
+// get returns the status, the body and the header of an answer. header is of
+// names and values.
+func get(t *testing.T, url string, header ...string) (int, string, http.Header) {
+	t.Helper()
+	return do(t, http.MethodGet, url, header...)
+}
+
+func do(t *testing.T, method, url string, header ...string) (int, string, http.Header) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body), resp.Header
+}
+
+const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
+
+func TestMetricsAreOfTheTargetsAndOfTheExporter(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+	url := start(t, cp.URL)
+	get(t, url+"/metrics")
+	status, body, _ := get(t, url+"/metrics")
+	for _, want := range []string{
+		"truefoundry_up{target=\"acme\"} 1\n",
+		`truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 3`,
+		"\ngo_goroutines ",
+		"\npromhttp_metric_handler_requests_total{code=\"200\"} 1\n",
+		"\npromhttp_metric_handler_errors_total{cause=\"gathering\"} 0\n",
+	} {
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%d without %q", status, want)
+		}
+	}
+}
+
+func TestHandlerIsNotInstrumentedUnlessAskedTo(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always())
+	url := start(t, cp.URL, func(cfg *server.Config) { cfg.InstrumentHandler = false })
+	if _, body, _ := get(t, url+"/metrics"); strings.Contains(body, "promhttp_") || !strings.Contains(body, "truefoundry_exporter_api_requests_total") {
+		t.Errorf("got %s", body)
+	}
+}
+
+func TestFormatAndEncodingAreNegotiated(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+	url := start(t, cp.URL)
+	_, plain, header := get(t, url+"/metrics", "Accept-Encoding", "identity")
+	if !strings.HasPrefix(header.Get("Content-Type"), "text/plain; version=0.0.4") || strings.Contains(plain, "# EOF") {
+		t.Errorf("by default: %s", header.Get("Content-Type"))
+	}
+	_, open, header := get(t, url+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
+	if !strings.HasPrefix(header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(open, "# EOF\n") {
+		t.Errorf("OpenMetrics: %s", header.Get("Content-Type"))
+	}
+	if _, _, header = get(t, url+"/metrics", "Accept-Encoding", "gzip"); header.Get("Content-Encoding") != "gzip" {
+		t.Errorf("gzip: %s", header)
+	}
+}
+
+func TestScrapeEndsBeforeTheScraperGivesUp(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Hang())
+	for _, tt := range []struct {
+		name, header string
+		timeout      time.Duration
+		least, most  time.Duration
+	}{
+		{"by the header less the offset", "0.3", time.Minute, 250 * time.Millisecond, 300 * time.Millisecond},
+		{"by half of a header about as short as the offset", "0.06", time.Minute, 30 * time.Millisecond, 60 * time.Millisecond},
+		{"by the exporter's own limit where that is less", "100", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where there is no header", "", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is 0", "0", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is negative", "-5", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is no number", "NaN", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is text", "soon", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is absurd", "1e300", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+		{"by the limit where the header is infinite", "Inf", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			url := start(t, cp.URL, func(cfg *server.Config) { cfg.Timeout = tt.timeout })
+			begin := time.Now()
+			status, body, _ := get(t, url+"/metrics", timeoutHeader, tt.header)
+			took := time.Since(begin)
+			if status != http.StatusOK || !strings.Contains(body, `reason="timeout",target="acme"} 1`) {
+				t.Errorf("%d: %s", status, body)
+			}
+			if took < tt.least || took > tt.most {
+				t.Errorf("took %v, want %v to %v", took, tt.least, tt.most)
+			}
+		})
+	}
+}
+
+func TestScrapesAboveTheLimitAreRefused(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	wait := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			begun <- struct{}{}
+			<-finish
+			next.ServeHTTP(w, r)
+		})
+	}
+	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.First(1, wait))
+	url := start(t, cp.URL, func(cfg *server.Config) { cfg.MaxRequests = 1 })
+	first := make(chan int)
+	go func() {
+		status, _, _ := get(t, url+"/metrics")
+		first <- status
+	}()
+	<-begun
+	if status, body, _ := get(t, url+"/metrics"); status != http.StatusServiceUnavailable || !strings.Contains(body, "--web.max-requests") {
+		t.Errorf("the second: %d %s", status, body)
+	}
+	if status, _, _ := get(t, url+"/-/healthy"); status != http.StatusOK {
+		t.Errorf("healthy: %d", status)
+	}
+	close(finish)
+	if status := <-first; status != http.StatusOK {
+		t.Errorf("the first: %d", status)
+	}
+	if status, _, _ := get(t, url+"/metrics"); status != http.StatusOK {
+		t.Errorf("the third: %d", status)
+	}
+}
+
+func TestScraperThatHangsUpEndsTheListing(t *testing.T) {
+	begun, gone := make(chan struct{}), make(chan struct{})
+	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.First(1, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-r.Context().Done()
+			close(gone)
+		})
+	}))
+	url := start(t, cp.URL)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
+		resp.Body.Close()
+		t.Fatal("it answered")
+	}
+	<-gone
+	if _, body, _ := get(t, url+"/metrics"); !strings.Contains(body, `truefoundry_up{target="acme"} 1`) {
+		t.Errorf("the next scrape: %s", body)
+	}
+}
+
+func TestPages(t *testing.T) {
+	asked := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked the control plane: %s", r.URL) })
+	}
+	cp := controlplanetest.Start(t, controlplanetest.Always(), asked)
+	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Notice, cfg.TelemetryPath = `a <"notice">`, "/m&m" })
+	for _, tt := range []struct {
+		path   string
+		status int
+		want   string
+	}{
+		{"/", http.StatusOK, "truefoundry_exporter"},
+		{"/", http.StatusOK, `href="/m&amp;m"`},
+		{"/", http.StatusOK, "a &lt;&#34;notice&#34;&gt;"},
+		{"/-/healthy", http.StatusOK, "healthy"},
+		{"/-/ready", http.StatusOK, "ready"},
+		{"/metrics", http.StatusNotFound, ""},
+		{"/debug/pprof/", http.StatusNotFound, ""},
+		{"/-/", http.StatusNotFound, ""},
+	} {
+		status, body, _ := get(t, url+tt.path)
+		if status != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d %q, want %d and %q", tt.path, status, body, tt.status, tt.want)
+		}
+		if strings.Contains(body, "/pprof") {
+			t.Errorf("%s links profiles", tt.path)
+		}
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		for _, path := range []string{"/", "/m&m", "/-/healthy", "/-/ready"} {
+			if status, _, _ := do(t, method, url+path); status != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %d", method, path, status)
+			}
+		}
+	}
+	if status, body, _ := do(t, http.MethodHead, url+"/-/ready"); status != http.StatusOK || body != "" {
+		t.Errorf("HEAD: %d %q", status, body)
+	}
+}
+
+func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always())
+	url := start(t, cp.URL, func(cfg *server.Config) { cfg.TelemetryPath = "/" })
+	if _, body, _ := get(t, url); !strings.Contains(body, "truefoundry_up") {
+		t.Errorf("got %s", body)
+	}
+	if status, _, _ := get(t, url+"/other"); status != http.StatusNotFound {
+		t.Errorf("other paths: %d", status)
+	}
+}
+
+func TestTelemetryPathThatCannotBeIsRefused(t *testing.T) {
+	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/{x}", "/a b", "/a?b"} {
+		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+// Command truefoundry_exporter exports the expiry of TrueFoundry API tokens to
+// Prometheus.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+)
+
+const name = "truefoundry_exporter"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run returns the exit code: an exit from here would skip what is deferred.
+func run(args []string) int {
+	app := kingpin.New(name, "Exports the expiry of TrueFoundry API tokens to Prometheus.")
+	app.Version(version.Print(name))
+	app.HelpFlag.Short('h')
+	flags := addFlags(app)
+	if _, err := app.Parse(args); err != nil {
+		app.Errorf("%s, try --help", err)
+		return 1
+	}
+	if err := flags.check(); err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
+	logger := newLogger(os.Stderr, *flags.logLevel, *flags.logFormat)
+	target, endTarget, err := flags.target(logger)
+	if err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
+	defer endTarget()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(versioncollector.NewCollector(name))
+	if !*flags.disableExporterMetrics {
+		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	handler, err := server.New(server.Config{
+		Collector: collector.New(collector.Options{
+			CreatorLabel: collector.CreatorLabel(*flags.creatorLabel),
+			Timeout:      *flags.timeout,
+			Logger:       logger,
+			Now:          time.Now,
+		}, target),
+		Registry:          registry,
+		InstrumentHandler: !*flags.disableExporterMetrics,
+		TelemetryPath:     *flags.telemetryPath,
+		MaxRequests:       *flags.maxRequests,
+		Timeout:           *flags.timeout,
+		TimeoutOffset:     *flags.timeoutOffset,
+		Notice:            flags.notice(),
+		Logger:            logger,
+	})
+	if err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
+
+	level.Info(logger).Log("msg", "starting "+name, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
+	if err := serve(handler, flags, logger); err != nil {
+		level.Error(logger).Log("msg", "cannot serve", "err", err)
+		return 1
+	}
+	return 0
+}
+
+// serve answers requests until the process is told to end; then it lets the
+// scrapes in flight finish.
+func serve(handler http.Handler, flags *flags, logger log.Logger) error {
+	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		// A scrape at its longest, and time for a slow reader.
+		WriteTimeout:   *flags.timeout + 30*time.Second,
+		IdleTimeout:    5 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.ListenAndServe(srv, flags.web, newSlogger(logger)) }()
+	select {
+	case err := <-served:
+		return err
+	case <-told.Done():
+	}
+	stop() // a second signal ends the process at once
+	level.Info(logger).Log("msg", "shutting down: waiting for scrapes in flight")
+	// The listings end by their timeout; the answer is still to be written.
+	ctx, cancel := context.WithTimeout(context.Background(), *flags.timeout+time.Second)
+	defer cancel()
+	if err := srv.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		level.Warn(logger).Log("msg", "scrapes in flight did not finish in time")
+		return srv.Close()
+	} else if err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+// beExporter makes this test binary be the exporter.
+const beExporter = "BE_TRUEFOUNDRY_EXPORTER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beExporter) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// process is an exporter that runs as a process of its own.
+type process struct {
+	*exec.Cmd
+	url    string
+	stderr *bufio.Reader
+	log    strings.Builder
+}
+
+func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(env, beExporter+"=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+var listening = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+
+// start runs an exporter until it listens.
+func start(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: command(t, env, append(args, "--web.listen-address=127.0.0.1:0")...)}
+	pipe, err := p.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Process.Kill() })
+	p.stderr = bufio.NewReader(pipe)
+	for {
+		line, err := p.stderr.ReadString('\n')
+		p.log.WriteString(line)
+		if err != nil {
+			t.Fatalf("it does not listen: %v\n%s", err, p.log.String())
+		}
+		if found := listening.FindStringSubmatch(line); found != nil {
+			p.url = "http://" + found[1]
+			return p
+		}
+	}
+}
+
+// end sends a signal and returns everything that was logged.
+func (p *process) end(t *testing.T, signal os.Signal) string {
+	t.Helper()
+	if err := p.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(p.stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.log.Write(rest)
+	if err := p.Wait(); err != nil {
+		t.Errorf("it ended with %v\n%s", err, p.log.String())
+	}
+	return p.log.String()
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestDemo(t *testing.T) {
+	p := start(t, []string{"TFY_HOST=https://example.invalid", "TFY_API_KEY=left-alone"}, "--demo")
+	metrics := get(t, p.url+"/metrics")
+	for _, want := range []string{
+		`truefoundry_up{target="demo-personal"} 1`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="demo-personal"} 40`,
+		`name="say \"hi\"\n\\o/ 🚀"`,
+		`tenant="demo-acme"`,
+		`tenant="demo-globex"`,
+		"go_info{",
+		"process_start_time_seconds ",
+		"truefoundry_exporter_build_info{",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if page := get(t, p.url); !strings.Contains(page, "This is a demonstration") {
+		t.Errorf("the landing page does not say what it is:\n%s", page)
+	}
+	log := p.end(t, syscall.SIGTERM)
+	for _, want := range []string{"env=TFY_HOST", "env=TFY_API_KEY"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("it does not log that it ignores %s:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "left-alone") || strings.Contains(metrics, "left-alone") {
+		t.Error("the key is shown")
+	}
+}
+
+func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		env    []string
+		args   []string
+		source string
+	}{
+		{"environment", []string{"TFY_HOST=" + cp.URL, "TFY_API_KEY=" + controlplanetest.Key}, nil, "api_key=TFY_API_KEY"},
+		{"flags", nil, []string{"--truefoundry.url=" + cp.URL, "--truefoundry.api-key-file=" + file}, "api_key=" + file},
+		{
+			"flags before the environment",
+			[]string{"TFY_HOST=http://127.0.0.1:1", "TFY_API_KEY=other"},
+			[]string{"--truefoundry.url=" + cp.URL + "/", "--truefoundry.api-key-file=" + file},
+			"api_key=" + file,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, tt.env, tt.args...)
+			if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `"} 3`) {
+				t.Errorf("got %s", metrics)
+			}
+			if log := p.end(t, syscall.SIGTERM); !strings.Contains(log, tt.source) || strings.Contains(log, controlplanetest.Key) {
+				t.Errorf("logged %s", log)
+			}
+		})
+	}
+}
+
+// The exporter's own metrics, but for go_*, process_* and promhttp_*, stay; a
+// control plane is also found below a path and without a prefix.
+func TestFlagsTakeEffect(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key},
+		"--truefoundry.url="+cp.URL+controlplanetest.Prefix, "--truefoundry.api-prefix=", "--truefoundry.page-size=2",
+		"--truefoundry.creator-label=id", "--web.disable-exporter-metrics", "--web.telemetry-path=/m", "--log.level=debug")
+	metrics := get(t, p.url+"/m")
+	for _, want := range []string{`creator="user-1"`, `"} 3`, "truefoundry_exporter_build_info{", "truefoundry_exporter_api_requests_total{"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	for _, unwanted := range []string{"\ngo_", "\nprocess_", "\npromhttp_"} {
+		if strings.Contains(metrics, unwanted) {
+			t.Errorf("there is %q", unwanted)
+		}
+	}
+	for _, request := range cp.Listings() {
+		if !strings.Contains(request, "limit=2&") {
+			t.Errorf("request %s", request)
+		}
+	}
+}
+
+func TestWrongUseIsOneClearLine(t *testing.T) {
+	const key = "TFY_API_KEY=secret-key"
+	for _, tt := range []struct {
+		name string
+		env  []string
+		args []string
+		want string
+	}{
+		{"no control plane", []string{key}, nil, "--truefoundry.url or TFY_HOST"},
+		{"no key", nil, []string{"--truefoundry.url=http://localhost"}, "--truefoundry.api-key-file or TFY_API_KEY"},
+		{"blank key", []string{"TFY_API_KEY= "}, []string{"--truefoundry.url=http://localhost"}, "TFY_API_KEY"},
+		{"key with a blank", []string{"TFY_API_KEY=secret key"}, []string{"--truefoundry.url=http://localhost"}, "blank"},
+		{"relative URL", []string{key}, []string{"--truefoundry.url=localhost"}, "https://"},
+		{"password in the URL", []string{key}, []string{"--truefoundry.url=https://me:secret-key@localhost"}, "use https://localhost"},
+		{"other scheme", []string{key, "TFY_HOST=ftp://localhost"}, nil, "https://"},
+		{"unknown flag", []string{key}, []string{"--nonsense"}, "--help"},
+		{"key as a flag", nil, []string{"--truefoundry.api-key=x"}, "--help"},
+		{"stray argument", []string{key}, []string{"nonsense"}, "--help"},
+		{"page too small", []string{key}, []string{"--truefoundry.page-size=0"}, "1 to 1000"},
+		{"page too large", []string{key}, []string{"--truefoundry.page-size=1001"}, "1 to 1000"},
+		{"no concurrency", []string{key}, []string{"--truefoundry.max-concurrency=0"}, "--truefoundry.max-concurrency"},
+		{"no time", []string{key}, []string{"--truefoundry.timeout=0s"}, "--truefoundry.timeout"},
+		{"negative offset", []string{key}, []string{"--truefoundry.timeout-offset=-1s"}, "--truefoundry.timeout-offset"},
+		{"negative limit", []string{key}, []string{"--web.max-requests=-1"}, "--web.max-requests"},
+		{"telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.telemetry-path=metrics"}, "telemetry path"},
+		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
+		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
+		{"demo with a prefix", nil, []string{"--demo", "--truefoundry.api-prefix=/"}, "--demo"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			cmd := command(t, tt.env, append(tt.args, "--log.level=error")...)
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("ended with %v", err)
+			}
+			line := stderr.String()
+			if !strings.HasPrefix(line, name+": error: ") || strings.Count(line, "\n") != 1 || !strings.Contains(line, tt.want) || stdout.Len() > 0 {
+				t.Errorf("said %q and %q, want one line with %q", line, stdout.String(), tt.want)
+			}
+			if strings.Contains(line, "secret-key") {
+				t.Errorf("the secret is shown: %s", line)
+			}
+		})
+	}
+}
+
+func TestPortInUseEndsTheExporter(t *testing.T) {
+	first := start(t, nil, "--demo")
+	var stderr strings.Builder
+	second := command(t, nil, "--demo", "--web.listen-address="+strings.TrimPrefix(first.url, "http://"))
+	second.Stderr = &stderr
+	var exit *exec.ExitError
+	if err := second.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(stderr.String(), "address already in use") {
+		t.Errorf("ended with %v: %s", err, stderr.String())
+	}
+}
+
+// A key file that is not there yet is no reason not to start.
+func TestKeyFileMayComeLater(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always())
+	file := filepath.Join(t.TempDir(), "key")
+	p := start(t, nil, "--truefoundry.url="+cp.URL, "--truefoundry.api-key-file="+file)
+	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `reason="credentials",target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
+		t.Errorf("got %s", metrics)
+	}
+	if err := os.WriteFile(file, []byte(controlplanetest.Key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `truefoundry_up{target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
+		t.Errorf("got %s", metrics)
+	}
+}
+
+// SIGTERM lets a scrape in flight finish, but not for ever.
+func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
+	for name, timeout := range map[string]string{"finishes in time": "1m", "does not": "300ms"} {
+		t.Run(name, func(t *testing.T) {
+			begun, finish := make(chan struct{}), make(chan struct{})
+			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					close(begun)
+					<-finish
+					next.ServeHTTP(w, r)
+				})
+			}))
+			p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.timeout="+timeout)
+			scraped := make(chan string)
+			go func() {
+				defer close(scraped)
+				scraped <- get(t, p.url+"/metrics")
+			}()
+			<-begun
+			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			for line := ""; !strings.Contains(line, "shutting down"); {
+				var err error
+				if line, err = p.stderr.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := `truefoundry_up{target="` + strings.TrimPrefix(cp.URL, "http://") + `"} 1`
+			if name == "does not" {
+				want = `reason="timeout"`
+				defer close(finish)
+			} else {
+				close(finish)
+			}
+			if got := <-scraped; !strings.Contains(got, want) {
+				t.Errorf("no %s in %s", want, got)
+			}
+			if err := p.Wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}

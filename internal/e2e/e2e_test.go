@@ -1,0 +1,250 @@
+// Package e2e tests the built exporter as its users run it: as a process, from
+// the command line, scraped by a real Prometheus.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func startDemo(t *testing.T) *server {
+	t.Helper()
+	return start(t, exporterPath, "--demo", "--web.listen-address=127.0.0.1:0")
+}
+
+func TestMetricsPleasePromtool(t *testing.T) {
+	demo := startDemo(t)
+	check := command(t, filepath.Join(prometheusDir, "promtool"), "check", "metrics")
+	check.Stdin = strings.NewReader(demo.mustGet(t, "/metrics"))
+	if output, err := check.CombinedOutput(); err != nil || len(output) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, output)
+	}
+}
+
+func TestPages(t *testing.T) {
+	demo := startDemo(t)
+	for _, path := range []string{"/-/healthy", "/-/ready"} {
+		demo.mustGet(t, path)
+	}
+	landing := demo.mustGet(t, "/")
+	for _, want := range []string{"metrics", "demonstration"} {
+		if !strings.Contains(landing, want) {
+			t.Errorf("the landing page does not say %q:\n%s", want, landing)
+		}
+	}
+}
+
+func TestPrometheusKnowsEveryToken(t *testing.T) {
+	demo := startDemo(t)
+	prometheus := startPrometheus(t, demo)
+
+	eventually(t, func(ctx context.Context) error {
+		up, err := query(ctx, prometheus, "truefoundry_up")
+		if err == nil && (len(up) == 0 || up[0].value != 1) {
+			err = fmt.Errorf("truefoundry_up is %v", up)
+		}
+		return err
+	})
+
+	exposition := demo.mustGet(t, "/metrics")
+	for _, metric := range []string{"truefoundry_token_info", "truefoundry_token_expiry_timestamp_seconds"} {
+		want := namesExposed(t, exposition, metric)
+		got := namesStored(t, prometheus, metric)
+		if len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%s: Prometheus has the names %q, the exporter exposes %q", metric, got, want)
+		}
+	}
+
+	// Proves little if no name needs care on its way.
+	if names := namesStored(t, prometheus, "truefoundry_token_info"); !slices.ContainsFunc(names, hard) {
+		t.Errorf("no name has a quote, a newline and an emoji: %q", names)
+	}
+
+	difference, err := query(t.Context(), prometheus, "count(truefoundry_token_info) - sum(truefoundry_listing_tokens)")
+	if err != nil || len(difference) != 1 || difference[0].value != 0 {
+		t.Errorf("tokens with an info, less tokens listed: %v, %v", difference, err)
+	}
+
+	expiries, err := query(t.Context(), prometheus, "truefoundry_token_expiry_timestamp_seconds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, expiry := range expiries {
+		if at := time.Unix(int64(expiry.value), 0); time.Since(at).Abs() > 10*365*24*time.Hour {
+			t.Errorf("%v expires at %v", expiry.labels, at)
+		}
+	}
+}
+
+func TestSIGTERMEndsIt(t *testing.T) {
+	demo := startDemo(t)
+	demo.mustGet(t, "/metrics")
+	if err := demo.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-demo.done:
+		if demo.err != nil {
+			t.Errorf("after SIGTERM: %v, want exit status 0", demo.err)
+		}
+	case <-time.After(patience):
+		t.Error("it runs on after SIGTERM")
+	}
+}
+
+func TestVersion(t *testing.T) {
+	want, err := os.ReadFile("../../VERSION")
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := command(t, exporterPath, "--version").Output()
+	if prefix := "truefoundry_exporter, version " + strings.TrimSpace(string(want)) + " ("; err != nil || !strings.HasPrefix(string(output), prefix) {
+		t.Errorf("--version: %v, %q, want the prefix %q", err, output, prefix)
+	}
+}
+
+func TestMistakesAreOneLine(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"unknown flag": {
+			args: []string{"--demo", "--web.listen-address=127.0.0.1:0", "--no-such-flag"},
+			want: []string{"--no-such-flag"},
+		},
+		"no key": {
+			args: []string{"--web.listen-address=127.0.0.1:0", "--truefoundry.url=http://127.0.0.1:1"},
+			want: []string{"TFY_API_KEY", "--truefoundry.api-key-file"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			output, err := command(t, exporterPath, test.args...).Output()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) {
+				t.Fatalf("%v, want a failure", err)
+			}
+			line, rest, _ := strings.Cut(string(exit.Stderr), "\n")
+			if len(output) > 0 || rest != "" || !strings.HasPrefix(line, "truefoundry_exporter: error: ") {
+				t.Errorf("it wrote %q to stdout and %q to stderr, want one line of error", output, exit.Stderr)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(line, want) {
+					t.Errorf("the error %q does not name %s", line, want)
+				}
+			}
+		})
+	}
+}
+
+func hard(name string) bool {
+	emoji := func(r rune) bool { return r > 0xFFFF }
+	return strings.Contains(name, `"`) && strings.Contains(name, "\n") && strings.ContainsFunc(name, emoji)
+}
+
+// startPrometheus starts a Prometheus that scrapes the exporter every second.
+func startPrometheus(t *testing.T, exporter *server) *server {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `
+global:
+  scrape_interval: 1s
+  scrape_timeout: 1s
+scrape_configs:
+  - job_name: truefoundry
+    static_configs:
+      - targets: [%q]
+`, strings.TrimPrefix(exporter.url, "http://")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, filepath.Join(prometheusDir, "prometheus"),
+		"--config.file="+config,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0",
+		"--log.level=debug", // At this level it tells why a scrape failed.
+	)
+}
+
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+// query asks Prometheus for the present value of an expression.
+func query(ctx context.Context, prometheus *server, expression string) ([]sample, error) {
+	body, err := prometheus.get(ctx, "/api/v1/query?query="+url.QueryEscape(expression))
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any // seconds, and the value as text
+			}
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	var samples []sample
+	for _, result := range answer.Data.Result {
+		value, err := strconv.ParseFloat(fmt.Sprint(result.Value[1]), 64)
+		if err != nil {
+			return nil, err
+		}
+		samples = append(samples, sample{result.Metric, value})
+	}
+	return samples, nil
+}
+
+// namesStored returns the label `name` of a metric's series in Prometheus, sorted.
+func namesStored(t *testing.T, prometheus *server, metric string) []string {
+	t.Helper()
+	samples, err := query(t.Context(), prometheus, metric)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, sample := range samples {
+		names = append(names, sample.labels["name"])
+	}
+	slices.Sort(names)
+	return names
+}
+
+// namesExposed returns the label `name` of a metric's series in an exposition, sorted.
+func namesExposed(t *testing.T, exposition, metric string) []string {
+	t.Helper()
+	var names []string
+	for line := range strings.Lines(exposition) {
+		if !strings.HasPrefix(line, metric+"{") {
+			continue
+		}
+		_, value, _ := strings.Cut(line, `,name=`)
+		// The format's escapes are among Go's.
+		quoted, err := strconv.QuotedPrefix(value)
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		name, err := strconv.Unquote(quoted)
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

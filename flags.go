@@ -24,7 +24,7 @@ import (
 // The environment that TrueFoundry's own tools read.
 const (
 	envHost   = "TFY_HOST"
-	envAPIKey = "TFY_API_KEY"
+	envAPIKey = "TFY_API_KEY" //nolint:gosec // the name of a variable
 )
 
 type flags struct {
@@ -99,7 +99,11 @@ func (f *flags) notice() string {
 // target makes the target that the flags and the environment describe. What it
 // started ends with the function that it returns.
 func (f *flags) target(logger log.Logger) (target collector.Target, end func(), err error) {
-	address, key, keySource := cmp.Or(*f.url, os.Getenv(envHost)), config.SecretReader(nil), ""
+	var (
+		address   = cmp.Or(*f.url, os.Getenv(envHost))
+		key       config.SecretReader
+		keySource string
+	)
 	end = func() {}
 	switch {
 	case *f.demo:

@@ -35,6 +35,7 @@ func run(args []string) int {
 	app := kingpin.New(name, "Exports the expiry of TrueFoundry API tokens to Prometheus.")
 	app.Version(version.Print(name))
 	app.HelpFlag.Short('h')
+	app.UsageWriter(os.Stdout)
 	flags := addFlags(app)
 	if _, err := app.Parse(args); err != nil {
 		app.Errorf("%s, try --help", err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -62,9 +61,9 @@ func onePage(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.FormValue("offset") == "0" {
-			io.WriteString(w, body)
+			fmt.Fprint(w, body)
 		} else {
-			io.WriteString(w, `{"data":[]}`)
+			fmt.Fprint(w, `{"data":[]}`)
 		}
 	}
 }
@@ -155,7 +154,7 @@ func TestARequestIsForTheListAndNothingElse(t *testing.T) {
 			url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				got = append(got, r.Method, r.URL.Path, r.URL.RawQuery,
 					r.Header.Get("Authorization"), r.Header.Get("Accept"), r.Header.Get("Accept-Encoding"), r.UserAgent())
-				io.WriteString(w, `{"data":[]}`)
+				fmt.Fprint(w, `{"data":[]}`)
 			})
 			c := newClient(t, url+tc.path, func(cfg *client.Config) { cfg.APIPrefix, cfg.PageSize = tc.prefix, 7 })
 			key, err := c.Key(t.Context())

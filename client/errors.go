@@ -137,9 +137,6 @@ func transportError(ctx context.Context, err error) *Error {
 }
 
 func isTLS(err error) bool {
-	if errors.Is(err, http.ErrSchemeMismatch) {
-		return true
-	}
 	var (
 		verification *tls.CertificateVerificationError
 		record       tls.RecordHeaderError
@@ -168,7 +165,7 @@ const maxForeignText = 300
 
 // oneLine makes foreign text fit for a log line.
 func oneLine(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
 	if short := cut(text, maxForeignText); short != text {

@@ -7,12 +7,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +29,7 @@ func status(code int, body string, header ...string) http.HandlerFunc {
 			w.Header().Set(header[i], header[i+1])
 		}
 		w.WriteHeader(code)
-		io.WriteString(w, body)
+		fmt.Fprint(w, body)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestForeignTextDoesNotShowTheKey(t *testing.T) {
 func zipped(text string) string {
 	var packed bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
-	io.WriteString(w, text)
+	fmt.Fprint(w, text)
 	w.Close()
 	return packed.String()
 }
@@ -193,11 +193,11 @@ func TestContentEncodings(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			handler := func(w http.ResponseWriter, r *http.Request) {
 				if r.FormValue("offset") != "0" {
-					io.WriteString(w, `{"data":[]}`)
+					fmt.Fprint(w, `{"data":[]}`)
 					return
 				}
 				w.Header().Set("Content-Encoding", tc.encoding)
-				io.WriteString(w, tc.body)
+				fmt.Fprint(w, tc.body)
 			}
 			if tc.want != "" {
 				e := failure(t, handler, client.ReasonBadResponse)
@@ -234,17 +234,34 @@ func hijacked(raw string, reset bool) http.HandlerFunc {
 		if err != nil {
 			panic(err)
 		}
-		io.WriteString(conn, raw)
-		if reset {
-			conn.(*net.TCPConn).SetLinger(0)
+		fmt.Fprint(conn, raw)
+		if tcp, ok := conn.(*net.TCPConn); ok && reset {
+			err = tcp.SetLinger(0)
 		}
 		conn.Close()
+		if err != nil {
+			panic(err)
+		}
 	}
+}
+
+// errorsOf lists with all clients at the same time, for each waits between its
+// retries, and returns their errors.
+func errorsOf(t *testing.T, clients []*client.Client) []error {
+	t.Helper()
+	all := make([]error, len(clients))
+	var wg sync.WaitGroup
+	for i, c := range clients {
+		wg.Go(func() { _, all[i] = list(t.Context(), c) })
+	}
+	wg.Wait()
+	return all
 }
 
 func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 	const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	for _, tc := range []struct {
+	t.Parallel()
+	tests := []struct {
 		name  string
 		raw   string
 		reset bool
@@ -260,26 +277,31 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 		{"closed between chunks", header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", false, "unexpected EOF"},
 		{"closed within gzip", header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + zipped(`{"data":[`)[:12], false, "unexpected EOF"},
 		{"no HTTP", "SSH-2.0-OpenSSH_9.9\r\n", false, "malformed HTTP"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			var requests atomic.Int32
-			answer := hijacked(tc.raw, tc.reset)
-			e := failure(t, func(w http.ResponseWriter, r *http.Request) {
-				requests.Add(1)
-				answer(w, r)
-			}, client.ReasonConnection)
+	}
+	requests := make([]atomic.Int32, len(tests))
+	var clients []*client.Client
+	for i, tc := range tests {
+		answer := hijacked(tc.raw, tc.reset)
+		clients = append(clients, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			requests[i].Add(1)
+			answer(w, r)
+		})))
+	}
+	for i, err := range errorsOf(t, clients) {
+		t.Run(tests[i].name, func(t *testing.T) {
+			e := wantError(t, err, client.ReasonConnection)
 			wantEqual(t, e.Status, 0)
-			wantEqual(t, requests.Load(), int32(3))
-			wantText(t, e.What, "the connection failed: ", tc.want)
+			wantEqual(t, requests[i].Load(), int32(3))
+			wantText(t, e.What, "the connection failed: ", tests[i].want)
 		})
 	}
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	refusing := httptest.NewServer(nil)
 	refusing.Close()
-	for _, tc := range []struct {
+	tests := []struct {
 		name, url string
 		transport http.RoundTripper
 		want      string
@@ -300,12 +322,15 @@ func TestUnreachable(t *testing.T) {
 				return url.Parse("http://admin:s3cret@" + refusing.Listener.Addr().String())
 			},
 		}, "proxyconnect"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			_, err := list(t.Context(), newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
+	}
+	var clients []*client.Client
+	for _, tc := range tests {
+		clients = append(clients, newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
+	}
+	for i, err := range errorsOf(t, clients) {
+		t.Run(tests[i].name, func(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
-			wantText(t, e.What, tc.want)
+			wantText(t, e.What, tests[i].want)
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error shows the proxy's password: %v", err)
 			}
@@ -388,7 +413,7 @@ func TestASilentServer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, `{"data":[`)
+			fmt.Fprint(w, `{"data":[`)
 			http.NewResponseController(w).Flush()
 			silent(w, r)
 		})))

@@ -180,8 +180,7 @@ func FuzzDecodePage(f *testing.F) {
 				}
 			}
 		}
-		lost := 0
-		for _, u := range p.unreadable {
+		for _, u := range p.Unreadable {
 			switch {
 			case u.Field == FieldTotal:
 				if u.ID != "" || u.Offset != -1 {
@@ -189,7 +188,6 @@ func FuzzDecodePage(f *testing.F) {
 				}
 				continue
 			case u.Field == "":
-				lost++
 			case u.ID == "" || !slices.Contains(Fields(), u.Field):
 				t.Errorf("%q: %+v tells neither id nor field", body, u)
 			}
@@ -197,8 +195,8 @@ func FuzzDecodePage(f *testing.F) {
 				t.Errorf("%q: %+v is of none of %d items", body, u, p.length)
 			}
 		}
-		if lost+len(p.tokens) != p.length {
-			t.Errorf("%q has %d items, but %d tokens and %d unreadable items", body, p.length, len(p.tokens), lost)
+		if p.InvalidItems+len(p.tokens) != p.length {
+			t.Errorf("%q has %d items, but %d tokens and %d unreadable items", body, p.length, len(p.tokens), p.InvalidItems)
 		}
 		if p.total < -1 {
 			t.Errorf("%q tells a total of %d", body, p.total)

@@ -18,10 +18,10 @@ func paths(v reflect.Type, path string) (all []string) {
 	if v.Kind() != reflect.Struct || reflect.PointerTo(v).Implements(reflect.TypeFor[json.Unmarshaler]()) {
 		return nil
 	}
-	for i := range v.NumField() {
-		if key := v.Field(i).Tag.Get("json"); key != "" {
+	for field := range v.Fields() {
+		if key := field.Tag.Get("json"); key != "" {
 			member := strings.TrimPrefix(path+"."+key, ".")
-			all = append(append(all, member), paths(v.Field(i).Type, member)...)
+			all = append(append(all, member), paths(field.Type, member)...)
 		}
 	}
 	return all

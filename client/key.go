@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"strings"
@@ -24,7 +23,7 @@ type Key struct {
 func (Key) String() string { return "<secret>" }
 
 // Format keeps the secret out of anything printed, whatever the verb.
-func (k Key) Format(state fmt.State, _ rune) { io.WriteString(state, k.String()) }
+func (k Key) Format(state fmt.State, _ rune) { fmt.Fprint(state, k.String()) }
 
 // Key reads the API key anew, so that a rotated one is used from the next
 // listing on. Its errors are of type *Error with ReasonCredentials.

@@ -3,7 +3,6 @@ package client_test
 import (
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -33,7 +32,7 @@ func keyRecorder(t *testing.T, path string) (c *client.Client, sent func() []str
 	var headers []string
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		headers = append(headers, r.Header.Get("Authorization"))
-		io.WriteString(w, `{"data":[]}`)
+		fmt.Fprint(w, `{"data":[]}`)
 	})
 	c = newClient(t, url, func(cfg *client.Config) { cfg.APIKey = config.NewFileSecret(path) })
 	return c, func() []string { return headers }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -33,8 +34,7 @@ type Listing struct {
 	Reported int64
 	// Duplicates counts the items dropped because their token was there already.
 	Duplicates int
-	// Unreadable is everything that the list held and that could not be read.
-	Unreadable []Unreadable
+	Losses
 }
 
 // List returns all tokens of the kind that key can see, or an *Error: never a
@@ -57,6 +57,9 @@ func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error)
 	if err != nil {
 		return nil, err
 	}
+	// Pages come in any order; what is logged should not change with it.
+	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return a.Offset - b.Offset })
+	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
 	return &w.Listing, nil
 }
 
@@ -109,7 +112,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 		return nil, failure
 	}
 	w := &walk{
-		Listing: Listing{Reported: -1},
+		Listing: Listing{Reported: -1, Losses: Losses{InvalidFields: map[Field]int{}}},
 		seen:    map[string]bool{},
 		step:    first.length,
 		asked:   1,
@@ -177,7 +180,11 @@ func (w *walk) add(index int, p *page) {
 		w.Tokens = append(w.Tokens, token)
 	}
 	w.Duplicates += known
-	w.Unreadable = append(w.Unreadable, p.unreadable...)
+	w.InvalidItems += p.InvalidItems
+	for field, n := range p.InvalidFields {
+		w.InvalidFields[field] += n
+	}
+	w.Unreadable = append(w.Unreadable, p.Unreadable...)
 
 	if p.total >= 0 {
 		w.totalsDiffer = w.totalsDiffer || w.Reported >= 0 && p.total != w.Reported
@@ -204,18 +211,7 @@ func (w *walk) repeatsItself() bool {
 // changed tells whether the list changed underneath: fewer items came than a
 // page told, or the pages told different totals.
 func (w *walk) changed() bool {
-	return w.totalsDiffer || int64(len(w.Tokens)+w.InvalidItems()) < w.Reported
-}
-
-// InvalidItems counts the items that could not be read at all.
-func (l *Listing) InvalidItems() int {
-	n := 0
-	for _, u := range l.Unreadable {
-		if u.Offset >= 0 && u.Field == "" {
-			n++
-		}
-	}
-	return n
+	return w.totalsDiffer || int64(len(w.Tokens)+w.InvalidItems) < w.Reported
 }
 
 // endless is the Error of a list whose end cannot be found.
@@ -272,7 +268,8 @@ func (l *lister) retry(ctx context.Context, retryAfter time.Duration) (at time.T
 	now := time.Now()
 	backoff := minBackoff << l.retries
 	// Jitter keeps several exporters from coming back together.
-	at = now.Add(max(retryAfter, backoff/2+rand.N(backoff/2)))
+	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // nobody gains by guessing it
+	at = now.Add(max(retryAfter, jittered))
 	if deadline, limited := ctx.Deadline(); limited && !at.Before(deadline) {
 		return time.Time{}, false
 	}

@@ -232,12 +232,18 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
 	const limit = 3
 	var running, most atomic.Int64
+	var reached sync.Once
+	full := make(chan struct{})
 	count := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n := running.Add(1)
 			defer running.Add(-1)
 			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
+			if n == limit {
+				reached.Do(func() { close(full) })
+			}
+			<-full // at first, so that the limit is reached
 			next.ServeHTTP(w, r)
 		})
 	}

@@ -16,11 +16,37 @@ type page struct {
 	length int
 	// total is what the page tells of the whole list, negative where it does not.
 	total int64
-	// unreadable is what the page held and could not be read.
-	unreadable []Unreadable
+	Losses
 }
 
-// Unreadable is something that a listing held and that could not be read.
+// Losses are what a listing held and that could not be read.
+type Losses struct {
+	// InvalidItems counts the items that are lost as a whole.
+	InvalidItems int
+	// InvalidFields counts the values that are lost of other items.
+	InvalidFields map[Field]int
+	// Unreadable has the first few of both.
+	Unreadable []Unreadable
+}
+
+// maxUnreadable is how many of the losses are told one by one.
+const maxUnreadable = 10
+
+func (l *Losses) lose(u Unreadable) {
+	if u.Field == "" {
+		l.InvalidItems++
+	} else {
+		if l.InvalidFields == nil {
+			l.InvalidFields = map[Field]int{}
+		}
+		l.InvalidFields[u.Field]++
+	}
+	if len(l.Unreadable) < maxUnreadable {
+		l.Unreadable = append(l.Unreadable, u)
+	}
+}
+
+// Unreadable is one thing that a listing held and that could not be read.
 type Unreadable struct {
 	// ID is the token's, empty where the whole item is lost.
 	ID string
@@ -118,12 +144,12 @@ func (p *page) decodeData(dec *json.Decoder, window *window, offset int) (isNull
 
 func (p *page) add(it *item, offset int) {
 	if it.ID == "" {
-		p.unreadable = append(p.unreadable, Unreadable{Offset: offset})
+		p.lose(Unreadable{Offset: offset})
 		return
 	}
 	token, invalid := it.token()
 	for _, field := range invalid {
-		p.unreadable = append(p.unreadable, Unreadable{ID: token.ID, Field: field, Offset: offset})
+		p.lose(Unreadable{ID: token.ID, Field: field, Offset: offset})
 	}
 	p.tokens = append(p.tokens, token)
 }
@@ -141,7 +167,7 @@ func (p *page) decodePagination(dec *json.Decoder) error {
 	}
 	switch total := pagination.Total; {
 	case err != nil, total != nil && *total < 0:
-		p.unreadable = append(p.unreadable, Unreadable{Field: FieldTotal, Offset: -1})
+		p.lose(Unreadable{Field: FieldTotal, Offset: -1})
 	case total != nil:
 		p.total = *total
 	}

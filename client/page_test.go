@@ -1,7 +1,7 @@
 package client_test
 
 import (
-	"io"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,10 +24,13 @@ func TestAnUnreadableItemLosesOnlyItself(t *testing.T) {
 					{ID: "a", Name: "a", Expiry: client.Expiry{Readable: true}},
 					{ID: "b", Name: "b", Expiry: client.Expiry{Readable: true}},
 				},
-				Reported:   3,
-				Unreadable: []client.Unreadable{{Offset: 1}},
+				Reported: 3,
+				Losses: client.Losses{
+					InvalidItems:  1,
+					InvalidFields: map[client.Field]int{},
+					Unreadable:    []client.Unreadable{{Offset: 1}},
+				},
 			})
-			wantEqual(t, l.InvalidItems(), 1)
 			wantEqual(t, l.Unreadable[0].String(), "the item at offset 1")
 		})
 	}
@@ -40,12 +43,22 @@ func TestAnUnreadableItemIsFoundByItsOffset(t *testing.T) {
 		"4": `{"data":[]}`,
 	}
 	l, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-		io.WriteString(w, pages[r.FormValue("offset")])
+		fmt.Fprint(w, pages[r.FormValue("offset")])
 	})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "c", Field: client.FieldIsExpired, Offset: 2}, {Offset: 3}})
+}
+
+func TestLossesAreCountedAndTheFirstOfThemNamed(t *testing.T) {
+	l, err := listing(t, `{"data":[`+strings.Repeat(`0,{"id":"a","createdAt":1},`, 20)+`{"id":"b"}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, l.InvalidItems, 20)
+	wantEqual(t, l.InvalidFields, map[client.Field]int{client.FieldCreatedAt: 20})
+	wantEqual(t, len(l.Unreadable), 10)
 }
 
 // unreadableFields are the values that make a field unreadable, as members of
@@ -91,22 +104,23 @@ func TestAnUnreadableFieldLosesOnlyItsValue(t *testing.T) {
 			if !ok {
 				t.Fatal("nothing is known to make it unreadable")
 			}
-			l, err := listing(t, `{"data":[
-				{"tenantName":"acme","lastAccessedAt":"2025-01-01T00:00:00Z","id":"bad",`+members+`},
-				{"id":"good"}]}`)
+			l, err := listing(t, `{"data":[{"id":"before"},
+				{"tenantName":"acme","lastAccessedAt":"2025-01-01T00:00:00Z","id":"bad",`+members+`}
+				,{"id":"after"}]}`)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(l.Tokens) != 2 || l.Tokens[0].ID != "bad" || l.Tokens[1].ID != "good" {
+			if len(l.Tokens) != 3 || l.Tokens[0].ID != "before" || l.Tokens[1].ID != "bad" || l.Tokens[2].ID != "after" {
 				t.Fatalf("tokens are %s", show(l.Tokens))
 			}
-			if bad := l.Tokens[0]; (bad.Tenant == "acme") != (field != client.FieldTenantName) ||
+			if bad := l.Tokens[1]; (bad.Tenant == "acme") != (field != client.FieldTenantName) ||
 				bad.LastAccessed.IsZero() != (field == client.FieldLastAccessedAt) {
 				t.Errorf("its neighbours suffered: %s", show(bad))
 			}
-			wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "bad", Field: field, Offset: 0}})
+			wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "bad", Field: field, Offset: 1}})
 			wantEqual(t, l.Unreadable[0].String(), string(field)+` of the token with id "bad"`)
-			wantEqual(t, l.InvalidItems(), 0)
+			wantEqual(t, l.InvalidFields, map[client.Field]int{field: 1})
+			wantEqual(t, l.InvalidItems, 0)
 		})
 	}
 }
@@ -140,9 +154,9 @@ func TestTotals(t *testing.T) {
 			}
 			l, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.FormValue("offset") == "0" {
-					io.WriteString(w, first)
+					fmt.Fprint(w, first)
 				} else {
-					io.WriteString(w, `{"data":[]`+tc.members+`}`)
+					fmt.Fprint(w, `{"data":[]`+tc.members+`}`)
 				}
 			})))
 			if err != nil {
@@ -233,9 +247,9 @@ func TestWhatIsNoPage(t *testing.T) {
 func TestABadLaterPageFailsTheListing(t *testing.T) {
 	_, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("offset") == "0" {
-			io.WriteString(w, `{"data":[{"id":"a"}]}`)
+			fmt.Fprint(w, `{"data":[{"id":"a"}]}`)
 		} else {
-			io.WriteString(w, `<html>`)
+			fmt.Fprint(w, `<html>`)
 		}
 	})))
 	wantError(t, err, client.ReasonBadResponse)

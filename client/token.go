@@ -123,8 +123,8 @@ func (it *item) token() (t Token, invalid []Field) {
 
 // currentJWT returns the index of the JWT that is in force, -1 where there is
 // none: the one that jwtId names, else the one created last, of those the one
-// that expires last. It is not certain where a JWT could not be read that may
-// be the one.
+// that expires last. It is not certain where an element of jwts, which may be
+// the one, could not be read at all.
 func (it *item) currentJWT() (current int, certain bool) {
 	current = -1
 	for i := range it.JWTs {

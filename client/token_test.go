@@ -460,7 +460,7 @@ func TestExpired(t *testing.T) {
 }
 
 func TestRotation(t *testing.T) {
-	const max = 3652425 // ten thousand years
+	const most = 3652425 // ten thousand years
 	days := func(interval, grace int64) func(*client.Token) {
 		return func(t *client.Token) {
 			if interval >= 0 {
@@ -480,7 +480,7 @@ func TestRotation(t *testing.T) {
 		{"a grace period of 0 is one", rotate("30", "0"), days(30, 0), nil},
 		{"without numbers there are none, and no defaults", `"manifest":{"auto_rotate":{}}`, nil, nil},
 		{"one number alone", `"manifest":{"auto_rotate":{"grace_period":7}}`, days(-1, 7), nil},
-		{"the most that is believed", rotate("3652425", "3652425"), days(max, max), nil},
+		{"the most that is believed", rotate("3652425", "3652425"), days(most, most), nil},
 		{"auto_rotate of the wrong type", `"manifest":{"auto_rotate":true,"name":"n"}`, func(t *client.Token) {
 			t.Name = "n"
 		}, fields(client.FieldAutoRotate)},

@@ -32,7 +32,7 @@ const (
 	FieldJWTsID                Field = "jwts.id"
 	FieldJWTExpiry             Field = "jwts.expiry"
 	FieldJWTCreatedAt          Field = "jwts.createdAt"
-	FieldJWTTokenType          Field = "jwts.tokenType"
+	FieldJWTTokenType          Field = "jwts.tokenType" //nolint:gosec // the name of a field
 	FieldNextScheduledRotation Field = "nextScheduledRotation"
 	FieldManifest              Field = "manifest"
 	FieldManifestName          Field = "manifest.name"
@@ -123,7 +123,7 @@ func (it *item) decodeFields(raw []byte) {
 }
 
 func decodeFields(raw []byte, v reflect.Value, path string, mismatch func(path string)) {
-	_, leaf := v.Addr().Interface().(json.Unmarshaler)
+	_, leaf := reflect.TypeAssert[json.Unmarshaler](v.Addr())
 	switch {
 	case v.Kind() == reflect.Struct && !leaf:
 		var fields map[string]json.RawMessage
@@ -217,12 +217,10 @@ func (v *daysValue) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return nil
 	}
-	days, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || days < 0 || days > maxDays {
-		v.unreadable = true
-		return nil
+	if days, err := strconv.ParseInt(string(raw), 10, 64); err == nil && days >= 0 && days <= maxDays {
+		v.days = &days
 	}
-	v.days = &days
+	v.unreadable = v.days == nil
 	return nil
 }
 

@@ -112,7 +112,7 @@ func (t *target) list(ctx context.Context, kind client.Kind) (*client.Listing, e
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+func (*Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range contract() {
 		ch <- m.desc()
 	}

@@ -99,16 +99,12 @@ func (b *builder) listing(t *target, o outcome) {
 	}
 	b.add(&listingTokens, labels, float64(len(o.tokens.Tokens)))
 	b.add(&listingDuplicateTokens, labels, float64(o.tokens.Duplicates))
-	b.add(&listingInvalidItems, labels, float64(o.tokens.InvalidItems()))
+	b.add(&listingInvalidItems, labels, float64(o.tokens.InvalidItems))
 	if o.tokens.Reported >= 0 {
 		b.add(&listingReportedTokens, labels, float64(o.tokens.Reported))
 	}
-	invalid := map[client.Field]float64{}
-	for _, u := range o.tokens.Unreadable {
-		invalid[u.Field]++
-	}
 	for _, field := range client.Fields() {
-		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), invalid[field])
+		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), float64(o.tokens.InvalidFields[field]))
 	}
 }
 

@@ -122,25 +122,28 @@ func (l *listing) settle(r *run, tokens *client.Listing, err error) {
 	if l.failure.news("", l.now()) {
 		level.Info(l.logger).Log("msg", "listing works again", "tokens", len(tokens.Tokens))
 	}
-	problems := describe(tokens.Unreadable)
-	if l.unreadable.news(problems, l.now()) {
-		if problems == "" {
-			level.Info(l.logger).Log("msg", "everything in the listing can be read again")
-		} else {
-			level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "count", len(tokens.Unreadable), "first", problems)
-		}
-	}
+	l.logUnreadable(tokens)
 }
 
-// maxDescribed is how many unreadable values a log line names.
-const maxDescribed = 10
-
-func describe(unreadable []client.Unreadable) string {
-	described := make([]string, 0, maxDescribed)
-	for _, u := range unreadable[:min(len(unreadable), maxDescribed)] {
-		described = append(described, u.String())
+// logUnreadable names what is lost of the listing, or the first of it.
+func (l *listing) logUnreadable(tokens *client.Listing) {
+	named := make([]string, len(tokens.Unreadable))
+	for i, u := range tokens.Unreadable {
+		named[i] = u.String()
 	}
-	return strings.Join(described, "; ")
+	lost := strings.Join(named, "; ")
+	if !l.unreadable.news(lost, l.now()) {
+		return
+	}
+	if lost == "" {
+		level.Info(l.logger).Log("msg", "everything in the listing can be read again")
+		return
+	}
+	values := 0
+	for _, n := range tokens.InvalidFields {
+		values += n
+	}
+	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", tokens.InvalidItems, "values", values, "first", lost)
 }
 
 // reminder is how often a state that lasts is logged again.

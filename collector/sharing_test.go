@@ -128,7 +128,7 @@ func TestImpatientScrapeGivesUpWithoutHarmToThePatientOne(t *testing.T) {
 }
 
 func TestLateScrapeJoinsTheListingUnderWay(t *testing.T) {
-	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+	inBubble(t, time.Second, func(_ *testing.T, b *bubble) {
 		var wg sync.WaitGroup
 		b.expect(&wg, "the first", 10*time.Second, true, 2*time.Second)
 		pass(1500 * time.Millisecond)
@@ -235,7 +235,7 @@ func TestUnreadablePartsAreLoggedWithTheTokensIDWhenTheyChange(t *testing.T) {
 				w.Write([]byte(body))
 			})
 		}))
-		scrapes("level=warn parts of the listing cannot be read count=3 createdAt jwts.expiry bad-one offset 1\n")
+		scrapes("level=warn parts of the listing cannot be read items=1 values=2 createdAt jwts.expiry bad-one offset 1\n")
 		fault.Set(nil)
 		scrapes("level=info can be read again\n")
 	}, fault.Wrap)
@@ -246,7 +246,7 @@ func TestUnreadablePartsAreLoggedWithTheTokensIDWhenTheyChange(t *testing.T) {
 func matchLines(got, want string) bool {
 	lines := strings.Split(got, "\n")
 	for i, line := range strings.Split(want, "\n") {
-		for _, word := range strings.Fields(line) {
+		for word := range strings.FieldsSeq(line) {
 			if !strings.Contains(lines[i], word) {
 				return false
 			}

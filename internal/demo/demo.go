@@ -49,7 +49,7 @@ func Start() (*Demo, error) {
 		},
 		ReadHeaderTimeout: 10 * time.Second,
 	}
-	go d.server.Serve(listener)
+	go func() { _ = d.server.Serve(listener) }() // until Close
 	return d, nil
 }
 

@@ -48,14 +48,16 @@ var teams = []struct{ tenant, team, creator string }{
 
 var purposes = []string{"notebook", "training", "evaluation", "ingest", "export", "staging", "canary", "load-test"}
 
+func days(n int) time.Duration { return time.Duration(n) * day }
+
 func lives() []life {
 	all := append([]life(nil), cases...)
 	for i, purpose := range purposes {
 		for j, t := range teams {
-			n := time.Duration(i*len(teams) + j)
+			n := i*len(teams) + j
 			all = append(all, life{
 				name: t.team + "-" + purpose, tenant: t.tenant, team: t.team, creator: t.creator,
-				issued: -(10 + 2*n) * day, expires: (100 + 7*n) * day, accessed: -(1 + n) * time.Hour,
+				issued: -days(10 + 2*n), expires: days(100 + 7*n), accessed: -days(n) - time.Hour,
 			})
 		}
 	}
@@ -106,7 +108,7 @@ func (l life) token(id string, start, now time.Time) controlplane.Token {
 		token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: l.rotate, GracePeriod: l.grace}
 	}
 	if l.previous != 0 {
-		token.CreatedAt = issued.Add(-time.Duration(l.rotate) * day)
+		token.CreatedAt = issued.Add(-days(l.rotate))
 		token.JWTs = append(token.JWTs, jwt("0", token.CreatedAt, at(l.previous)))
 	}
 	return token

@@ -1,5 +1,4 @@
-// Package faults puts faults around a control plane, for tests. Each returns a
-// function that wraps a handler.
+// Package faults puts faults around a control plane, for tests.
 package faults
 
 import (
@@ -10,12 +9,12 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 )
 
-type wrapper = func(next http.Handler) http.Handler
-
 // Clamp grants at most limit items at a time, whatever was asked for.
-func Clamp(limit int) wrapper {
+func Clamp(limit int) controlplanetest.Fault {
 	return query(func(name string, value int) int {
 		if name == "limit" {
 			return min(limit, value)
@@ -25,7 +24,7 @@ func Clamp(limit int) wrapper {
 }
 
 // IgnoreOffset answers each request with the first page.
-func IgnoreOffset() wrapper {
+func IgnoreOffset() controlplanetest.Fault {
 	return query(func(name string, value int) int {
 		if name == "offset" {
 			return 0
@@ -34,7 +33,7 @@ func IgnoreOffset() wrapper {
 	})
 }
 
-func query(change func(name string, value int) int) wrapper {
+func query(change func(name string, value int) int) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			changed := r.Clone(r.Context())
@@ -51,7 +50,7 @@ func query(change func(name string, value int) int) wrapper {
 }
 
 // Total tells another total than the true one; nil tells none.
-func Total(change func(total int) any) wrapper {
+func Total(change func(total int) any) controlplanetest.Fault {
 	return page(func(_ int, data []any, pagination map[string]any) []any {
 		if total := change(int(pagination["total"].(float64))); total != nil {
 			pagination["total"] = total
@@ -63,7 +62,7 @@ func Total(change func(total int) any) wrapper {
 }
 
 // EmptyPage answers the request for the offset with an empty page.
-func EmptyPage(offset int) wrapper {
+func EmptyPage(offset int) controlplanetest.Fault {
 	return page(func(at int, data []any, _ map[string]any) []any {
 		if at == offset {
 			return []any{}
@@ -72,7 +71,7 @@ func EmptyPage(offset int) wrapper {
 	})
 }
 
-func page(change func(offset int, data []any, pagination map[string]any) []any) wrapper {
+func page(change func(offset int, data []any, pagination map[string]any) []any) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			plain := r.Clone(r.Context())
@@ -94,24 +93,26 @@ func page(change func(offset int, data []any, pagination map[string]any) []any) 
 }
 
 // First lets the fault answer the first n requests.
-func First(n int64, fault wrapper) wrapper {
+func First(n int64, fault controlplanetest.Fault) controlplanetest.Fault {
 	var seen atomic.Int64
 	return when(func(*http.Request) bool { return seen.Add(1) <= n }, fault)
 }
 
 // At lets the fault answer the requests for the offset.
-func At(offset int, fault wrapper) wrapper {
+func At(offset int, fault controlplanetest.Fault) controlplanetest.Fault {
 	return when(func(r *http.Request) bool { return r.URL.Query().Get("offset") == strconv.Itoa(offset) }, fault)
 }
 
 // Switchable is a fault that changes while the control plane serves.
-type Switchable struct{ fault atomic.Pointer[wrapper] }
+type Switchable struct {
+	fault atomic.Pointer[controlplanetest.Fault]
+}
 
 // Switch returns a Switchable that is no fault yet.
 func Switch() *Switchable { return new(Switchable) }
 
 // Set makes it this fault; nil is none.
-func (s *Switchable) Set(fault wrapper) { s.fault.Store(&fault) }
+func (s *Switchable) Set(fault controlplanetest.Fault) { s.fault.Store(&fault) }
 
 // Wrap puts it around a handler.
 func (s *Switchable) Wrap(next http.Handler) http.Handler {
@@ -124,7 +125,7 @@ func (s *Switchable) Wrap(next http.Handler) http.Handler {
 	})
 }
 
-func when(applies func(*http.Request) bool, fault wrapper) wrapper {
+func when(applies func(*http.Request) bool, fault controlplanetest.Fault) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := fault(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,7 +139,7 @@ func when(applies func(*http.Request) bool, fault wrapper) wrapper {
 }
 
 // Status answers with an error as the API does. header is of names and values.
-func Status(code int, header ...string) wrapper {
+func Status(code int, header ...string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
@@ -149,17 +150,17 @@ func Status(code int, header ...string) wrapper {
 }
 
 // Body answers 200 with the text.
-func Body(text string) wrapper {
+func Body(text string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 }
 
 // Hang does not answer until the client goes away.
-func Hang() wrapper {
+func Hang() controlplanetest.Fault {
 	return instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 }
 
 // Reset resets the connection instead of answering.
-func Reset() wrapper {
+func Reset() controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -172,6 +173,6 @@ func Reset() wrapper {
 	})
 }
 
-func instead(answer http.HandlerFunc) wrapper {
+func instead(answer http.HandlerFunc) controlplanetest.Fault {
 	return func(http.Handler) http.Handler { return answer }
 }

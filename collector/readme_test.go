@@ -1,0 +1,27 @@
+package collector_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/docstest"
+)
+
+const readme = "../README.md"
+
+func TestReadmeHasTheContract(t *testing.T) {
+	docstest.Region(t, readme, "metrics", collector.ContractTable(), *collector.Update)
+}
+
+// The README shows what the golden file has of one token and of the target.
+func TestReadmeShowsTheExample(t *testing.T) {
+	exposition, err := os.ReadFile("testdata/example.prom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?m)^truefoundry_(token_\w+|up|listing_(success|tokens)|api_key_\w+)\{.*\n`).FindAllString(string(exposition), -1)
+	docstest.Region(t, readme, "example", "```\n"+strings.Join(shown, "")+"```", *collector.Update)
+}

@@ -1,0 +1,37 @@
+// Package docstest keeps parts of documents equal to what the code says.
+package docstest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Region compares the region of a document, which stands between the comments
+// <!-- begin name --> and <!-- end name -->, with what it should be. Where
+// update is true it rewrites the region.
+func Region(t testing.TB, file, name, want string, update bool) {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := fmt.Sprintf("<!-- begin %s -->\n", name), fmt.Sprintf("<!-- end %s -->\n", name)
+	before, rest, begun := strings.Cut(string(raw), begin)
+	got, after, ended := strings.Cut(rest, end)
+	if !begun || !ended {
+		t.Fatalf("%s has no region %q", file, name)
+	}
+	want = "\n" + strings.TrimSpace(want) + "\n\n"
+	if got == want {
+		return
+	}
+	if !update {
+		t.Errorf("the region %q of %s is not what the code says; go test . ./collector -update rewrites it. It should be:\n%s", name, file, want)
+		return
+	}
+	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/docstest"
+)
+
+var update = flag.Bool("update", false, "rewrite the regions of documents")
+
+func TestReadmeHasEveryFlag(t *testing.T) {
+	app := kingpin.New(name, "")
+	addFlags(app)
+	var b strings.Builder
+	b.WriteString("| flag | default | meaning |\n|---|---|---|\n")
+	for _, f := range app.Model().Flags {
+		if f.Hidden || f.Name == "help" {
+			continue
+		}
+		value := ""
+		if len(f.Default) > 0 && f.Default[0] != "" {
+			value = "`" + f.Default[0] + "`"
+		}
+		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Help)
+	}
+	docstest.Region(t, "README.md", "flags", b.String(), *update)
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -85,6 +86,9 @@ func (f *flags) check() error {
 	case *f.demo && (*f.url != "" || *f.apiKeyFile != "" || f.apiPrefixSet):
 		return errors.New("--demo brings its own target: leave out --truefoundry.url, --truefoundry.api-key-file and --truefoundry.api-prefix")
 	}
+	if err := web.Validate(*f.web.WebConfigFile); err != nil {
+		return fmt.Errorf("--web.config.file: %w", err)
+	}
 	return nil
 }
 
@@ -99,55 +103,81 @@ func (f *flags) notice() string {
 // target makes the target that the flags and the environment describe. What it
 // started ends with the function that it returns.
 func (f *flags) target(logger log.Logger) (target collector.Target, end func(), err error) {
-	var (
-		address   = cmp.Or(*f.url, os.Getenv(envHost))
-		key       config.SecretReader
-		keySource string
-	)
+	if *f.demo {
+		return f.demoTarget(logger)
+	}
 	end = func() {}
-	switch {
-	case *f.demo:
-		d, err := demo.Start()
-		if err != nil {
-			return target, end, err
-		}
-		end = d.Close
-		address, key, keySource = d.URL, config.NewInlineSecret(d.Key), "demo"
-		for _, env := range []string{envHost, envAPIKey} {
-			if os.Getenv(env) != "" {
-				level.Warn(logger).Log("msg", "ignored because of --demo", "env", env)
-			}
-		}
-	case address == "":
+	key, err := f.apiKey()
+	if err != nil {
+		return target, end, err
+	}
+	address := cmp.Or(*f.url, os.Getenv(envHost))
+	if address == "" {
 		return target, end, fmt.Errorf("which control plane? set --truefoundry.url or %s, or try --demo", envHost)
-	case *f.apiKeyFile != "":
-		key, keySource = config.NewFileSecret(*f.apiKeyFile), *f.apiKeyFile
-	default:
-		secret := strings.TrimSpace(os.Getenv(envAPIKey))
-		if secret == "" {
-			return target, end, fmt.Errorf("no API key: set --truefoundry.api-key-file or %s", envAPIKey)
-		}
-		if err := client.CheckKey(secret); err != nil {
-			return target, end, fmt.Errorf("%s is no API key: %w", envAPIKey, err)
-		}
-		key, keySource = config.NewInlineSecret(secret), envAPIKey
 	}
 	u, err := client.ParseURL(address)
 	if err != nil {
 		return target, end, err
 	}
+	target, err = f.newTarget(u.Host, u, key)
+	return target, end, err
+}
+
+func (f *flags) demoTarget(logger log.Logger) (target collector.Target, end func(), err error) {
+	for _, env := range []string{envHost, envAPIKey} {
+		if os.Getenv(env) != "" {
+			level.Warn(logger).Log("msg", "ignored because of --demo", "env", env)
+		}
+	}
+	d, err := demo.Start()
+	if err != nil {
+		return target, end, err
+	}
+	target, err = f.newTarget(demo.Target, d.URL, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
+	return target, d.Close, err
+}
+
+// apiKey returns where the key is to be read.
+func (f *flags) apiKey() (config.SecretReader, error) {
+	if *f.apiKeyFile != "" {
+		return config.NewFileSecret(*f.apiKeyFile), nil
+	}
+	secret := strings.TrimSpace(os.Getenv(envAPIKey))
+	if secret == "" {
+		return nil, fmt.Errorf("no API key: set --truefoundry.api-key-file or %s", envAPIKey)
+	}
+	if err := client.CheckKey(secret); err != nil {
+		return nil, fmt.Errorf("%s is no API key: %w", envAPIKey, err)
+	}
+	return namedSecret{config.NewInlineSecret(secret), envAPIKey}, nil
+}
+
+// namedSecret is a secret that says where it is from.
+type namedSecret struct {
+	config.SecretReader
+	from string
+}
+
+// Description implements config.SecretReader.
+func (s namedSecret) Description() string { return s.from }
+
+func (f *flags) newTarget(targetName string, u *url.URL, key config.SecretReader) (target collector.Target, err error) {
+	prefix, err := client.ParseAPIPrefix(*f.apiPrefix)
+	if err != nil {
+		return target, err
+	}
 	httpConfig := config.DefaultHTTPClientConfig
 	httpConfig.ProxyFromEnvironment = true
 	transport, err := config.NewRoundTripperFromConfig(httpConfig, name)
 	if err != nil {
-		return target, end, err
+		return target, err
 	}
-	target = collector.Target{
-		Name:  u.Host,
+	return collector.Target{
+		Name:  targetName,
 		Kinds: []client.Kind{client.PersonalAccessToken},
 		Client: client.Config{
 			URL:       u,
-			APIPrefix: *f.apiPrefix,
+			APIPrefix: prefix,
 			APIKey:    key,
 			PageSize:  *f.pageSize,
 			Limiter:   client.NewLimiter(*f.maxConcurrency),
@@ -155,10 +185,5 @@ func (f *flags) target(logger log.Logger) (target collector.Target, end func(), 
 			UserAgent: name + "/" + version.Version,
 			Now:       time.Now,
 		},
-	}
-	if *f.demo {
-		target.Name = demo.Target
-	}
-	level.Info(logger).Log("msg", "target", "target", target.Name, "url", u, "api_prefix", *f.apiPrefix, "api_key", keySource)
-	return target, end, nil
+	}, nil
 }

@@ -3,13 +3,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,10 +31,16 @@ import (
 
 const name = "truefoundry_exporter"
 
+// release is what a plain go build or go run says of its version.
+//
+//go:embed VERSION
+var release string
+
 func main() { os.Exit(run(os.Args[1:])) }
 
 // run returns the exit code: an exit from here would skip what is deferred.
 func run(args []string) int {
+	version.Version = cmp.Or(version.Version, strings.TrimSpace(release))
 	app := kingpin.New(name, "Exports the expiry of TrueFoundry API tokens to Prometheus.")
 	app.Version(version.Print(name))
 	app.HelpFlag.Short('h')
@@ -69,7 +78,6 @@ func run(args []string) int {
 		InstrumentHandler: !*flags.disableExporterMetrics,
 		TelemetryPath:     *flags.telemetryPath,
 		MaxRequests:       *flags.maxRequests,
-		Timeout:           *flags.timeout,
 		TimeoutOffset:     *flags.timeoutOffset,
 		Notice:            flags.notice(),
 		Logger:            logger,
@@ -80,6 +88,8 @@ func run(args []string) int {
 	}
 
 	level.Info(logger).Log("msg", "starting "+name, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
+	level.Info(logger).Log("msg", "listing at each scrape", "target", target.Name, "url", target.Client.URL,
+		"api_prefix", target.Client.APIPrefix, "api_key", target.Client.APIKey.Description())
 	if err := serve(handler, flags, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1

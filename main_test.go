@@ -154,12 +154,12 @@ func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
 		source string
 	}{
 		{"environment", []string{"TFY_HOST=" + cp.URL, "TFY_API_KEY=" + controlplanetest.Key}, nil, "api_key=TFY_API_KEY"},
-		{"flags", nil, []string{"--truefoundry.url=" + cp.URL, "--truefoundry.api-key-file=" + file}, "api_key=" + file},
+		{"flags", nil, []string{"--truefoundry.url=" + cp.URL, "--truefoundry.api-key-file=" + file}, `api_key="file ` + file},
 		{
 			"flags before the environment",
 			[]string{"TFY_HOST=http://127.0.0.1:1", "TFY_API_KEY=other"},
 			[]string{"--truefoundry.url=" + cp.URL + "/", "--truefoundry.api-key-file=" + file},
-			"api_key=" + file,
+			`api_key="file ` + file,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -192,7 +192,7 @@ func TestFlagsTakeEffect(t *testing.T) {
 			t.Errorf("there is %q", unwanted)
 		}
 	}
-	for _, request := range cp.Listings() {
+	for _, request := range cp.Requests() {
 		if !strings.Contains(request, "limit=2&") {
 			t.Errorf("request %s", request)
 		}
@@ -224,6 +224,10 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"negative offset", []string{key}, []string{"--truefoundry.timeout-offset=-1s"}, "--truefoundry.timeout-offset"},
 		{"negative limit", []string{key}, []string{"--web.max-requests=-1"}, "--web.max-requests"},
 		{"telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.telemetry-path=metrics"}, "telemetry path"},
+		{"prefix with a query", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api?x"}, "API prefix"},
+		{"prefix that leads out", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/../x"}, "API prefix"},
+		{"prefix that is no path", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api%zz"}, "API prefix"},
+		{"no web configuration", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.config.file=/does/not/exist"}, "--web.config.file"},
 		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
 		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
 		{"demo with a prefix", nil, []string{"--demo", "--truefoundry.api-prefix=/"}, "--demo"},

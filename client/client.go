@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +60,8 @@ func (l *Limiter) acquire(ctx context.Context) bool {
 
 func (l *Limiter) release() { <-l.slots }
 
-// Trace is told what a Client does. Its functions may be called concurrently.
+// Trace is told what a Client does. Its functions may be called concurrently;
+// nil is nobody to tell.
 type Trace struct {
 	// Request is called once for each request with the status of the answer,
 	// 0 where there was none, and the time until its body was read.
@@ -68,11 +70,11 @@ type Trace struct {
 	Retry func()
 }
 
-// Config is what a Client is made of. Every field is required.
+// Config is what a Client is made of. Every field but Trace is required.
 type Config struct {
 	// URL is the control plane's base URL, as ParseURL returns it.
 	URL *url.URL
-	// APIPrefix is the path of the API below URL; it may be empty.
+	// APIPrefix is the path of the API below URL, as ParseAPIPrefix returns it.
 	APIPrefix string
 	// APIKey is asked for the key by each call of Client.Key.
 	APIKey config.SecretReader
@@ -94,14 +96,22 @@ type Config struct {
 // Client lists the tokens of one control plane that one API key can see. It is
 // safe for concurrent use.
 type Client struct {
-	Config
+	cfg Config
 
 	mu          sync.Mutex
 	bannedUntil time.Time
 }
 
 // New returns a Client for cfg.
-func New(cfg Config) *Client { return &Client{Config: cfg} }
+func New(cfg Config) *Client {
+	if cfg.Trace.Request == nil {
+		cfg.Trace.Request = func(int, time.Duration) {}
+	}
+	if cfg.Trace.Retry == nil {
+		cfg.Trace.Retry = func() {}
+	}
+	return &Client{cfg: cfg}
+}
 
 // ParseURL reads the base URL of a control plane. Its errors do not repeat
 // credentials that the URL may hold.
@@ -126,6 +136,19 @@ func ParseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// ParseAPIPrefix reads the path of the API below a control plane's URL. It is
+// strict, since a path that leads elsewhere may do more than list.
+func ParseAPIPrefix(text string) (string, error) {
+	prefix := strings.TrimRight(text, "/")
+	if text != "" && (path.Clean("/"+prefix) != "/"+strings.TrimPrefix(prefix, "/") || !strings.HasPrefix(text, "/") || strings.ContainsFunc(prefix, notPlain)) {
+		return "", fmt.Errorf("the API prefix %q must be empty or a plain path like %s", text, DefaultAPIPrefix)
+	}
+	return prefix, nil
+}
+
+// notPlain tells the characters that mean something in a URL, or are not ASCII.
+func notPlain(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%\`, r) }
+
 // ControlPlane names the control plane at u: its URL without the scheme.
 func ControlPlane(u *url.URL) string { return u.Host + u.EscapedPath() }
 
@@ -134,14 +157,14 @@ func ControlPlane(u *url.URL) string { return u.Host + u.EscapedPath() }
 func (c *Client) banned() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bannedUntil, c.Now().Before(c.bannedUntil)
+	return c.bannedUntil, c.cfg.Now().Before(c.bannedUntil)
 }
 
 // ban remembers that the control plane wants no requests for a while.
 func (c *Client) ban(wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	until := c.Now().Add(min(wait, maxBan))
+	until := c.cfg.Now().Add(min(wait, maxBan))
 	if until.After(c.bannedUntil) {
 		c.bannedUntil = until
 	}

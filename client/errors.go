@@ -66,10 +66,12 @@ func (e *Error) Error() string { return e.What + ": " + e.Advice }
 // Unwrap returns the cause, where there is one.
 func (e *Error) Unwrap() error { return e.err }
 
-// redact takes the key out of what the server said, should it have repeated it.
-func (e *Error) redact(key Key) {
-	e.What = strings.ReplaceAll(e.What, key.secret, key.String())
-	e.Advice = strings.ReplaceAll(e.Advice, key.secret, key.String())
+// clean makes the text fit for a log line, since parts of it are somebody
+// else's, who may even have repeated the key.
+func (e *Error) clean(key Key) {
+	for _, text := range []*string{&e.What, &e.Advice} {
+		*text = oneLine(strings.ReplaceAll(*text, key.secret, key.String()))
+	}
 }
 
 // temporary tells whether the same request may work a moment later.
@@ -116,21 +118,21 @@ func transportError(ctx context.Context, err error) *Error {
 	case isTLS(err):
 		return &Error{
 			Reason: ReasonTLS,
-			What:   "no trusted TLS connection: " + oneLine(err.Error()),
+			What:   "no trusted TLS connection: " + err.Error(),
 			Advice: "check the control plane's certificate, the CA and the URL's scheme",
 			err:    err,
 		}
 	case isTimeout(err):
 		return &Error{
 			Reason: ReasonTimeout,
-			What:   "the connection timed out: " + oneLine(err.Error()),
+			What:   "the connection timed out: " + err.Error(),
 			Advice: "check the network between the exporter and the control plane",
 			err:    err,
 		}
 	}
 	return &Error{
 		Reason: ReasonConnection,
-		What:   "the connection failed: " + oneLine(err.Error()),
+		What:   "the connection failed: " + err.Error(),
 		Advice: "check the URL, DNS, the proxy, and that the control plane is up",
 		err:    err,
 	}
@@ -160,15 +162,15 @@ func isTimeout(err error) bool {
 	return !errors.As(err, &dns) && errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// maxForeignText bounds what an error repeats of somebody else's text, in bytes.
-const maxForeignText = 300
+// maxLine bounds the two parts of an error's text, in bytes.
+const maxLine = 400
 
-// oneLine makes foreign text fit for a log line.
+// oneLine takes control characters out of text, and cuts it.
 func oneLine(text string) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
-	if short := cut(text, maxForeignText); short != text {
+	if short := cut(text, maxLine); short != text {
 		return short + "…"
 	}
 	return text

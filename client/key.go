@@ -28,7 +28,7 @@ func (k Key) Format(state fmt.State, _ rune) { fmt.Fprint(state, k.String()) }
 // Key reads the API key anew, so that a rotated one is used from the next
 // listing on. Its errors are of type *Error with ReasonCredentials.
 func (c *Client) Key(ctx context.Context) (Key, error) {
-	secret, err := c.APIKey.Fetch(ctx)
+	secret, err := c.cfg.APIKey.Fetch(ctx)
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		err = file.Err // the description names the file already
 	}
@@ -38,7 +38,7 @@ func (c *Client) Key(ctx context.Context) (Key, error) {
 	if err != nil {
 		return Key{}, &Error{
 			Reason: ReasonCredentials,
-			What:   "no usable API key in " + c.APIKey.Description() + ": " + err.Error(),
+			What:   "no usable API key in " + c.cfg.APIKey.Description() + ": " + err.Error(),
 			Advice: "put the key, and nothing else, there",
 			err:    err,
 		}

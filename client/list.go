@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -38,16 +39,9 @@ type Listing struct {
 }
 
 // List returns all tokens of the kind that key can see, or an *Error: never a
-// part of them. It ends when ctx does, and waits for a retry only where ctx's
-// deadline leaves the time. No request outlives it.
+// part of them. It ends when ctx does, with all of its requests, and waits for a
+// retry only where ctx's deadline leaves the time.
 func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error) {
-	if until, banned := c.banned(); banned {
-		return nil, &Error{
-			Reason: ReasonRateLimited,
-			What:   "the control plane asked for no requests before " + until.UTC().Format(time.RFC3339),
-			Advice: "nothing was sent; scrape less often if this happens again",
-		}
-	}
 	l := &lister{client: c, key: key, kind: kind}
 	w, err := l.walk(ctx)
 	if err == nil && w.changed() {
@@ -57,8 +51,9 @@ func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error)
 	if err != nil {
 		return nil, err
 	}
-	// Pages come in any order; what is logged should not change with it.
-	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return a.Offset - b.Offset })
+	// Pages come in any order; what is logged should not change with it, and
+	// tokens come first.
+	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
 	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
 	return &w.Listing, nil
 }
@@ -91,7 +86,8 @@ type walk struct {
 	// short: a page shorter than page 1 came. lastShort: the last one asked for
 	// is such.
 	short, lastShort bool
-	// repeats counts the full pages in a row that held known tokens only.
+	// repeats counts the full pages in a row that held nothing new: known tokens
+	// or, beyond the total, unreadable items.
 	repeats int
 	// totalsDiffer: pages told different totals.
 	totalsDiffer bool
@@ -124,7 +120,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 
 	pages := make(chan fetched)
 	for failure == nil || w.outstanding > 0 {
-		for failure == nil && w.wantsNext(cap(l.client.Limiter.slots)) {
+		for failure == nil && w.wantsNext(cap(l.client.cfg.Limiter.slots)) {
 			if w.asked == maxPages || w.repeatsItself() {
 				failure = w.endless()
 				cancel()
@@ -157,7 +153,10 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 	return w, nil
 }
 
-// wantsNext tells whether the next page should be asked for now.
+// wantsNext tells whether the next page should be asked for now: it may run
+// beside others as far as the total goes, and one beyond; after that, or after
+// a short page, one page follows another. The list ends where nothing is
+// outstanding and the last page asked for is empty or shorter than page 1.
 func (w *walk) wantsNext(concurrency int) bool {
 	if w.step == 0 {
 		return false
@@ -171,20 +170,19 @@ func (w *walk) wantsNext(concurrency int) bool {
 // add takes in the page with this index.
 func (w *walk) add(index int, p *page) {
 	known := 0
-	for _, token := range p.tokens {
+	for i, token := range p.tokens {
 		if w.seen[token.ID] {
 			known++
 			continue
 		}
 		w.seen[token.ID] = true
 		w.Tokens = append(w.Tokens, token)
+		for _, lost := range p.values[i] {
+			p.lose(lost)
+		}
 	}
 	w.Duplicates += known
-	w.InvalidItems += p.InvalidItems
-	for field, n := range p.InvalidFields {
-		w.InvalidFields[field] += n
-	}
-	w.Unreadable = append(w.Unreadable, p.Unreadable...)
+	w.Losses.add(&p.Losses)
 
 	if p.total >= 0 {
 		w.totalsDiffer = w.totalsDiffer || w.Reported >= 0 && p.total != w.Reported
@@ -196,7 +194,7 @@ func (w *walk) add(index int, p *page) {
 		if index == w.asked-1 {
 			w.lastShort = true
 		}
-	case known > 0 && known == len(p.tokens):
+	case known == len(p.tokens) && (known > 0 || int64(index*w.step) >= w.Reported):
 		w.repeats++
 	default:
 		w.repeats = 0
@@ -216,80 +214,109 @@ func (w *walk) changed() bool {
 
 // endless is the Error of a list whose end cannot be found.
 func (w *walk) endless() *Error {
-	e := &Error{
+	if w.repeatsItself() {
+		return &Error{
+			Reason: ReasonIncomplete,
+			What:   fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", w.asked, w.step),
+			Advice: "look whether a proxy drops the query from URLs",
+		}
+	}
+	return &Error{
 		Reason: ReasonIncomplete,
-		What:   fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", w.asked, w.step),
-		Advice: "look whether a proxy drops the query from URLs",
+		What:   fmt.Sprintf("the list has no end within %d pages of %d items, which is what the server grants at a time", w.asked, w.step),
+		Advice: "raise --truefoundry.page-size if it is less than that; else find out why the list is so long",
 	}
-	if !w.repeatsItself() {
-		e.What = fmt.Sprintf("the list has no end within %d pages of %d items", w.asked, w.step)
-		e.Advice = "raise --truefoundry.page-size"
-	}
-	return e
 }
 
 // fetch gets one page, with the retries that the listing has left.
 func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 	for {
-		if !sleepUntil(ctx, l.resumption()) {
-			return nil, StoppedError(ctx)
+		if err := l.acquire(ctx); err != nil {
+			return nil, err
 		}
 		p, err := l.client.get(ctx, l.key, l.kind, offset)
+		l.client.cfg.Limiter.release()
 		if err == nil {
 			return p, nil
 		}
-		err.redact(l.key)
+		err.clean(l.key)
 		if !err.temporary() {
 			return nil, err
 		}
-		at, ok := l.retry(ctx, err.retryAfter)
+		wait, ok := l.retry(ctx, err.retryAfter)
 		if !ok {
 			if err.retryAfter > 0 {
 				l.client.ban(err.retryAfter)
 			}
 			return nil, err
 		}
-		if !sleepUntil(ctx, at) {
+		if !sleep(ctx, wait) {
 			return nil, StoppedError(ctx)
 		}
-		l.client.Trace.Retry()
+		l.client.cfg.Trace.Retry()
 	}
 }
 
-// retry takes one of the listing's retries, tells when it is due, and holds the
-// other requests back for as long as the server asked. It returns false where
-// no retry is left, or none that is due before ctx's deadline.
-func (l *lister) retry(ctx context.Context, retryAfter time.Duration) (at time.Time, ok bool) {
+// acquire waits until the server may be asked: for a slot of the Limiter, and
+// for what a Retry-After of another request says. It fails where that is beyond
+// this listing, and where ctx ends.
+func (l *lister) acquire(ctx context.Context) *Error {
+	for {
+		if !l.client.cfg.Limiter.acquire(ctx) {
+			return StoppedError(ctx)
+		}
+		until, banned := l.client.banned()
+		wait := l.resumption()
+		if !banned && wait <= 0 {
+			return nil
+		}
+		l.client.cfg.Limiter.release()
+		if banned {
+			return &Error{
+				Reason: ReasonRateLimited,
+				What:   "the control plane asked to be left alone; nothing is sent until " + until.UTC().Format(time.RFC3339),
+				Advice: "scrape less often if this happens again",
+			}
+		}
+		if !sleep(ctx, wait) {
+			return StoppedError(ctx)
+		}
+	}
+}
+
+// retry takes one of the listing's retries, tells how long to wait for it, and
+// holds the other requests back for as long as the server asked. It returns
+// false where no retry is left, or none that is due before ctx's deadline.
+func (l *lister) retry(ctx context.Context, retryAfter time.Duration) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.retries == maxRetries {
-		return time.Time{}, false
+		return 0, false
 	}
-	now := time.Now()
 	backoff := minBackoff << l.retries
 	// Jitter keeps several exporters from coming back together.
 	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // nobody gains by guessing it
-	at = now.Add(max(retryAfter, jittered))
-	if deadline, limited := ctx.Deadline(); limited && !at.Before(deadline) {
-		return time.Time{}, false
+	wait = max(retryAfter, jittered)
+	if deadline, limited := ctx.Deadline(); limited && wait >= time.Until(deadline) {
+		return 0, false
 	}
 	l.retries++
-	if resume := now.Add(retryAfter); resume.After(l.resume) {
+	if resume := l.client.cfg.Now().Add(retryAfter); resume.After(l.resume) {
 		l.resume = resume
 	}
-	return at, true
+	return wait, true
 }
 
-// resumption returns when the server may be asked again.
-func (l *lister) resumption() time.Time {
+// resumption returns how long it is until the server may be asked again.
+func (l *lister) resumption() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.resume
+	return l.resume.Sub(l.client.cfg.Now())
 }
 
-// sleepUntil waits, and returns false as soon as ctx ends.
-func sleepUntil(ctx context.Context, at time.Time) bool {
-	timer := time.NewTimer(time.Until(at))
+// sleep waits, and returns false as soon as ctx ends.
+func sleep(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -111,8 +111,8 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 				}
 				// Once or twice through the list, with no more in vain than may run at a time.
 				pages := n/min(limit, clamp) + 2
-				if most := 2 * (pages + concurrency); len(cp.Listings()) > most {
-					t.Errorf("%d requests, want at most %d", len(cp.Listings()), most)
+				if most := 2 * (pages + concurrency); len(cp.Requests()) > most {
+					t.Errorf("%d requests, want at most %d", len(cp.Requests()), most)
 				}
 			})
 		}
@@ -188,7 +188,7 @@ func TestListIsListedOnceMore(t *testing.T) {
 				t.Errorf("%d tokens, want %d", len(got.Tokens), tt.tokens)
 			}
 			firsts := 0
-			for _, request := range cp.Listings() {
+			for _, request := range cp.Requests() {
 				if request == "GET /api/svc/v1/personal-access-tokens?limit=4&offset=0" {
 					firsts++
 				}
@@ -436,6 +436,6 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := opened.Load(); n > limit {
-		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Listings()), limit)
+		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Requests()), limit)
 	}
 }

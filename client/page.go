@@ -16,7 +16,10 @@ type page struct {
 	length int
 	// total is what the page tells of the whole list, negative where it does not.
 	total int64
+	// Losses are those of the page itself, and values those of its tokens, by
+	// their place in tokens.
 	Losses
+	values map[int][]Unreadable
 }
 
 // Losses are what a listing held and that could not be read.
@@ -44,6 +47,15 @@ func (l *Losses) lose(u Unreadable) {
 	if len(l.Unreadable) < maxUnreadable {
 		l.Unreadable = append(l.Unreadable, u)
 	}
+}
+
+// add takes in what others are.
+func (l *Losses) add(others *Losses) {
+	l.InvalidItems += others.InvalidItems
+	for field, n := range others.InvalidFields {
+		l.InvalidFields[field] += n
+	}
+	l.Unreadable = append(l.Unreadable, others.Unreadable...)
 }
 
 // Unreadable is one thing that a listing held and that could not be read.
@@ -93,7 +105,7 @@ func decodePage(body io.Reader, offset int) (*page, error) {
 			err = dec.Decode(new(ignored))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("in %q: %w", key, err)
+			return nil, fmt.Errorf("in \"%v\": %w", key, err)
 		}
 	}
 	if _, err := dec.Token(); err != nil { // the closing brace
@@ -149,7 +161,11 @@ func (p *page) add(it *item, offset int) {
 	}
 	token, invalid := it.token()
 	for _, field := range invalid {
-		p.lose(Unreadable{ID: token.ID, Field: field, Offset: offset})
+		if p.values == nil {
+			p.values = map[int][]Unreadable{}
+		}
+		i := len(p.tokens)
+		p.values[i] = append(p.values[i], Unreadable{ID: token.ID, Field: field, Offset: offset})
 	}
 	p.tokens = append(p.tokens, token)
 }

@@ -52,7 +52,12 @@ func TestAnUnreadableItemIsFoundByItsOffset(t *testing.T) {
 }
 
 func TestLossesAreCountedAndTheFirstOfThemNamed(t *testing.T) {
-	l, err := listing(t, `{"data":[`+strings.Repeat(`0,{"id":"a","createdAt":1},`, 20)+`{"id":"b"}]}`)
+	var items strings.Builder
+	for i := range 20 {
+		fmt.Fprintf(&items, `0,{"id":"t%d","createdAt":1},`, i)
+	}
+	// Of a token that was there before, nothing is lost.
+	l, err := listing(t, `{"data":[`+items.String()+`{"id":"t0","createdAt":2}]}`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,15 +25,10 @@ var errTooLarge = errors.New("the answer is too large")
 
 // get asks once for the page of up to PageSize items from offset on.
 func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page, *Error) {
-	if !c.Limiter.acquire(ctx) {
-		return nil, StoppedError(ctx)
-	}
-	defer c.Limiter.release()
-
-	u := c.URL.JoinPath(c.APIPrefix, "v1", kind.endpoint())
-	u.RawQuery = "limit=" + strconv.Itoa(c.PageSize) + "&offset=" + strconv.Itoa(offset)
-	start, status := c.Now(), 0
-	defer func() { c.Trace.Request(status, c.Now().Sub(start)) }()
+	u := c.cfg.URL.JoinPath(c.cfg.APIPrefix, "v1", kind.endpoint())
+	u.RawQuery = "limit=" + strconv.Itoa(c.cfg.PageSize) + "&offset=" + strconv.Itoa(offset)
+	start, status := c.cfg.Now(), 0
+	defer func() { c.cfg.Trace.Request(status, c.cfg.Now().Sub(start)) }()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -42,8 +37,8 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 	req.Header.Set("Authorization", "Bearer "+key.secret)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "gzip")
-	req.Header.Set("User-Agent", c.UserAgent)
-	resp, err := c.Transport.RoundTrip(req)
+	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
 		return nil, transportError(ctx, err)
 	}
@@ -57,7 +52,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 		if err == nil {
 			message = serverMessage(body)
 		}
-		return nil, c.statusError(resp, strings.ReplaceAll(message, key.secret, "<secret>"))
+		return nil, c.statusError(resp, message)
 	}
 	var p *page
 	if err == nil {
@@ -72,7 +67,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 		return nil, &Error{
 			Reason: ReasonTooLarge,
 			Status: status,
-			What:   fmt.Sprintf("a page of %d items is larger than %d MiB", c.PageSize, maxBody>>20),
+			What:   fmt.Sprintf("a page of %d items is larger than %d MiB", c.cfg.PageSize, maxBody>>20),
 			Advice: "lower --truefoundry.page-size",
 			err:    err,
 		}
@@ -81,7 +76,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 		Reason: ReasonBadResponse,
 		Status: status,
 		What: fmt.Sprintf("the answer (%s) is not a list of tokens: %s",
-			firstOf(oneLine(resp.Header.Get("Content-Type")), "no content type"), oneLine(err.Error())),
+			firstOf(resp.Header.Get("Content-Type"), "no content type"), err.Error()),
 		Advice: "check that the URL and --truefoundry.api-prefix lead to the control plane's API",
 		err:    err,
 	}
@@ -99,7 +94,7 @@ func unpack(body io.Reader, encoding string) (io.Reader, error) {
 		}
 		return unzipped, nil
 	}
-	return nil, fmt.Errorf("its content encoding %q was not asked for", encoding)
+	return nil, fmt.Errorf("its content encoding %s was not asked for", encoding)
 }
 
 // statusError is the Error for an answer other than 200, with the server's own
@@ -108,7 +103,7 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	e := &Error{
 		Status:     resp.StatusCode,
 		What:       strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)),
-		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), c.Now()),
+		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now()),
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
@@ -126,7 +121,7 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	default:
 		e.Reason, e.Advice = ReasonBadResponse, "check that the URL leads to the control plane's API"
 	}
-	if message = oneLine(message); message != "" {
+	if message != "" {
 		e.What += " (" + message + ")"
 	}
 	return e
@@ -154,13 +149,13 @@ func redirectAdvice(resp *http.Response) string {
 	if from := resp.Request.URL; to.Scheme == from.Scheme && to.Host == from.Host {
 		return refusal + "it leads to another path of the same host: check the URL's path and --truefoundry.api-prefix"
 	}
-	return refusal + "the URL should start with " + oneLine((&url.URL{Scheme: to.Scheme, Host: to.Host}).String())
+	return refusal + "the URL should start with " + (&url.URL{Scheme: to.Scheme, Host: to.Host}).String()
 }
 
 // parseRetryAfter returns what the header asks to wait, 0 where it asks for
 // nothing that can be understood.
 func parseRetryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil {
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {

@@ -123,19 +123,25 @@ func (it *item) token() (t Token, invalid []Field) {
 
 // currentJWT returns the index of the JWT that is in force, -1 where there is
 // none: the one that jwtId names, else the one created last, of those the one
-// that expires last. It is not certain where an element of jwts, which may be
-// the one, could not be read at all.
+// that expires last. It is not certain where something that decides it is there
+// but could not be read.
 func (it *item) currentJWT() (current int, certain bool) {
-	current = -1
+	current, certain = -1, !it.has(FieldJWTs)
 	for i := range it.JWTs {
 		if it.JWTID != "" && it.JWTs[i].ID == it.JWTID {
 			return i, true
+		}
+		if it.JWTs[i].CreatedAt.unreadable && len(it.JWTs) > 1 {
+			certain = false
 		}
 		if current < 0 || it.JWTs[i].replaces(&it.JWTs[current]) {
 			current = i
 		}
 	}
-	if it.has(FieldJWTs) {
+	if it.JWTID != "" && it.has(FieldJWTsID) {
+		certain = false
+	}
+	if !certain {
 		return -1, false
 	}
 	return current, true

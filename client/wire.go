@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -123,18 +124,20 @@ func (it *item) decodeFields(raw []byte) {
 }
 
 func decodeFields(raw []byte, v reflect.Value, path string, mismatch func(path string)) {
+	v.SetZero() // of two members with one name the last counts
 	_, leaf := reflect.TypeAssert[json.Unmarshaler](v.Addr())
 	switch {
 	case v.Kind() == reflect.Struct && !leaf:
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(raw, &fields) != nil {
+		members, ok := membersOf(raw)
+		if !ok {
 			mismatch(path)
 			return
 		}
-		for i := range v.NumField() {
-			key := v.Type().Field(i).Tag.Get("json")
-			if value, ok := fields[key]; ok && key != "" {
-				decodeFields(value, v.Field(i), strings.TrimPrefix(path+"."+key, "."), mismatch)
+		for _, m := range members {
+			for i := range v.NumField() {
+				if key := v.Type().Field(i).Tag.Get("json"); key != "" && strings.EqualFold(key, m.key) {
+					decodeFields(m.value, v.Field(i), strings.TrimPrefix(path+"."+key, "."), mismatch)
+				}
 			}
 		}
 	case v.Kind() == reflect.Slice:
@@ -152,6 +155,35 @@ func decodeFields(raw []byte, v reflect.Value, path string, mismatch func(path s
 			mismatch(path)
 		}
 	}
+}
+
+// member is a member of a JSON object.
+type member struct {
+	key   string
+	value json.RawMessage
+}
+
+// membersOf returns the members of a JSON object in their order. It returns
+// false for any other JSON but null.
+func membersOf(raw []byte) ([]member, bool) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	switch start, err := dec.Token(); {
+	case err == nil && start == nil:
+		return nil, true
+	case err != nil || start != json.Delim('{'):
+		return nil, false
+	}
+	var members []member
+	for dec.More() {
+		var m member
+		key, err := dec.Token()
+		if err != nil || dec.Decode(&m.value) != nil {
+			return nil, false
+		}
+		m.key, _ = key.(string)
+		members = append(members, m)
+	}
+	return members, true
 }
 
 // timeValue is a point in time that may be absent or unreadable.

@@ -44,7 +44,7 @@ type Target struct {
 // required.
 type Options struct {
 	CreatorLabel CreatorLabel
-	// Timeout bounds what Collect may take, which has no deadline of its own.
+	// Timeout is the longest that the listings of a scrape may take.
 	Timeout time.Duration
 	Logger  log.Logger
 	// Now is the clock.
@@ -54,7 +54,7 @@ type Options struct {
 // Collector lists all tokens of all targets each time it is asked, and keeps
 // none of them. It is safe for concurrent use.
 type Collector struct {
-	Options
+	opts        Options
 	targets     []*target
 	instruments *instruments
 }
@@ -73,7 +73,7 @@ type target struct {
 
 // New returns a Collector for the targets.
 func New(opts Options, targets ...Target) *Collector {
-	c := &Collector{Options: opts, instruments: newInstruments()}
+	c := &Collector{opts: opts, instruments: newInstruments()}
 	for _, t := range targets {
 		c.targets = append(c.targets, c.newTarget(t))
 	}
@@ -92,8 +92,8 @@ func (c *Collector) newTarget(cfg Target) *target {
 			kind:   kind,
 			list:   func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
 			failed: c.instruments.failures(cfg.Name, kind),
-			logger: log.With(c.Logger, "target", cfg.Name, "kind", kind),
-			now:    c.Now,
+			logger: log.With(c.opts.Logger, "target", cfg.Name, "kind", kind),
+			now:    c.opts.Now,
 		})
 	}
 	return t
@@ -118,16 +118,13 @@ func (*Collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. It takes no longer than the
-// Options' Timeout.
+// Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-	defer cancel()
 	descs := map[string]*prometheus.Desc{}
 	for _, m := range contract() {
 		descs[m.name] = m.desc()
 	}
-	families, err := c.Gather(ctx)
+	families, err := c.Gather(context.Background())
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(descs[up.name], err)
 	}
@@ -154,9 +151,11 @@ func (b built) Write(out *dto.Metric) error {
 }
 
 // Gather lists the tokens of all targets, concurrently and within ctx's
-// deadline, and returns their metrics, sorted by name. A listing that fails is
-// no error: it is in the metrics.
+// deadline and the Options' Timeout, and returns their metrics, sorted by name.
+// A listing that fails is no error: it is in the metrics.
 func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
 	families := c.build(c.scrape(ctx))
 	// After the scrape, so that its own requests are counted.
 	counted, err := c.instruments.registry.Gather()

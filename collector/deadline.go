@@ -42,13 +42,13 @@ func (d *movableDeadline) Deadline() (time.Time, bool) {
 func (d *movableDeadline) extend(deadline time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.Err() != nil {
-		return false
+	if !d.timer.Stop() {
+		return false // it has fired, even if the context does not know yet
 	}
 	if deadline.After(d.deadline) {
 		d.deadline = deadline
-		d.timer.Reset(time.Until(deadline))
 	}
+	d.timer.Reset(time.Until(d.deadline))
 	return true
 }
 

@@ -31,7 +31,7 @@ func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
 		slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
 	}
 	slices.SortFunc(rows, func(a, b row) int { return compareLabels(a.labels, b.labels) })
-	b.tokens(rows, c.Now())
+	b.tokens(rows, c.opts.Now())
 
 	families := make([]*dto.MetricFamily, 0, len(b.families))
 	for _, family := range b.families {
@@ -129,7 +129,7 @@ type row struct {
 
 // rows returns the tokens of a listing with their labels.
 func (c *Collector) rows(t *target, o outcome) []row {
-	of := labelled{target: t, kind: string(o.kind), creatorLabel: c.CreatorLabel}
+	of := labelled{target: t, kind: string(o.kind), creatorLabel: c.opts.CreatorLabel}
 	rows := make([]row, len(o.tokens.Tokens))
 	for i := range rows {
 		of.token = &o.tokens.Tokens[i]

@@ -17,9 +17,11 @@ import (
 // share one run of it. Nothing is kept of a run that is over, but when one
 // last succeeded and what was logged about it.
 type listing struct {
-	kind   client.Kind
-	list   func(context.Context) (*client.Listing, error)
-	failed func(client.Reason) // counts
+	kind client.Kind
+	// list's errors are of type *client.Error.
+	list func(context.Context) (*client.Listing, error)
+	// failed counts a failure.
+	failed func(client.Reason)
 	logger log.Logger
 	now    func() time.Time
 
@@ -57,7 +59,7 @@ func (l *listing) scrape(ctx context.Context) outcome {
 	case <-r.done:
 		tokens = r.tokens
 	case <-ctx.Done():
-		l.leave(ctx, r)
+		tokens = l.leave(ctx, r)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,15 +85,16 @@ func (l *listing) join(ctx context.Context) *run {
 	return r
 }
 
-// leave gives up waiting for r. The last one to leave ends it, for the reason
-// that it had to leave itself.
-func (l *listing) leave(ctx context.Context, r *run) {
+// leave gives up waiting for r, and returns what it may have come to just now.
+// The last one to leave ends it, for the reason that it had to leave itself.
+func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.waiters--
 	if r.waiters == 0 {
 		l.settle(r, nil, client.StoppedError(ctx))
 	}
+	return r.tokens
 }
 
 // settle ends r with its first result: what comes later is dropped. l.mu is
@@ -143,7 +146,7 @@ func (l *listing) logUnreadable(tokens *client.Listing) {
 	for _, n := range tokens.InvalidFields {
 		values += n
 	}
-	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", tokens.InvalidItems, "values", values, "first", lost)
+	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", tokens.InvalidItems, "values", values, "examples", lost)
 }
 
 // reminder is how often a state that lasts is logged again.

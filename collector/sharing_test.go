@@ -104,11 +104,11 @@ func TestScrapesThatOverlapShareOneListing(t *testing.T) {
 			b.expect(&wg, "a scrape", 10*time.Second, true, requestsOfAListing*time.Second)
 		}
 		wg.Wait()
-		if n := len(b.cp.Listings()); n != requestsOfAListing {
+		if n := len(b.cp.Requests()); n != requestsOfAListing {
 			t.Errorf("%d requests for five scrapes", n)
 		}
 		b.up(t.Context(), 10*time.Second)
-		if n := len(b.cp.Listings()); n != 2*requestsOfAListing {
+		if n := len(b.cp.Requests()); n != 2*requestsOfAListing {
 			t.Errorf("%d requests after one more scrape: something was kept", n)
 		}
 	})

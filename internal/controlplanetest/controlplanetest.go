@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +29,9 @@ type Fault func(next http.Handler) http.Handler
 type ControlPlane struct {
 	*controlplane.Server
 	URL string
+
+	mu       sync.Mutex
+	requests []string
 }
 
 // Start serves the personal access tokens that items returns for each request,
@@ -54,20 +60,40 @@ func New(t testing.TB, items func() []any) *ControlPlane {
 		},
 	}}
 	t.Cleanup(func() {
-		if strays := cp.Strays(); len(strays) > 0 {
-			t.Errorf("asked for something else than a list: %q", strays)
+		for _, request := range cp.Requests() {
+			if !lists.MatchString(request) {
+				t.Errorf("asked for something else than a list: %s", request)
+			}
 		}
 	})
 	return cp
 }
 
+// lists are the requests that list. Others may create tokens.
+var lists = regexp.MustCompile(`^GET ` + Prefix + `/v1/(personal-access-tokens|virtual-accounts)\?limit=\d+&offset=\d+$`)
+
+// ServeHTTP implements http.Handler.
+func (cp *ControlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) { cp.With().ServeHTTP(w, r) }
+
+// Requests returns the requests so far, as "GET /path?query".
+func (cp *ControlPlane) Requests() []string {
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	return slices.Clone(cp.requests)
+}
+
 // With returns the handler of the control plane behind the faults.
 func (cp *ControlPlane) With(faults ...Fault) http.Handler {
 	var handler http.Handler = cp.Server
-	for i := range faults {
-		handler = faults[len(faults)-1-i](handler)
+	for _, fault := range slices.Backward(faults) {
+		handler = fault(handler)
 	}
-	return handler
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cp.mu.Lock()
+		cp.requests = append(cp.requests, r.Method+" "+r.URL.RequestURI())
+		cp.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // Always returns the same items for each request.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
@@ -21,8 +22,10 @@ const Prefix = "/api/svc"
 
 // Demo is a made-up control plane that serves on loopback.
 type Demo struct {
-	// URL is its base URL, and Key the API key that it accepts.
-	URL, Key string
+	// URL is its base URL.
+	URL *url.URL
+	// Key is the API key that it accepts.
+	Key string
 
 	server *http.Server
 }
@@ -35,7 +38,7 @@ func Start() (*Demo, error) {
 		return nil, fmt.Errorf("start the demonstration's control plane: %w", err)
 	}
 	start := time.Now()
-	d := &Demo{URL: "http://" + listener.Addr().String(), Key: rand.Text()}
+	d := &Demo{URL: &url.URL{Scheme: "http", Host: listener.Addr().String()}, Key: rand.Text()}
 	d.server = &http.Server{
 		Handler: &controlplane.Server{
 			Prefix: Prefix,

@@ -8,6 +8,8 @@ import (
 	"html"
 	"math"
 	"net/http"
+	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +30,8 @@ const (
 	readyPath   = "/-/ready"
 )
 
+var plainPath = regexp.MustCompile(`^/[\w/.~&-]*$`)
+
 // Config is what the server needs. Every field is required, unless it says
 // otherwise.
 type Config struct {
@@ -41,9 +45,9 @@ type Config struct {
 	TelemetryPath string
 	// MaxRequests bounds the scrapes at a time; 0 is no bound.
 	MaxRequests int
-	// Timeout is the longest that a scrape may take, and TimeoutOffset what is
-	// left of the scraper's own timeout for everything but the listings.
-	Timeout, TimeoutOffset time.Duration
+	// TimeoutOffset is what is kept back of the scraper's own timeout for
+	// everything but the listings.
+	TimeoutOffset time.Duration
 	// Notice stands on the landing page; it may be empty.
 	Notice string
 	Logger log.Logger
@@ -52,15 +56,15 @@ type Config struct {
 // New returns the handler of all of the exporter's pages. They answer GET and
 // HEAD.
 func New(cfg Config) (http.Handler, error) {
-	path := cfg.TelemetryPath
-	if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{}? \t") || path == healthyPath || path == readyPath {
-		return nil, fmt.Errorf("the telemetry path %q must start with / and be a plain path other than %s and %s", path, healthyPath, readyPath)
+	at := cfg.TelemetryPath
+	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || at == healthyPath || at == readyPath {
+		return nil, fmt.Errorf("the telemetry path %q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(path), cfg.metrics())
+	mux.Handle("GET "+exactly(at), cfg.metrics())
 	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
 	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
-	if path != "/" {
+	if at != "/" {
 		landing, err := cfg.landing()
 		if err != nil {
 			return nil, fmt.Errorf("render the landing page: %w", err)
@@ -71,11 +75,11 @@ func New(cfg Config) (http.Handler, error) {
 }
 
 // exactly keeps a pattern that ends in a slash from matching what is below it.
-func exactly(path string) string {
-	if strings.HasSuffix(path, "/") {
-		return path + "{$}"
+func exactly(at string) string {
+	if strings.HasSuffix(at, "/") {
+		return at + "{$}"
 	}
-	return path
+	return at
 }
 
 // says answers without asking anybody: an outage of a control plane must not
@@ -94,8 +98,12 @@ func (cfg *Config) metrics() http.Handler {
 		opts.Registry = cfg.Registry
 	}
 	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), cfg.scrapeTimeout(r.Header))
-		defer cancel()
+		ctx := r.Context()
+		if timeout, ok := scrapeTimeout(r.Header, cfg.TimeoutOffset); ok {
+			limited, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			ctx = limited
+		}
 		// The names are disjoint, so that there is nothing to merge or to check.
 		gather := func() ([]*dto.MetricFamily, error) {
 			families, err := cfg.Collector.Gather(ctx)
@@ -129,15 +137,15 @@ func limit(next http.Handler, n int) http.Handler {
 }
 
 // scrapeTimeout is how long the listings may take, so that the answer arrives
-// before the scraper gives up.
-func (cfg *Config) scrapeTimeout(header http.Header) time.Duration {
+// before the scraper gives up. It returns false where the scraper does not say.
+func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, bool) {
 	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 || seconds >= cfg.Timeout.Seconds()+cfg.TimeoutOffset.Seconds() {
-		return cfg.Timeout
+	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+		return 0, false
 	}
-	timeout := time.Duration(seconds * float64(time.Second))
+	timeout := time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
 	// A timeout about as short as the offset still gets some time to list.
-	return max(timeout-cfg.TimeoutOffset, timeout/2)
+	return max(timeout-offset, timeout/2), true
 }
 
 func (cfg *Config) landing() (http.Handler, error) {

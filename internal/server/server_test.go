@@ -39,6 +39,11 @@ func start(t *testing.T, target string, choose ...func(*server.Config)) string {
 
 func newHandler(t *testing.T, target string, choose ...func(*server.Config)) (http.Handler, error) {
 	t.Helper()
+	return newLimitedHandler(t, target, time.Minute, choose...)
+}
+
+func newLimitedHandler(t *testing.T, target string, timeout time.Duration, choose ...func(*server.Config)) (http.Handler, error) {
+	t.Helper()
 	u, err := client.ParseURL(target)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func newHandler(t *testing.T, target string, choose ...func(*server.Config)) (ht
 	registry.MustRegister(collectors.NewGoCollector())
 	cfg := server.Config{
 		Collector: collector.New(
-			collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: time.Now},
+			collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: timeout, Logger: log.NewNopLogger(), Now: time.Now},
 			collector.Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{
 				URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
 				Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
@@ -57,7 +62,6 @@ func newHandler(t *testing.T, target string, choose ...func(*server.Config)) (ht
 		Registry:          registry,
 		InstrumentHandler: true,
 		TelemetryPath:     "/metrics",
-		Timeout:           time.Minute,
 		TimeoutOffset:     50 * time.Millisecond,
 		Logger:            log.NewNopLogger(),
 	}
@@ -159,9 +163,14 @@ func TestScrapeEndsBeforeTheScraperGivesUp(t *testing.T) {
 		{"by the limit where the header is infinite", "Inf", 100 * time.Millisecond, 100 * time.Millisecond, 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			url := start(t, cp.URL, func(cfg *server.Config) { cfg.Timeout = tt.timeout })
+			handler, err := newLimitedHandler(t, cp.URL, tt.timeout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exporter := httptest.NewServer(handler)
+			defer exporter.Close()
 			begin := time.Now()
-			status, body, _ := get(t, url+"/metrics", timeoutHeader, tt.header)
+			status, body, _ := get(t, exporter.URL+"/metrics", timeoutHeader, tt.header)
 			took := time.Since(begin)
 			if status != http.StatusOK || !strings.Contains(body, `reason="timeout",target="acme"} 1`) {
 				t.Errorf("%d: %s", status, body)
@@ -286,7 +295,7 @@ func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
 }
 
 func TestTelemetryPathThatCannotBeIsRefused(t *testing.T) {
-	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/{x}", "/a b", "/a?b"} {
+	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//metrics", "/a//b", "/a/../b", "/./a"} {
 		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%q: %v", path, err)
 		}

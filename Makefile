@@ -38,6 +38,7 @@ test: unit e2e ## Run all tests; installs what they need into .tools/.
 
 .PHONY: unit
 unit: ## Run the hermetic tests only.
+	@command -v $$($(GO) env CC) >/dev/null || { echo 'The race detector needs a C compiler, such as gcc.' >&2; exit 1; }
 	$(GO) test -race ./...
 
 # -count=1: the test cache does not see the programs that these tests start.

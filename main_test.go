@@ -3,14 +3,18 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,20 +98,27 @@ func (p *process) end(t *testing.T, signal os.Signal) string {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
+	_, body := ask(t, http.DefaultClient, url, func(*http.Request) {})
+	return body
+}
+
+func ask(t *testing.T, client *http.Client, url string, prepare func(*http.Request)) (status int, body string) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	prepare(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	raw, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(body)
+	return resp.StatusCode, string(raw)
 }
 
 func TestDemo(t *testing.T) {
@@ -195,6 +206,85 @@ func TestFlagsTakeEffect(t *testing.T) {
 	for _, request := range cp.Requests() {
 		if !strings.Contains(request, "limit=2&") {
 			t.Errorf("request %s", request)
+		}
+	}
+}
+
+// Of a control plane that sends the first page and then nothing, the metrics
+// show how many requests were under way when the time was up.
+func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
+	const offset, timeout = 700 * time.Millisecond, time.Second
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.FormValue("offset") == "0" {
+				next.ServeHTTP(w, r)
+				return
+			}
+			faults.Hang()(next).ServeHTTP(w, r)
+		})
+	})
+	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.page-size=10",
+		"--truefoundry.max-concurrency=3", "--truefoundry.timeout-offset="+offset.String())
+	begin := time.Now()
+	_, metrics := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
+		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
+	})
+	if took := time.Since(begin); took < timeout/2 || took > timeout {
+		t.Errorf("took %v of %v", took, timeout)
+	}
+	if !strings.Contains(metrics, `reason="timeout",target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
+		t.Errorf("got %s", metrics)
+	}
+	if n := len(cp.Requests()); n != 1+3 {
+		t.Errorf("%d requests, want the first and three more", n)
+	}
+}
+
+func TestProxyOfTheEnvironmentIsAsked(t *testing.T) {
+	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "control-plane.example" {
+			t.Errorf("asked the proxy for %s", r.URL)
+		}
+		r.URL.Scheme, r.URL.Host = "", ""
+		cp.ServeHTTP(w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key, "HTTP_PROXY=" + proxy.URL}, "--truefoundry.url=http://control-plane.example")
+	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `truefoundry_up{target="control-plane.example"} 1`) {
+		t.Errorf("got %s", metrics)
+	}
+}
+
+func TestListenerWithTLSAndAPassword(t *testing.T) {
+	issuer := httptest.NewTLSServer(nil)
+	defer issuer.Close()
+	dir := t.TempDir()
+	write := func(file, text string) string {
+		t.Helper()
+		file = filepath.Join(dir, file)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(issuer.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw})))
+	write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	// The hash is of "open sesame".
+	config := write("web.yml", `
+tls_server_config: {cert_file: cert.pem, key_file: key.pem}
+basic_auth_users: {prometheus: $2a$04$oPS7qjjNYrKG7ob2zQeahO9xPeCZ1OqscYQpiVdIe2eoKPeYjqed2}
+`)
+	p := start(t, nil, "--demo", "--web.config.file="+config)
+	url := strings.Replace(p.url, "http:", "https:", 1) + "/metrics"
+	for password, want := range map[string]int{"open sesame": http.StatusOK, "wrong": http.StatusUnauthorized} {
+		status, _ := ask(t, issuer.Client(), url, func(req *http.Request) { req.SetBasicAuth("prometheus", password) })
+		if status != want {
+			t.Errorf("with %q: %d, want %d", password, status, want)
 		}
 	}
 }

@@ -213,6 +213,10 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 			"where it repeats below a total without end", always,
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return 1_000_000_000_000 })},
 		},
+		{
+			"where every page is unreadable", controlplanetest.Always(1, 2, 3, 4),
+			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })},
+		},
 		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -313,6 +317,7 @@ func TestRetries(t *testing.T) {
 		{name: "after a Retry-After of 0 all the same", fault: faults.First(1, faults.Status(503, "Retry-After", "0")), retries: 1, least: s / 4, most: s / 2},
 		{name: "after a Retry-After that is rubbish", fault: faults.First(1, faults.Status(503, "Retry-After", "soon")), retries: 1, least: s / 4, most: s / 2},
 		{name: "after a Retry-After in the past", fault: faults.First(1, retryAt(-time.Hour)), retries: 1, least: s / 4, most: s / 2},
+		{name: "not where Retry-After is beyond all numbers", fault: faults.First(1, faults.Status(429, "Retry-After", "99999999999999999999")), reason: client.ReasonRateLimited, bannedReason: client.ReasonRateLimited},
 		{name: "not where the backoff does not fit", fault: faults.First(1, faults.Status(503)), timeout: s / 5, reason: client.ReasonServerError},
 		{name: "not where Retry-After does not fit", fault: faults.First(1, faults.Status(429, "Retry-After", "30")), reason: client.ReasonRateLimited, bannedReason: client.ReasonRateLimited},
 		{name: "not where Retry-After of a 503 does not fit", fault: faults.First(1, faults.Status(503, "Retry-After", "30")), reason: client.ReasonServerError, bannedReason: client.ReasonRateLimited},
@@ -383,6 +388,32 @@ func TestRetryAfterThatDoesNotFitIsHeededForAtMostFiveMinutes(t *testing.T) {
 	}
 }
 
+// A Retry-After that does not fit also ends the listings under way.
+func TestRetryAfterThatDoesNotFitEndsTheListingsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
+		transport, stop := controlplanetest.InMemory(cp.With(faults.Status(http.StatusTooManyRequests, "Retry-After", "3600")))
+		defer stop()
+		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+			cfg.Transport, cfg.Limiter = transport, client.NewLimiter(1)
+		})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if _, err := list(ctx, c); reasonOf(err) != client.ReasonRateLimited {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := len(cp.Requests()); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
 // While one request waits for what Retry-After says, the others do not go on.
 func TestRetryAfterHoldsBackTheOtherPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -437,5 +468,18 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 	if n := opened.Load(); n > limit {
 		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Requests()), limit)
+	}
+}
+
+// What is lost of a token counts once, as the token does.
+func TestLossesOfRepeatedTokensCountOnce(t *testing.T) {
+	bad := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
+	cp := controlplanetest.Start(t, controlplanetest.Always(bad(1), bad(2), bad(1), bad(3)))
+	got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 2 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Duplicates != 1 || got.InvalidFields[client.FieldCreatedAt] != 3 || len(got.Unreadable) != 3 {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -76,7 +76,7 @@ func TestTokenInFull(t *testing.T) {
 		"id": "cm1", "name": "ci", "type": "virtual-account", "tenantName": "acme", "accountId": "a1",
 		"createdBySubject": {
 			"subjectId": "u1", "subjectType": "user",
-			"subjectSlug": "ada@acme.example", "subjectDisplayName": "Ada", "subjectControllerName": "x"
+			"subjectSlug": "ci@acme.example", "subjectDisplayName": "CI", "subjectControllerName": "x"
 		},
 		"createdBy": "u-1",
 		"createdAt": "2025-01-02T03:04:05.678Z", "updatedAt": "2025-02-01T00:00:00Z",
@@ -105,7 +105,7 @@ func TestTokenInFull(t *testing.T) {
 		Team:   "platform",
 		Type:   "opaque",
 		Creator: client.Subject{
-			ID: "u1", Type: "user", Slug: "ada@acme.example", DisplayName: "Ada", CreatedBy: "u-1",
+			ID: "u1", Type: "user", Slug: "ci@acme.example", DisplayName: "CI", CreatedBy: "u-1",
 		},
 		Created:            at("2025-01-02T03:04:05.678Z"),
 		Issued:             at("2025-06-01T00:00:00Z"),
@@ -352,6 +352,21 @@ func TestCurrentJWT(t *testing.T) {
 			"an unreadable id of a JWT is no id",
 			`"jwtId":"a",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
 			life(january, year26, year27), fields(client.FieldJWTsID),
+		},
+		{
+			"a JWT whose creation is unreadable may be the current one",
+			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
+			unreadable("", ""), fields(client.FieldJWTCreatedAt),
+		},
+		{
+			"a JWT whose creation is unreadable is the current one where it is alone",
+			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`),
+			life("", year27, ""), fields(client.FieldJWTCreatedAt),
+		},
+		{
+			"a JWT whose id is unreadable may be the one that jwtId names",
+			`"jwtId":"b",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
+			unreadable("", ""), fields(client.FieldJWTsID),
 		},
 		{"JWTs that are no array", `"createdAt":"2025-01-01T00:00:00Z","jwts":{"id":"a"}`, func(t *client.Token) {
 			t.Created, t.Expiry.Readable = at(january), false

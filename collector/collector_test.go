@@ -353,6 +353,8 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		{"last page fails", faults.At(20, faults.Status(http.StatusInternalServerError)), controlplanetest.Key, "server_error"},
 		{"no such path", faults.Status(http.StatusNotFound), controlplanetest.Key, "client_error"},
 		{"moved", faults.Status(http.StatusFound, "Location", "https://elsewhere.example/"), controlplanetest.Key, "redirect"},
+		{"too many requests", faults.Status(http.StatusTooManyRequests), controlplanetest.Key, "rate_limited"},
+		{"hangs up", faults.Reset(), controlplanetest.Key, "connection"},
 		{"not JSON", faults.Body("<html>"), controlplanetest.Key, "bad_response"},
 		{"no end", faults.IgnoreOffset(), controlplanetest.Key, "incomplete"},
 		{"hangs", faults.Hang(), controlplanetest.Key, "timeout"},

@@ -137,6 +137,23 @@ func TestLateScrapeJoinsTheListingUnderWay(t *testing.T) {
 	})
 }
 
+// A scrape that comes in the moment in which the listing's deadline passes does
+// not get that deadline.
+func TestScrapeThatComesAtTheDeadlineOfAnotherGetsItsOwn(t *testing.T) {
+	for range 50 {
+		inBubble(t, 3*time.Second, func(_ *testing.T, b *bubble) {
+			var wg sync.WaitGroup
+			b.expect(&wg, "the impatient scrape", 2*time.Second, false, 2*time.Second)
+			pass(2 * time.Second)
+			up, _ := b.up(b.t.Context(), time.Minute)
+			wg.Wait()
+			if !up {
+				b.t.Error("the patient scrape failed")
+			}
+		})
+	}
+}
+
 func TestListingEndsWithTheLastScrapeThatWaitsForIt(t *testing.T) {
 	gone := make(chan time.Duration, 1)
 	hang := func(http.Handler) http.Handler {

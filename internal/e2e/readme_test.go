@@ -43,7 +43,7 @@ func TestReadmeScrapesAsPrometheusUnderstands(t *testing.T) {
 func TestReadmeQueriesFindSomethingInTheDemo(t *testing.T) {
 	prometheus := startPrometheus(t, startDemo(t))
 	for _, queries := range blocks(t, "promql") {
-		for _, expression := range strings.Split(strings.TrimSpace(queries), "\n\n") {
+		for expression := range strings.SplitSeq(strings.TrimSpace(queries), "\n\n") {
 			eventually(t, func(ctx context.Context) error {
 				result, err := query(ctx, prometheus, expression)
 				if err == nil && len(result) == 0 {

@@ -369,47 +369,79 @@ func TestKeyFileMayComeLater(t *testing.T) {
 	}
 }
 
-// SIGTERM lets a scrape in flight finish, but not for ever.
+// SIGTERM lets a scrape in flight finish, but not for ever, and not where it is
+// sent twice.
 func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
-	for name, timeout := range map[string]string{"finishes in time": "1m", "does not": "300ms"} {
-		t.Run(name, func(t *testing.T) {
-			begun, finish := make(chan struct{}), make(chan struct{})
-			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					close(begun)
-					<-finish
+	// begin starts an exporter whose scrape hangs until finish is closed, and
+	// tells it to end.
+	begin := func(t *testing.T, timeout string) (p *process, finish chan struct{}, scraped chan string) {
+		t.Helper()
+		begun := make(chan struct{})
+		finish, scraped = make(chan struct{}), make(chan string, 1)
+		cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(begun)
+				select {
+				case <-finish:
 					next.ServeHTTP(w, r)
-				})
-			}))
-			p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.timeout="+timeout)
-			scraped := make(chan string)
-			go func() {
-				defer close(scraped)
-				scraped <- get(t, p.url+"/metrics")
-			}()
-			<-begun
-			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+				case <-r.Context().Done():
+				}
+			})
+		}))
+		p = start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.timeout="+timeout)
+		go func() {
+			defer close(scraped)
+			resp, err := http.DefaultClient.Get(p.url + "/metrics") //nolint:noctx // it ends with the exporter
+			if err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			if body, err := io.ReadAll(resp.Body); err == nil {
+				scraped <- string(body)
+			}
+		}()
+		<-begun
+		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for line := ""; !strings.Contains(line, "shutting down"); {
+			var err error
+			if line, err = p.stderr.ReadString('\n'); err != nil {
 				t.Fatal(err)
 			}
-			for line := ""; !strings.Contains(line, "shutting down"); {
-				var err error
-				if line, err = p.stderr.ReadString('\n'); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want := `truefoundry_up{target="` + strings.TrimPrefix(cp.URL, "http://") + `"} 1`
-			if name == "does not" {
-				want = `reason="timeout"`
-				defer close(finish)
-			} else {
-				close(finish)
-			}
-			if got := <-scraped; !strings.Contains(got, want) {
-				t.Errorf("no %s in %s", want, got)
-			}
-			if err := p.Wait(); err != nil {
-				t.Errorf("it ended with %v", err)
-			}
-		})
+		}
+		return p, finish, scraped
 	}
+	t.Run("finishes in time", func(t *testing.T) {
+		p, finish, scraped := begin(t, "1m")
+		close(finish)
+		if got := <-scraped; !strings.Contains(got, `"} 3`) {
+			t.Errorf("got %s", got)
+		}
+		if err := p.Wait(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+	t.Run("does not finish in time", func(t *testing.T) {
+		p, _, scraped := begin(t, "300ms")
+		if got := <-scraped; !strings.Contains(got, `reason="timeout"`) {
+			t.Errorf("got %s", got)
+		}
+		if err := p.Wait(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+	t.Run("is told twice", func(t *testing.T) {
+		p, _, scraped := begin(t, "1m")
+		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := p.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			t.Errorf("it ended with %v", err)
+		}
+		if got := <-scraped; got != "" {
+			t.Errorf("got %s", got)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -29,4 +30,12 @@ func TestReadmeHasEveryFlag(t *testing.T) {
 		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Help)
 	}
 	docstest.Region(t, "README.md", "flags", b.String(), *update)
+}
+
+func TestReadmeHasTheScrapeJob(t *testing.T) {
+	job, err := os.ReadFile("deploy/prometheus/prometheus.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docstest.Region(t, "README.md", "scrape", "```yaml\n"+string(job)+"```", *update)
 }

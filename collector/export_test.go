@@ -9,6 +9,18 @@ import (
 // Update is set to rewrite golden files and what documents repeat of the code.
 var Update = flag.Bool("update", false, "rewrite golden files and the regions of documents")
 
+// Holds tells whether c holds on to a run of a listing.
+func (c *Collector) Holds() bool {
+	for _, t := range c.targets {
+		for _, l := range t.listings {
+			if l.current != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ContractTable is the contract as Markdown.
 func ContractTable() string {
 	var b strings.Builder

@@ -106,7 +106,7 @@ func (l *listing) settle(r *run, tokens *client.Listing, err error) {
 	default:
 	}
 	if l.current == r {
-		l.current = nil
+		l.current = nil // lets go of the tokens
 	}
 	r.tokens = tokens
 	close(r.done)

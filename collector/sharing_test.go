@@ -107,6 +107,9 @@ func TestScrapesThatOverlapShareOneListing(t *testing.T) {
 		if n := len(b.cp.Requests()); n != requestsOfAListing {
 			t.Errorf("%d requests for five scrapes", n)
 		}
+		if b.Holds() {
+			t.Error("the tokens are kept")
+		}
 		b.up(t.Context(), 10*time.Second)
 		if n := len(b.cp.Requests()); n != 2*requestsOfAListing {
 			t.Errorf("%d requests after one more scrape: something was kept", n)

@@ -160,9 +160,9 @@ func (cfg *Config) landing() (http.Handler, error) {
 		ExtraHTML:   extra,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
-			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "lists all tokens anew"},
-			{Address: healthyPath, Text: "Healthy", Description: "asks nobody"},
-			{Address: readyPath, Text: "Ready", Description: "asks nobody"},
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "lists all tokens anew, each time"},
+			{Address: healthyPath, Text: "Healthy", Description: "the exporter runs; asks no control plane"},
+			{Address: readyPath, Text: "Ready", Description: "the exporter answers; asks no control plane"},
 		},
 	})
 }

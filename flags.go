@@ -1,11 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,10 +29,15 @@ const (
 	envAPIKey = "TFY_API_KEY" //nolint:gosec // the name of a variable
 )
 
+const (
+	flagURL       = "truefoundry.url"
+	flagAPIPrefix = "truefoundry.api-prefix"
+)
+
 type flags struct {
 	web                    *web.FlagConfig
 	telemetryPath          *string
-	maxRequests            *int
+	maxRequests            *number
 	disableExporterMetrics *bool
 
 	demo           *bool
@@ -40,8 +46,8 @@ type flags struct {
 	apiPrefix      *string
 	apiPrefixSet   bool
 	creatorLabel   *string
-	pageSize       *int
-	maxConcurrency *int
+	pageSize       *number
+	maxConcurrency *number
 	timeout        *time.Duration
 	timeoutOffset  *time.Duration
 
@@ -49,25 +55,56 @@ type flags struct {
 }
 
 func addFlags(app *kingpin.Application) *flags {
-	f := &flags{web: kingpinflag.AddFlags(app, ":10140")}
+	f := &flags{web: kingpinflag.AddFlags(app, ":10140"), maxRequests: new(number), pageSize: new(number), maxConcurrency: new(number)}
 	f.telemetryPath = app.Flag("web.telemetry-path", "Path of the metrics; at / there is no landing page.").Default("/metrics").String()
-	f.maxRequests = app.Flag("web.max-requests", "Scrapes that may run at a time; 0 is no limit.").Default("40").Int()
+	app.Flag("web.max-requests", "Maximum number of scrapes at the same time; 0 means no limit.").Default("40").SetValue(f.maxRequests)
 	f.disableExporterMetrics = app.Flag("web.disable-exporter-metrics", "Leave out the metrics go_*, process_* and promhttp_*.").Bool()
 
 	f.demo = app.Flag("demo", "Export a made-up control plane that runs inside the exporter, to see what it does.").Bool()
-	f.url = app.Flag("truefoundry.url", "URL of the control plane, as in https://example.truefoundry.cloud; else "+envHost+" of the environment.").String()
-	f.apiKeyFile = app.Flag("truefoundry.api-key-file", "File that holds the API key, read anew for each listing; else the key is "+envAPIKey+" of the environment.").String()
-	f.apiPrefix = app.Flag("truefoundry.api-prefix", "Path of the API below the URL; empty inside the control plane's cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
+	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
+	f.apiKeyFile = app.Flag("truefoundry.api-key-file", "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
+	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
 	f.creatorLabel = app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").
 		Default(string(collector.CreatorSlug)).Enum(string(collector.CreatorSlug), string(collector.CreatorID))
-	f.pageSize = app.Flag("truefoundry.page-size", fmt.Sprintf("Tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").Int()
-	f.maxConcurrency = app.Flag("truefoundry.max-concurrency", "Requests that may run at a time at one control plane.").Default("4").Int()
+	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
+	app.Flag("truefoundry.max-concurrency", "Maximum number of requests to a control plane at the same time.").Default("4").SetValue(f.maxConcurrency)
 	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take.").Default("60s").Duration()
-	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "What is kept back of the scraper's own timeout, to answer in time.").Default("500ms").Duration()
+	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").Duration()
 
 	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error.").Default("info").Enum("debug", "info", "warn", "error")
 	f.logFormat = app.Flag("log.format", "Format of the log: logfmt or json.").Default(formatLogfmt).Enum(formatLogfmt, formatJSON)
 	return f
+}
+
+// number is the value of a flag. Kingpin's own takes fractions, and drops them.
+type number int
+
+// Set implements kingpin.Value.
+func (n *number) Set(text string) error {
+	i, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("must be a whole number, not %q", text)
+	}
+	*n = number(i)
+	return nil
+}
+
+// String implements kingpin.Value.
+func (n *number) String() string { return strconv.Itoa(int(*n)) }
+
+// nameFlag adds to an error of parsing args the flag that it is about, which
+// kingpin leaves out where a value does not fit.
+func nameFlag(app *kingpin.Application, args []string, err error) error {
+	parsed, parseErr := app.ParseContext(args)
+	if parseErr != nil {
+		return err
+	}
+	for _, element := range parsed.Elements {
+		if flag, ok := element.Clause.(*kingpin.FlagClause); ok && element.Value != nil && flag.Model().Value.Set(*element.Value) != nil {
+			return fmt.Errorf("--%s: %w", flag.Model().Name, err)
+		}
+	}
+	return err
 }
 
 // check refuses what the flags' types let through.
@@ -86,13 +123,18 @@ func (f *flags) check() error {
 	case *f.demo && (*f.url != "" || *f.apiKeyFile != "" || f.apiPrefixSet):
 		return errors.New("--demo brings its own target: leave out --truefoundry.url, --truefoundry.api-key-file and --truefoundry.api-prefix")
 	}
+	for _, address := range *f.web.WebListenAddresses {
+		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
+			return fmt.Errorf("--web.listen-address: %w", err)
+		}
+	}
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	return nil
 }
 
-// notice is what the landing page has to say first.
+// notice is what a visitor of the landing page has to know.
 func (f *flags) notice() string {
 	if !*f.demo {
 		return ""
@@ -111,13 +153,19 @@ func (f *flags) target(logger log.Logger) (target collector.Target, end func(), 
 	if err != nil {
 		return target, end, err
 	}
-	address := cmp.Or(*f.url, os.Getenv(envHost))
+	address, from := *f.url, "--"+flagURL
 	if address == "" {
-		return target, end, fmt.Errorf("which control plane? set --truefoundry.url or %s, or try --demo", envHost)
+		address, from = strings.TrimSpace(os.Getenv(envHost)), envHost
+	}
+	if address == "" {
+		return target, end, fmt.Errorf("which control plane? set --%s or %s, or try --demo", flagURL, envHost)
 	}
 	u, err := client.ParseURL(address)
 	if err != nil {
-		return target, end, err
+		return target, end, fmt.Errorf("%s: %w", from, err)
+	}
+	if strings.Contains(u.Path+"/", *f.apiPrefix+"/") && *f.apiPrefix != "" {
+		return target, end, fmt.Errorf("%s: leave out %s, which --%s adds", from, *f.apiPrefix, flagAPIPrefix)
 	}
 	target, err = f.newTarget(u.Host, u, key)
 	return target, end, err
@@ -147,7 +195,7 @@ func (f *flags) apiKey() (config.SecretReader, error) {
 		return nil, fmt.Errorf("no API key: set --truefoundry.api-key-file or %s", envAPIKey)
 	}
 	if err := client.CheckKey(secret); err != nil {
-		return nil, fmt.Errorf("%s is no API key: %w", envAPIKey, err)
+		return nil, fmt.Errorf("%s: %w", envAPIKey, err)
 	}
 	return namedSecret{config.NewInlineSecret(secret), envAPIKey}, nil
 }
@@ -164,7 +212,7 @@ func (s namedSecret) Description() string { return s.from }
 func (f *flags) newTarget(targetName string, u *url.URL, key config.SecretReader) (target collector.Target, err error) {
 	prefix, err := client.ParseAPIPrefix(*f.apiPrefix)
 	if err != nil {
-		return target, err
+		return target, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
 	}
 	httpConfig := config.DefaultHTTPClientConfig
 	httpConfig.ProxyFromEnvironment = true
@@ -179,8 +227,8 @@ func (f *flags) newTarget(targetName string, u *url.URL, key config.SecretReader
 			URL:       u,
 			APIPrefix: prefix,
 			APIKey:    key,
-			PageSize:  *f.pageSize,
-			Limiter:   client.NewLimiter(*f.maxConcurrency),
+			PageSize:  int(*f.pageSize),
+			Limiter:   client.NewLimiter(int(*f.maxConcurrency)),
 			Transport: transport,
 			UserAgent: name + "/" + version.Version,
 			Now:       time.Now,

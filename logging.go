@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/go-kit/log"
@@ -29,6 +30,11 @@ func newLogger(w io.Writer, minLevel, format string) log.Logger {
 // newSlogger returns a logger for exporter-toolkit, which wants slog. Its lines
 // look like all others.
 func newSlogger(logger log.Logger) *slog.Logger { return slog.New(slogHandler{logger}) }
+
+// logErrors makes srv log the errors of single connections like everything else.
+func logErrors(srv *http.Server, logger log.Logger) {
+	srv.ErrorLog = slog.NewLogLogger(slogHandler{logger}, slog.LevelWarn)
+}
 
 type slogHandler struct{ logger log.Logger }
 

@@ -1,5 +1,5 @@
-// Command truefoundry_exporter exports the expiry of TrueFoundry API tokens to
-// Prometheus.
+// Command truefoundry_exporter is a Prometheus exporter for the expiry of
+// TrueFoundry personal access tokens.
 package main
 
 import (
@@ -41,13 +41,13 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run returns the exit code: an exit from here would skip what is deferred.
 func run(args []string) int {
 	version.Version = cmp.Or(version.Version, strings.TrimSpace(release))
-	app := kingpin.New(name, "Exports the expiry of TrueFoundry API tokens to Prometheus.")
+	app := kingpin.New(name, "Prometheus exporter for the expiry of TrueFoundry personal access tokens.")
 	app.Version(version.Print(name))
 	app.HelpFlag.Short('h')
 	app.UsageWriter(os.Stdout)
 	flags := addFlags(app)
 	if _, err := app.Parse(args); err != nil {
-		app.Errorf("%s, try --help", err)
+		app.Errorf("%s, try --help", nameFlag(app, args, err))
 		return 1
 	}
 	if err := flags.check(); err != nil {
@@ -77,13 +77,13 @@ func run(args []string) int {
 		Registry:          registry,
 		InstrumentHandler: !*flags.disableExporterMetrics,
 		TelemetryPath:     *flags.telemetryPath,
-		MaxRequests:       *flags.maxRequests,
+		MaxRequests:       int(*flags.maxRequests),
 		TimeoutOffset:     *flags.timeoutOffset,
 		Notice:            flags.notice(),
 		Logger:            logger,
 	})
 	if err != nil {
-		app.Errorf("%s", err)
+		app.Errorf("--web.telemetry-path: %s", err)
 		return 1
 	}
 
@@ -110,6 +110,7 @@ func serve(handler http.Handler, flags *flags, logger log.Logger) error {
 		IdleTimeout:    5 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
+	logErrors(srv, logger)
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(srv, flags.web, newSlogger(logger)) }()
 	select {
@@ -118,7 +119,7 @@ func serve(handler http.Handler, flags *flags, logger log.Logger) error {
 	case <-told.Done():
 	}
 	stop() // a second signal ends the process at once
-	level.Info(logger).Log("msg", "shutting down: waiting for scrapes in flight")
+	level.Info(logger).Log("msg", "shutting down, after any scrapes in flight")
 	// The listings end by their timeout; the answer is still to be written.
 	ctx, cancel := context.WithTimeout(context.Background(), *flags.timeout+time.Second)
 	defer cancel()

@@ -310,13 +310,20 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"page too small", []string{key}, []string{"--truefoundry.page-size=0"}, "1 to 1000"},
 		{"page too large", []string{key}, []string{"--truefoundry.page-size=1001"}, "1 to 1000"},
 		{"no concurrency", []string{key}, []string{"--truefoundry.max-concurrency=0"}, "--truefoundry.max-concurrency"},
+		{"fraction", []string{key}, []string{"--truefoundry.page-size=1.9"}, "--truefoundry.page-size: must be a whole number"},
+		{"no number", []string{key}, []string{"--web.max-requests=many"}, "--web.max-requests: must be a whole number"},
+		{"no duration", []string{key}, []string{"--truefoundry.timeout=5"}, "--truefoundry.timeout: "},
+		{"no level", []string{key}, []string{"--log.level=loud"}, "--log.level: "},
+		{"no address", []string{key}, []string{"--web.listen-address=nonsense"}, "--web.listen-address: "},
+		{"prefix in the URL", []string{key}, []string{"--truefoundry.url=http://localhost/api/svc"}, "leave out /api/svc"},
+		{"URL of the environment", []string{key, "TFY_HOST=localhost"}, nil, "TFY_HOST: must be absolute"},
 		{"no time", []string{key}, []string{"--truefoundry.timeout=0s"}, "--truefoundry.timeout"},
 		{"negative offset", []string{key}, []string{"--truefoundry.timeout-offset=-1s"}, "--truefoundry.timeout-offset"},
 		{"negative limit", []string{key}, []string{"--web.max-requests=-1"}, "--web.max-requests"},
-		{"telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.telemetry-path=metrics"}, "telemetry path"},
-		{"prefix with a query", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api?x"}, "API prefix"},
-		{"prefix that leads out", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/../x"}, "API prefix"},
-		{"prefix that is no path", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api%zz"}, "API prefix"},
+		{"telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.telemetry-path=metrics"}, "--web.telemetry-path"},
+		{"prefix with a query", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api?x"}, "--truefoundry.api-prefix"},
+		{"prefix that leads out", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/../x"}, "--truefoundry.api-prefix"},
+		{"prefix that is no path", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api%zz"}, "--truefoundry.api-prefix"},
 		{"no web configuration", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.config.file=/does/not/exist"}, "--web.config.file"},
 		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
 		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
@@ -324,7 +331,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
-			cmd := command(t, tt.env, append(tt.args, "--log.level=error")...)
+			cmd := command(t, tt.env, tt.args...)
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			err := cmd.Run()
 			var exit *exec.ExitError

@@ -116,34 +116,32 @@ func New(cfg Config) *Client {
 // ParseURL reads the base URL of a control plane. Its errors do not repeat
 // credentials that the URL may hold.
 func ParseURL(text string) (*url.URL, error) {
+	const example = "https://example.truefoundry.cloud"
 	u, err := url.Parse(text)
-	switch {
-	case text == "":
-		return nil, errors.New("the control plane's URL is empty")
-	case err != nil:
+	if err != nil {
 		// url.Error repeats the text, which may hold a password.
-		return nil, errors.New("the control plane's URL cannot be parsed: it should look like https://example.truefoundry.cloud")
-	case u.User != nil:
-		return nil, fmt.Errorf("the control plane's URL must not hold a user or a password: use https://%s", u.Host)
-	case !utf8.ValidString(u.Host):
-		return nil, errors.New("the control plane's URL has a host that is not UTF-8")
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, errors.New("the control plane's URL must be absolute and start with https:// or http://, as in https://example.truefoundry.cloud")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("the control plane's URL must not have a query or a fragment: use %s://%s", u.Scheme, u.Host)
+		return nil, errors.New("is no URL; it should look like " + example)
 	}
-	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	return u, nil
+	plain := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/"), RawPath: strings.TrimRight(u.RawPath, "/")}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !utf8.ValidString(u.Host):
+		return nil, errors.New("must be absolute, with https:// or http://; it should look like " + example)
+	case u.User != nil:
+		return nil, fmt.Errorf("must not hold a user or a password; use %s", &plain)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, fmt.Errorf("must not have a query or a fragment; use %s", &plain)
+	}
+	return &plain, nil
 }
 
 // ParseAPIPrefix reads the path of the API below a control plane's URL. It is
 // strict, since a path that leads elsewhere may do more than list.
 func ParseAPIPrefix(text string) (string, error) {
 	prefix := strings.TrimRight(text, "/")
-	if text != "" && (path.Clean("/"+prefix) != "/"+strings.TrimPrefix(prefix, "/") || !strings.HasPrefix(text, "/") || strings.ContainsFunc(prefix, notPlain)) {
-		return "", fmt.Errorf("the API prefix %q must be empty or a plain path like %s", text, DefaultAPIPrefix)
+	if text == "" || strings.HasPrefix(text, "/") && path.Clean("/"+prefix) == "/"+strings.TrimPrefix(prefix, "/") && !strings.ContainsFunc(prefix, notPlain) {
+		return prefix, nil
 	}
-	return prefix, nil
+	return "", fmt.Errorf("%q must be empty or a plain path like %s", text, DefaultAPIPrefix)
 }
 
 // notPlain tells the characters that mean something in a URL, or are not ASCII.

@@ -195,32 +195,32 @@ func TestParseURL(t *testing.T) {
 
 func TestParseURLRefuses(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
-		{"", "is empty"},
+		{"", "must be absolute"},
 		{"acme.truefoundry.cloud", "must be absolute"},
 		{"acme.truefoundry.cloud/tfy", "must be absolute"},
 		{"localhost:3000", "must be absolute"},
-		{"10.0.0.1:3000", "cannot be parsed"},
+		{"10.0.0.1:3000", "is no URL"},
 		{"//acme.truefoundry.cloud", "must be absolute"},
 		{"/tfy", "must be absolute"},
 		{"ftp://acme.truefoundry.cloud", "must be absolute"},
 		{"https://", "must be absolute"},
 		{"https://:443", "must be absolute"},
 		{"https:acme.truefoundry.cloud", "must be absolute"},
-		{" https://acme.truefoundry.cloud", "cannot be parsed"},
-		{"https://acme.truefoundry.cloud\n", "cannot be parsed"},
-		{"https://acme truefoundry cloud", "cannot be parsed"},
-		{"https://acme.truefoundry.cloud:port", "cannot be parsed"},
-		{"https://%ff/", "not UTF-8"},
+		{" https://acme.truefoundry.cloud", "is no URL"},
+		{"https://acme.truefoundry.cloud\n", "is no URL"},
+		{"https://acme truefoundry cloud", "is no URL"},
+		{"https://acme.truefoundry.cloud:port", "is no URL"},
+		{"https://%ff/", "must be absolute"},
 		{"https://tools.example/?", "must not have a query"},
 		{"https://tools.example/?key=s3cret", "use https://tools.example"},
 		{"https://tools.example/#s3cret", "must not have a query or a fragment"},
 		{"https://admin:s3cret@tools.example", "use https://tools.example"},
-		{"https://s3cret@tools.example/tfy", "must not hold a user"},
-		{"https://admin:s3cret@", "must not hold a user"},
-		{"//admin:s3cret@tools.example", "must not hold a user"},
-		{"https://admin:s3cret%zz@tools.example", "cannot be parsed"},
-		{"https://admin:s3cret@tools.example:port", "cannot be parsed"},
-		{"https://admin:s3cret@[::1", "cannot be parsed"},
+		{"https://s3cret@tools.example/tfy", "use https://tools.example/tfy"},
+		{"https://admin:s3cret@", "must be absolute"},
+		{"//admin:s3cret@tools.example", "must be absolute"},
+		{"https://admin:s3cret%zz@tools.example", "is no URL"},
+		{"https://admin:s3cret@tools.example:port", "is no URL"},
+		{"https://admin:s3cret@[::1", "is no URL"},
 		{"admin:s3cret@tools.example", "must be absolute"},
 		{"https:admin:s3cret@tools.example", "must be absolute"},
 	} {
@@ -229,9 +229,26 @@ func TestParseURLRefuses(t *testing.T) {
 			t.Errorf("%q was taken for %s", tc.text, u)
 			continue
 		}
-		wantText(t, err.Error(), "the control plane's URL", tc.want)
+		wantText(t, err.Error(), tc.want)
 		if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: the error repeats credentials: %v", tc.text, err)
+		}
+	}
+}
+
+func TestParseAPIPrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "/": "", "/api/svc": "/api/svc", "/api/svc/": "/api/svc", "/a-b/c_d.e~f": "/a-b/c_d.e~f",
+	} {
+		if got, err := client.ParseAPIPrefix(text); err != nil || got != want {
+			t.Errorf("%q is %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{
+		"api", "../x", "/..", "/../x", "/a/../b", "/./a", "//a", "/a//b", "/a?b", "/a#b", "/a%zz", "/a%2Fb", "/a b", "/a\n", "/ä", `/a\b`,
+	} {
+		if got, err := client.ParseAPIPrefix(text); err == nil {
+			t.Errorf("%q was taken for %q", text, got)
 		}
 	}
 }

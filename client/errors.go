@@ -99,7 +99,7 @@ func StoppedError(ctx context.Context) *Error {
 	return &Error{
 		Reason: ReasonCanceled,
 		What:   "the scrape was abandoned before the list had arrived",
-		Advice: "check that scrape_timeout is not shorter than what the scraper announces",
+		Advice: "nothing to do if that was a person or a restart; else raise the scraper's timeout",
 		err:    cause,
 	}
 }

@@ -33,7 +33,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noon is when the clock of a test stands, unless it says otherwise.
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+var noon = time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)
 
 // set is what a test of the collector may choose.
 type set struct {
@@ -174,7 +174,9 @@ func everything() []any {
 	healthy := controlplanetest.Token(1)
 
 	rotating := controlplanetest.Token(2)
-	rotating.JWTs = append(rotating.JWTs, controlplane.JWT{ID: "old", Expiry: at("2026-03-09T00:00:00Z"), CreatedAt: healthy.CreatedAt.AddDate(-1, 0, 0)})
+	rotating.CreatedAt = controlplanetest.Issued.AddDate(0, 0, -60)
+	rotating.JWTs = append(rotating.JWTs, controlplane.JWT{ID: "old", Expiry: at("2026-01-31T00:00:00Z"), CreatedAt: rotating.CreatedAt})
+	rotating.LastAccessedAt = at("2026-01-20T11:40:00Z")
 	rotating.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	rotating.NextScheduledRotation = at("2026-03-02T00:00:00Z")
 
@@ -182,7 +184,7 @@ func everything() []any {
 	eternal.JWTs, eternal.LastAccessedAt, eternal.Manifest.OwnedBy = nil, nil, nil
 
 	expired := controlplanetest.Token(4)
-	expired.JWTs[0].Expiry, expired.IsExpired = at("2026-02-01T10:30:00.5Z"), nil
+	expired.JWTs[0].Expiry, expired.IsExpired = at("2026-01-10T10:30:00.5Z"), nil
 
 	awkward := controlplanetest.Token(5)
 	awkward.Name = "say \"hi\"\n\\o/ 🚀"

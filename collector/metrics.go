@@ -11,8 +11,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric is one row of the public contract. Describe, the exposition and
-// docs/metrics.md are made from these rows, and from nothing else.
+// metric is one row of the public contract. Describe, the exposition and the
+// README's table are made from these rows, and from nothing else.
 type metric struct {
 	name   string
 	help   string

@@ -53,12 +53,12 @@ type Config struct {
 	Logger log.Logger
 }
 
-// New returns the handler of all of the exporter's pages. They answer GET and
-// HEAD.
+// New returns the handler of all of the exporter's pages, which answer GET and
+// HEAD. It fails where the telemetry path is none.
 func New(cfg Config) (http.Handler, error) {
 	at := cfg.TelemetryPath
 	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || at == healthyPath || at == readyPath {
-		return nil, fmt.Errorf("the telemetry path %q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
+		return nil, fmt.Errorf("%q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+exactly(at), cfg.metrics())
@@ -67,7 +67,7 @@ func New(cfg Config) (http.Handler, error) {
 	if at != "/" {
 		landing, err := cfg.landing()
 		if err != nil {
-			return nil, fmt.Errorf("render the landing page: %w", err)
+			return nil, err
 		}
 		mux.Handle("GET /{$}", landing)
 	}
@@ -155,14 +155,14 @@ func (cfg *Config) landing() (http.Handler, error) {
 	}
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        "truefoundry_exporter",
-		Description: "Prometheus exporter for the expiry of TrueFoundry API tokens",
+		Description: "Prometheus exporter for the expiry of TrueFoundry personal access tokens",
 		Version:     html.EscapeString(version.Info()),
 		ExtraHTML:   extra,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
-			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "lists all tokens anew, each time"},
-			{Address: healthyPath, Text: "Healthy", Description: "the exporter runs; asks no control plane"},
-			{Address: readyPath, Text: "Ready", Description: "the exporter answers; asks no control plane"},
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control plane at each request"},
+			{Address: healthyPath, Text: "Healthy", Description: "liveness; does not ask the control plane"},
+			{Address: readyPath, Text: "Ready", Description: "readiness; does not ask the control plane"},
 		},
 	})
 }

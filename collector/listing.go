@@ -117,7 +117,11 @@ func (l *listing) settle(r *run, tokens *client.Listing, err error) {
 		errors.As(err, &failure)
 		l.failed(failure.Reason)
 		if l.failure.news(string(failure.Reason), l.now()) {
-			level.Error(l.logger).Log("msg", "listing failed", "reason", failure.Reason, "err", err)
+			logger := level.Error(l.logger)
+			if failure.Reason == client.ReasonCanceled {
+				logger = level.Warn(l.logger) // most often somebody's Ctrl-C
+			}
+			logger.Log("msg", "listing failed", "reason", failure.Reason, "err", err)
 		}
 		return
 	}

@@ -16,12 +16,12 @@ func TestReadmeHasTheContract(t *testing.T) {
 	docstest.Region(t, readme, "metrics", collector.ContractTable(), *collector.Update)
 }
 
-// The README shows what the golden file has of one token and of the target.
+// The README shows the most telling lines of the golden file.
 func TestReadmeShowsTheExample(t *testing.T) {
 	exposition, err := os.ReadFile("testdata/example.prom")
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := regexp.MustCompile(`(?m)^truefoundry_(token_\w+|up|listing_(success|tokens)|api_key_\w+)\{.*\n`).FindAllString(string(exposition), -1)
+	shown := regexp.MustCompile(`(?m)^truefoundry_(token_(expiry|last_accessed|next_rotation)_\w+|token_expired|listing_tokens|up)\{.*\n`).FindAllString(string(exposition), -1)
 	docstest.Region(t, readme, "example", "```\n"+strings.Join(shown, "")+"```", *collector.Update)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -216,6 +217,33 @@ func TestExposition(t *testing.T) {
 				t.Errorf("a registry makes another exposition of it:\n%s", difference(served, registered))
 			}
 		})
+	}
+}
+
+// The same holds for tokens of all sorts: a registry sorts and checks what is
+// served as it is.
+func TestExpositionIsThatOfARegistry(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 6))
+	text := func() string {
+		return []string{"", "a", "b", "A b", `"`, `\`, "\n", "\x00", "\xff", "é", "🚀", "\u202e"}[random.IntN(12)]
+	}
+	for range 20 {
+		items := make([]any, random.IntN(40))
+		for i := range items {
+			token := controlplanetest.Token(i)
+			token.Name, token.TenantName, token.Type = text(), text(), text()
+			token.CreatedBySubject = controlplane.Subject{ID: text(), Type: text(), Slug: text()}
+			token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: text()}
+			if random.IntN(2) == 0 {
+				token.JWTs, token.LastAccessedAt, token.IsExpired = nil, nil, nil
+			}
+			items[i] = token
+		}
+		cp := controlplanetest.Start(t, controlplanetest.Always(items...))
+		served, registered := scrape(t, newCollector(t, cp.URL)), register(t, newCollector(t, cp.URL))
+		if served != registered {
+			t.Fatalf("a registry makes another exposition of it:\n%s", difference(served, registered))
+		}
 	}
 }
 

@@ -164,10 +164,14 @@ func (f *flags) target(logger log.Logger) (target collector.Target, end func(), 
 	if err != nil {
 		return target, end, fmt.Errorf("%s: %w", from, err)
 	}
-	if strings.Contains(u.Path+"/", *f.apiPrefix+"/") && *f.apiPrefix != "" {
-		return target, end, fmt.Errorf("%s: leave out %s, which --%s adds", from, *f.apiPrefix, flagAPIPrefix)
+	prefix, err := client.ParseAPIPrefix(*f.apiPrefix)
+	if err != nil {
+		return target, end, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
 	}
-	target, err = f.newTarget(u.Host, u, key)
+	if prefix != "" && (strings.HasSuffix(u.Path, prefix) || strings.Contains(u.Path, prefix+"/v1")) {
+		return target, end, fmt.Errorf("%s: leave out %s, which --%s adds", from, prefix, flagAPIPrefix)
+	}
+	target, err = f.newTarget(u.Host, u, prefix, key)
 	return target, end, err
 }
 
@@ -181,7 +185,7 @@ func (f *flags) demoTarget(logger log.Logger) (target collector.Target, end func
 	if err != nil {
 		return target, end, err
 	}
-	target, err = f.newTarget(demo.Target, d.URL, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
+	target, err = f.newTarget(demo.Target, d.URL, demo.Prefix, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
 	return target, d.Close, err
 }
 
@@ -209,28 +213,24 @@ type namedSecret struct {
 // Description implements config.SecretReader.
 func (s namedSecret) Description() string { return s.from }
 
-func (f *flags) newTarget(targetName string, u *url.URL, key config.SecretReader) (target collector.Target, err error) {
-	prefix, err := client.ParseAPIPrefix(*f.apiPrefix)
-	if err != nil {
-		return target, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
-	}
+func (f *flags) newTarget(name string, u *url.URL, apiPrefix string, key config.SecretReader) (target collector.Target, err error) {
 	httpConfig := config.DefaultHTTPClientConfig
 	httpConfig.ProxyFromEnvironment = true
-	transport, err := config.NewRoundTripperFromConfig(httpConfig, name)
+	transport, err := config.NewRoundTripperFromConfig(httpConfig, programName)
 	if err != nil {
 		return target, err
 	}
 	return collector.Target{
-		Name:  targetName,
+		Name:  name,
 		Kinds: []client.Kind{client.PersonalAccessToken},
 		Client: client.Config{
 			URL:       u,
-			APIPrefix: prefix,
+			APIPrefix: apiPrefix,
 			APIKey:    key,
 			PageSize:  int(*f.pageSize),
 			Limiter:   client.NewLimiter(int(*f.maxConcurrency)),
 			Transport: transport,
-			UserAgent: name + "/" + version.Version,
+			UserAgent: programName + "/" + version.Version,
 			Now:       time.Now,
 		},
 	}, nil

@@ -29,7 +29,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
-const name = "truefoundry_exporter"
+const programName = "truefoundry_exporter"
 
 // release is what a plain go build or go run says of its version.
 //
@@ -41,21 +41,21 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run returns the exit code: an exit from here would skip what is deferred.
 func run(args []string) int {
 	version.Version = cmp.Or(version.Version, strings.TrimSpace(release))
-	app := kingpin.New(name, "Prometheus exporter for the expiry of TrueFoundry personal access tokens.")
-	app.Version(version.Print(name))
+	app := kingpin.New(programName, "Prometheus exporter for the expiry of TrueFoundry personal access tokens.")
+	app.Version(version.Print(programName))
 	app.HelpFlag.Short('h')
 	app.UsageWriter(os.Stdout)
-	flags := addFlags(app)
+	f := addFlags(app)
 	if _, err := app.Parse(args); err != nil {
 		app.Errorf("%s, try --help", nameFlag(app, args, err))
 		return 1
 	}
-	if err := flags.check(); err != nil {
+	if err := f.check(); err != nil {
 		app.Errorf("%s", err)
 		return 1
 	}
-	logger := newLogger(os.Stderr, *flags.logLevel, *flags.logFormat)
-	target, endTarget, err := flags.target(logger)
+	logger := newLogger(os.Stderr, *f.logLevel, *f.logFormat)
+	target, endTarget, err := f.target(logger)
 	if err != nil {
 		app.Errorf("%s", err)
 		return 1
@@ -63,34 +63,34 @@ func run(args []string) int {
 	defer endTarget()
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(versioncollector.NewCollector(name))
-	if !*flags.disableExporterMetrics {
+	registry.MustRegister(versioncollector.NewCollector(programName))
+	if !*f.disableExporterMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	handler, err := server.New(server.Config{
 		Collector: collector.New(collector.Options{
-			CreatorLabel: collector.CreatorLabel(*flags.creatorLabel),
-			Timeout:      *flags.timeout,
+			CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
+			Timeout:      *f.timeout,
 			Logger:       logger,
 			Now:          time.Now,
 		}, target),
 		Registry:          registry,
-		InstrumentHandler: !*flags.disableExporterMetrics,
-		TelemetryPath:     *flags.telemetryPath,
-		MaxRequests:       int(*flags.maxRequests),
-		TimeoutOffset:     *flags.timeoutOffset,
-		Notice:            flags.notice(),
+		InstrumentHandler: !*f.disableExporterMetrics,
+		TelemetryPath:     *f.telemetryPath,
+		MaxRequests:       int(*f.maxRequests),
+		TimeoutOffset:     *f.timeoutOffset,
+		Notice:            f.notice(),
 		Logger:            logger,
 	})
 	if err != nil {
-		app.Errorf("--web.telemetry-path: %s", err)
+		app.Errorf("%s", err)
 		return 1
 	}
 
-	level.Info(logger).Log("msg", "starting "+name, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
+	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
 	level.Info(logger).Log("msg", "listing at each scrape", "target", target.Name, "url", target.Client.URL,
 		"api_prefix", target.Client.APIPrefix, "api_key", target.Client.APIKey.Description())
-	if err := serve(handler, flags, logger); err != nil {
+	if err := serve(handler, f, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
@@ -99,20 +99,20 @@ func run(args []string) int {
 
 // serve answers requests until the process is told to end; then it lets the
 // scrapes in flight finish.
-func serve(handler http.Handler, flags *flags, logger log.Logger) error {
+func serve(handler http.Handler, f *flags, logger log.Logger) error {
 	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		// A scrape at its longest, and time for a slow reader.
-		WriteTimeout:   *flags.timeout + 30*time.Second,
+		WriteTimeout:   *f.timeout + 30*time.Second,
 		IdleTimeout:    5 * time.Minute,
 		MaxHeaderBytes: 64 << 10,
 	}
 	logErrors(srv, logger)
 	served := make(chan error, 1)
-	go func() { served <- web.ListenAndServe(srv, flags.web, newSlogger(logger)) }()
+	go func() { served <- web.ListenAndServe(srv, f.web, newSlogger(logger)) }()
 	select {
 	case err := <-served:
 		return err
@@ -121,7 +121,7 @@ func serve(handler http.Handler, flags *flags, logger log.Logger) error {
 	stop() // a second signal ends the process at once
 	level.Info(logger).Log("msg", "shutting down, after any scrapes in flight")
 	// The listings end by their timeout; the answer is still to be written.
-	ctx, cancel := context.WithTimeout(context.Background(), *flags.timeout+time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), *f.timeout+time.Second)
 	defer cancel()
 	if err := srv.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
 		level.Warn(logger).Log("msg", "scrapes in flight did not finish in time")

@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the regions of documents")
 
 func TestReadmeHasEveryFlag(t *testing.T) {
-	app := kingpin.New(name, "").Version("")
+	app := kingpin.New(programName, "").Version("")
 	addFlags(app)
 	var b strings.Builder
 	b.WriteString("| flag | default | meaning |\n|---|---|---|\n")

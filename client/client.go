@@ -58,10 +58,13 @@ func (l *Limiter) acquire(ctx context.Context) bool {
 	}
 }
 
+// size is how many requests may run at a time.
+func (l *Limiter) size() int { return cap(l.slots) }
+
 func (l *Limiter) release() { <-l.slots }
 
-// Trace is told what a Client does. Its functions may be called concurrently;
-// nil is nobody to tell.
+// Trace is told what a Client does. Its functions may be called concurrently; a
+// nil function is not called.
 type Trace struct {
 	// Request is called once for each request with the status of the answer,
 	// 0 where there was none, and the time until its body was read.

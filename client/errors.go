@@ -46,7 +46,7 @@ func Reasons() []Reason {
 // Error is a failed listing. Its text is one line and never holds the API key
 // or a URL with credentials.
 type Error struct {
-	// Reason is why, in one word.
+	// Reason is the class of the failure.
 	Reason Reason
 	// Status is the HTTP status, 0 where no answer came.
 	Status int

@@ -14,9 +14,9 @@ const (
 	// maxPages is where a listing gives up: at the largest page size, ten
 	// million tokens.
 	maxPages = 10_000
-	// So many full pages in a row, and so many items, may hold nothing but
-	// known tokens before the server is taken to repeat itself. Less may come
-	// of tokens that were made while the list was read.
+	// The server is taken to repeat itself after this many full pages in a row,
+	// with together at least this many items, that held nothing new. Fewer can
+	// be honest: tokens created meanwhile push known ones onto later pages.
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
@@ -51,8 +51,8 @@ func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error)
 	if err != nil {
 		return nil, err
 	}
-	// Pages come in any order; what is logged should not change with it, and
-	// tokens come first.
+	// Pages come in any order, so sort by offset: what is logged must not change
+	// from scrape to scrape. As a uint, the -1 of pagination.total comes last.
 	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
 	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
 	return &w.Listing, nil
@@ -120,7 +120,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 
 	pages := make(chan fetched)
 	for failure == nil || w.outstanding > 0 {
-		for failure == nil && w.wantsNext(cap(l.client.cfg.Limiter.slots)) {
+		for failure == nil && w.wantsNext(l.client.cfg.Limiter.size()) {
 			if w.asked == maxPages || w.repeatsItself() {
 				failure = w.endless()
 				cancel()
@@ -230,9 +230,12 @@ func (w *walk) endless() *Error {
 
 // fetch gets one page, with the retries that the listing has left.
 func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
-	for {
+	for repeated := false; ; repeated = true {
 		if err := l.acquire(ctx); err != nil {
 			return nil, err
+		}
+		if repeated {
+			l.client.cfg.Trace.Retry()
 		}
 		p, err := l.client.get(ctx, l.key, l.kind, offset)
 		l.client.cfg.Limiter.release()
@@ -253,7 +256,6 @@ func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 		if !sleep(ctx, wait) {
 			return nil, StoppedError(ctx)
 		}
-		l.client.cfg.Trace.Retry()
 	}
 }
 

@@ -16,8 +16,9 @@ type page struct {
 	length int
 	// total is what the page tells of the whole list, negative where it does not.
 	total int64
-	// Losses are those of the page itself, and values those of its tokens, by
-	// their place in tokens.
+	// Losses are the page's own: unreadable items, and the total. values are
+	// those of its tokens, by index in tokens: they only count where the token
+	// is not a duplicate.
 	Losses
 	values map[int][]Unreadable
 }
@@ -49,7 +50,7 @@ func (l *Losses) lose(u Unreadable) {
 	}
 }
 
-// add takes in what others are.
+// add adds the losses of others to l, whose InvalidFields is not nil.
 func (l *Losses) add(others *Losses) {
 	l.InvalidItems += others.InvalidItems
 	for field, n := range others.InvalidFields {
@@ -64,7 +65,8 @@ type Unreadable struct {
 	ID string
 	// Field is empty where the whole item is lost.
 	Field Field
-	// Offset is the item's place in the list, -1 where it is none of an item.
+	// Offset is the item's position in the list, counted from 0; -1 for a value
+	// that belongs to no item (pagination.total).
 	Offset int
 }
 

@@ -28,7 +28,7 @@ type Token struct {
 	// its life runs from Issued to its Expiry.
 	Created, Issued time.Time
 	Expiry          Expiry
-	// Expired is what the API says about it.
+	// Expired is the API's isExpired; nil where it is null or unreadable.
 	Expired      *bool
 	LastAccessed time.Time
 

@@ -59,7 +59,8 @@ func Fields() []Field {
 	}
 }
 
-// item is one element of a list as the API sends it: what is read of it.
+// item is what is read of one element of the API's list; other fields are
+// ignored.
 type item struct {
 	ID                    string    `json:"id"`
 	Name                  string    `json:"name"`

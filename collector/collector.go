@@ -44,7 +44,8 @@ type Target struct {
 // required.
 type Options struct {
 	CreatorLabel CreatorLabel
-	// Timeout is the longest that the listings of a scrape may take.
+	// Timeout is the longest that the listings of a scrape may take, whatever
+	// deadline its context has. It is more than 0.
 	Timeout time.Duration
 	Logger  log.Logger
 	// Now is the clock.
@@ -89,11 +90,11 @@ func (c *Collector) newTarget(cfg Target) *target {
 	}
 	for _, kind := range cfg.Kinds {
 		t.listings = append(t.listings, &listing{
-			kind:   kind,
-			list:   func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
-			failed: c.instruments.failures(cfg.Name, kind),
-			logger: log.With(c.opts.Logger, "target", cfg.Name, "kind", kind),
-			now:    c.opts.Now,
+			kind:         kind,
+			list:         func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
+			countFailure: c.instruments.failureCounter(cfg.Name, kind),
+			logger:       log.With(c.opts.Logger, "target", cfg.Name, "kind", kind),
+			now:          c.opts.Now,
 		})
 	}
 	return t
@@ -224,9 +225,9 @@ func (i *instruments) trace(target string) client.Trace {
 	}
 }
 
-// failures counts the failures of a listing. Every reason is there from the
+// failureCounter returns what counts the failures of a listing. Every reason is there from the
 // start: increase() does not see the first error of a counter that was not.
-func (i *instruments) failures(target string, kind client.Kind) func(client.Reason) {
+func (i *instruments) failureCounter(target string, kind client.Kind) func(client.Reason) {
 	for _, reason := range client.Reasons() {
 		i.errors.WithLabelValues(target, string(kind), string(reason))
 	}

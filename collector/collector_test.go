@@ -58,7 +58,7 @@ func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.
 	t.Cleanup(transport.CloseIdleConnections)
 	clock := func() time.Time { return noon }
 	s := set{
-		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: 10 * time.Second, Logger: log.NewNopLogger(), Now: clock},
+		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
 			URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
@@ -392,7 +392,11 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			writeKey(tt.key)
 			fault.Set(tt.fault)
-			got := text(t, gather(t, c, 200*time.Millisecond))
+			timeout := time.Minute
+			if tt.reason == "timeout" {
+				timeout = 200 * time.Millisecond
+			}
+			got := text(t, gather(t, c, timeout))
 			failures[tt.reason]++
 			present(t, got, `truefoundry_up{target="acme"} 0`)
 			present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="acme"} 0`)

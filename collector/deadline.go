@@ -17,9 +17,9 @@ type movableDeadline struct {
 	timer    *time.Timer
 }
 
-// withMovableDeadline returns a context that ends with
-// context.DeadlineExceeded at the latest of the deadlines given to it, or when
-// it is stopped. It must be stopped in the end.
+// withMovableDeadline returns a context that ends at the latest of the deadlines
+// given to it, or when it is stopped, which the caller must do in the end. Its
+// context.Cause tells which: context.DeadlineExceeded or context.Canceled.
 func withMovableDeadline(deadline time.Time) *movableDeadline {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &movableDeadline{

@@ -20,7 +20,7 @@ func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
 		b.target(t, scraped[i])
 		for _, o := range scraped[i] {
 			b.listing(t, o)
-			if o.tokens != nil {
+			if o.result != nil {
 				rows = append(rows, c.rows(t, o)...)
 			}
 		}
@@ -69,7 +69,7 @@ func (b *builder) add(m *metric, labels []*dto.LabelPair, value float64) {
 
 	family := b.families[m.name]
 	if family == nil {
-		family = &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: m.kind.Enum()}
+		family = &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: m.metricType.Enum()}
 		b.families[m.name] = family
 	}
 	family.Metric = append(family.Metric, &g.metric)
@@ -77,7 +77,7 @@ func (b *builder) add(m *metric, labels []*dto.LabelPair, value float64) {
 
 // target adds what there is to say of a target.
 func (b *builder) target(t *target, outcomes []outcome) {
-	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.tokens == nil })
+	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.result == nil })
 	b.add(&up, labelPairs("target", t.name), boolean(success))
 	b.add(&targetInfo, labelPairs("target", t.name, "control_plane", t.controlPlane), 1)
 	t.mu.Lock()
@@ -90,22 +90,22 @@ func (b *builder) target(t *target, outcomes []outcome) {
 // listing adds what there is to say of a listing as a whole.
 func (b *builder) listing(t *target, o outcome) {
 	labels := labelPairs("target", t.name, "kind", string(o.kind))
-	b.add(&listingSuccess, labels, boolean(o.tokens != nil))
+	b.add(&listingSuccess, labels, boolean(o.result != nil))
 	b.add(&listingDuration, labels, o.duration.Seconds())
 	if last, ok := timestamp(o.lastSuccess); ok {
 		b.add(&listingLastSuccess, labels, last)
 	}
-	if o.tokens == nil {
+	if o.result == nil {
 		return
 	}
-	b.add(&listingTokens, labels, float64(len(o.tokens.Tokens)))
-	b.add(&listingDuplicateTokens, labels, float64(o.tokens.Duplicates))
-	b.add(&listingInvalidItems, labels, float64(o.tokens.InvalidItems))
-	if o.tokens.Reported >= 0 {
-		b.add(&listingReportedTokens, labels, float64(o.tokens.Reported))
+	b.add(&listingTokens, labels, float64(len(o.result.Tokens)))
+	b.add(&listingDuplicateTokens, labels, float64(o.result.Duplicates))
+	b.add(&listingInvalidItems, labels, float64(o.result.InvalidItems))
+	if o.result.Reported >= 0 {
+		b.add(&listingReportedTokens, labels, float64(o.result.Reported))
 	}
 	for _, field := range client.Fields() {
-		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), float64(o.tokens.InvalidFields[field]))
+		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), float64(o.result.InvalidFields[field]))
 	}
 }
 
@@ -131,9 +131,9 @@ type row struct {
 // rows returns the tokens of a listing with their labels.
 func (c *Collector) rows(t *target, o outcome) []row {
 	of := labelled{target: t, kind: string(o.kind), creatorLabel: c.opts.CreatorLabel}
-	rows := make([]row, len(o.tokens.Tokens))
+	rows := make([]row, len(o.result.Tokens))
 	for i := range rows {
-		of.token = &o.tokens.Tokens[i]
+		of.token = &o.result.Tokens[i]
 		pairs := make([]dto.LabelPair, len(sortedTokenLabels))
 		pointers := make([]*dto.LabelPair, 0, len(tokenLabels)+len(pairs))
 		for j := range pairs {

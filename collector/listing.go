@@ -14,16 +14,16 @@ import (
 )
 
 // listing is one target asked for one kind of token. Scrapes that overlap
-// share one run of it. Nothing is kept of a run that is over, but when one
+// share one run of it. Nothing is kept of a run that is over, except when one
 // last succeeded and what was logged about it.
 type listing struct {
 	kind client.Kind
 	// list's errors are of type *client.Error.
 	list func(context.Context) (*client.Listing, error)
-	// failed counts a failure.
-	failed func(client.Reason)
-	logger log.Logger
-	now    func() time.Time
+	// countFailure is called once for each failed run.
+	countFailure func(client.Reason)
+	logger       log.Logger
+	now          func() time.Time
 
 	mu          sync.Mutex
 	current     *run
@@ -36,14 +36,14 @@ type listing struct {
 type run struct {
 	ctx     *movableDeadline
 	waiters int
-	done    chan struct{}   // closed when tokens is set
-	tokens  *client.Listing // nil where the listing failed
+	done    chan struct{}   // closed when result is set
+	result  *client.Listing // nil where the listing failed
 }
 
 // outcome is what a scrape gets of a listing.
 type outcome struct {
 	kind        client.Kind
-	tokens      *client.Listing // nil where the listing failed
+	result      *client.Listing // nil where the listing failed
 	duration    time.Duration
 	lastSuccess time.Time // zero where it never succeeded
 }
@@ -54,16 +54,16 @@ type outcome struct {
 func (l *listing) scrape(ctx context.Context) outcome {
 	start := l.now()
 	r := l.join(ctx)
-	var tokens *client.Listing
+	var result *client.Listing
 	select {
 	case <-r.done:
-		tokens = r.tokens
+		result = r.result
 	case <-ctx.Done():
-		tokens = l.leave(ctx, r)
+		result = l.leave(ctx, r)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return outcome{kind: l.kind, tokens: tokens, duration: l.now().Sub(start), lastSuccess: l.lastSuccess}
+	return outcome{kind: l.kind, result: result, duration: l.now().Sub(start), lastSuccess: l.lastSuccess}
 }
 
 func (l *listing) join(ctx context.Context) *run {
@@ -77,16 +77,17 @@ func (l *listing) join(ctx context.Context) *run {
 	r := &run{ctx: withMovableDeadline(deadline), waiters: 1, done: make(chan struct{})}
 	l.current = r
 	go func() {
-		tokens, err := l.list(r.ctx)
+		result, err := l.list(r.ctx)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.settle(r, tokens, err)
+		l.settle(r, result, err)
 	}()
 	return r
 }
 
-// leave gives up waiting for r, and returns what it may have come to just now.
-// The last one to leave ends it, for the reason that it had to leave itself.
+// leave stops waiting for r. It returns r's result if r ended at the same
+// moment, else nil. When the last waiter leaves, the run ends too, with that
+// waiter's reason: timeout or canceled.
 func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,12 +95,12 @@ func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 	if r.waiters == 0 {
 		l.settle(r, nil, client.StoppedError(ctx))
 	}
-	return r.tokens
+	return r.result
 }
 
 // settle ends r with its first result: what comes later is dropped. l.mu is
 // held.
-func (l *listing) settle(r *run, tokens *client.Listing, err error) {
+func (l *listing) settle(r *run, result *client.Listing, err error) {
 	select {
 	case <-r.done:
 		return
@@ -108,14 +109,14 @@ func (l *listing) settle(r *run, tokens *client.Listing, err error) {
 	if l.current == r {
 		l.current = nil // lets go of the tokens
 	}
-	r.tokens = tokens
+	r.result = result
 	close(r.done)
 	r.ctx.stop()
 
 	if err != nil {
 		var failure *client.Error
 		errors.As(err, &failure)
-		l.failed(failure.Reason)
+		l.countFailure(failure.Reason)
 		if l.failure.news(string(failure.Reason), l.now()) {
 			logger := level.Error(l.logger)
 			if failure.Reason == client.ReasonCanceled {
@@ -127,15 +128,15 @@ func (l *listing) settle(r *run, tokens *client.Listing, err error) {
 	}
 	l.lastSuccess = l.now()
 	if l.failure.news("", l.now()) {
-		level.Info(l.logger).Log("msg", "listing works again", "tokens", len(tokens.Tokens))
+		level.Info(l.logger).Log("msg", "listing works again", "tokens", len(result.Tokens))
 	}
-	l.logUnreadable(tokens)
+	l.logUnreadable(result)
 }
 
 // logUnreadable names what is lost of the listing, or the first of it.
-func (l *listing) logUnreadable(tokens *client.Listing) {
-	named := make([]string, len(tokens.Unreadable))
-	for i, u := range tokens.Unreadable {
+func (l *listing) logUnreadable(result *client.Listing) {
+	named := make([]string, len(result.Unreadable))
+	for i, u := range result.Unreadable {
 		named[i] = u.String()
 	}
 	lost := strings.Join(named, "; ")
@@ -147,10 +148,10 @@ func (l *listing) logUnreadable(tokens *client.Listing) {
 		return
 	}
 	values := 0
-	for _, n := range tokens.InvalidFields {
+	for _, n := range result.InvalidFields {
 		values += n
 	}
-	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", tokens.InvalidItems, "values", values, "examples", lost)
+	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", result.InvalidItems, "values", values, "examples", lost)
 }
 
 // reminder is how often a state that lasts is logged again.

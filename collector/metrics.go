@@ -14,10 +14,10 @@ import (
 // metric is one row of the public contract. Describe, the exposition and the
 // README's table are made from these rows, and from nothing else.
 type metric struct {
-	name   string
-	help   string
-	kind   dto.MetricType
-	labels []string
+	name       string
+	help       string
+	metricType dto.MetricType
+	labels     []string
 	// absent says when there is no series, empty where there is always one.
 	absent string
 }
@@ -87,10 +87,10 @@ func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) 
 }
 
 var tokenInfo = metric{
-	name:   "truefoundry_token_info",
-	help:   "A token that the control plane lists; always 1.",
-	kind:   dto.MetricType_GAUGE,
-	labels: labelNames(true),
+	name:       "truefoundry_token_info",
+	help:       "A token that the control plane lists; always 1.",
+	metricType: dto.MetricType_GAUGE,
+	labels:     labelNames(true),
 }
 
 func labelNames(info bool) (names []string) {
@@ -155,110 +155,110 @@ func expired(t *client.Token, now time.Time) (float64, bool) {
 	return boolean(!t.Expiry.At.After(now)), !t.Expiry.At.IsZero()
 }
 
-const failed = "the listing failed"
+const absentOnFailure = "the listing failed"
 
 var (
 	up = metric{
-		name:   "truefoundry_up",
-		help:   "Whether every listing of the target succeeded in this scrape.",
-		kind:   dto.MetricType_GAUGE,
-		labels: []string{"target"},
+		name:       "truefoundry_up",
+		help:       "Whether every listing of the target succeeded in this scrape.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     []string{"target"},
 	}
 	targetInfo = metric{
-		name:   "truefoundry_target_info",
-		help:   "A target and the control plane that it asks; always 1.",
-		kind:   dto.MetricType_GAUGE,
-		labels: []string{"target", "control_plane"},
+		name:       "truefoundry_target_info",
+		help:       "A target and the control plane that it asks; always 1.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     []string{"target", "control_plane"},
 	}
 	apiKeyExpiry = metric{
-		name:   "truefoundry_api_key_expiry_timestamp_seconds",
-		help:   "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
-		kind:   dto.MetricType_GAUGE,
-		labels: []string{"target"},
-		absent: "the key is not a JWT with an expiry, or was not read yet",
+		name:       "truefoundry_api_key_expiry_timestamp_seconds",
+		help:       "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     []string{"target"},
+		absent:     "the key is not a JWT with an expiry, or was not read yet",
 	}
 
 	listingLabels = []string{"target", "kind"}
 
 	listingSuccess = metric{
-		name:   "truefoundry_listing_success",
-		help:   "Whether the listing succeeded in this scrape.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
+		name:       "truefoundry_listing_success",
+		help:       "Whether the listing succeeded in this scrape.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
 	}
 	listingDuration = metric{
-		name:   "truefoundry_listing_duration_seconds",
-		help:   "How long this scrape waited for the listing, in seconds.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
+		name:       "truefoundry_listing_duration_seconds",
+		help:       "How long this scrape waited for the listing, in seconds.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
 	}
 	listingTokens = metric{
-		name:   "truefoundry_listing_tokens",
-		help:   "Distinct tokens in the listing.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
-		absent: failed,
+		name:       "truefoundry_listing_tokens",
+		help:       "Distinct tokens in the listing.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+		absent:     absentOnFailure,
 	}
 	listingReportedTokens = metric{
-		name:   "truefoundry_listing_reported_tokens",
-		help:   "Tokens in the list by the API's own count (pagination.total).",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
-		absent: failed + ", or the API gave no count",
+		name:       "truefoundry_listing_reported_tokens",
+		help:       "Tokens in the list by the API's own count (pagination.total).",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+		absent:     absentOnFailure + ", or the API gave no count",
 	}
 	listingDuplicateTokens = metric{
-		name:   "truefoundry_listing_duplicate_tokens",
-		help:   "Items dropped because the same listing had their token already.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
-		absent: failed,
+		name:       "truefoundry_listing_duplicate_tokens",
+		help:       "Items dropped because the same listing had their token already.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+		absent:     absentOnFailure,
 	}
 	listingInvalidItems = metric{
-		name:   "truefoundry_listing_invalid_items",
-		help:   "Items dropped because they could not be read at all.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
-		absent: failed,
+		name:       "truefoundry_listing_invalid_items",
+		help:       "Items dropped because they could not be read at all.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+		absent:     absentOnFailure,
 	}
 	listingInvalidFields = metric{
-		name:   "truefoundry_listing_invalid_fields",
-		help:   "Values dropped because they could not be read, by the path of their field in the API's answer.",
-		kind:   dto.MetricType_GAUGE,
-		labels: []string{"target", "kind", "field"},
-		absent: failed,
+		name:       "truefoundry_listing_invalid_fields",
+		help:       "Values dropped because they could not be read, by the path of their field in the API's answer.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     []string{"target", "kind", "field"},
+		absent:     absentOnFailure,
 	}
 	listingLastSuccess = metric{
-		name:   "truefoundry_listing_last_success_timestamp_seconds",
-		help:   "When the listing last succeeded, in seconds since the Unix epoch.",
-		kind:   dto.MetricType_GAUGE,
-		labels: listingLabels,
-		absent: "it has not succeeded since the exporter started",
+		name:       "truefoundry_listing_last_success_timestamp_seconds",
+		help:       "When the listing last succeeded, in seconds since the Unix epoch.",
+		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+		absent:     "it has not succeeded since the exporter started",
 	}
 	listingErrors = metric{
-		name:   "truefoundry_listing_errors_total",
-		help:   "Failed listings, by reason.",
-		kind:   dto.MetricType_COUNTER,
-		labels: []string{"target", "kind", "reason"},
+		name:       "truefoundry_listing_errors_total",
+		help:       "Failed listings, by reason.",
+		metricType: dto.MetricType_COUNTER,
+		labels:     []string{"target", "kind", "reason"},
 	}
 
 	apiRequests = metric{
-		name:   "truefoundry_exporter_api_requests_total",
-		help:   "Requests to the control plane, by HTTP status; none where no answer came.",
-		kind:   dto.MetricType_COUNTER,
-		labels: []string{"target", "code"},
-		absent: "no request had this outcome yet",
+		name:       "truefoundry_exporter_api_requests_total",
+		help:       "Requests to the control plane, by HTTP status; none where no answer came.",
+		metricType: dto.MetricType_COUNTER,
+		labels:     []string{"target", "code"},
+		absent:     "no request had this outcome yet",
 	}
 	apiRequestDuration = metric{
-		name:   "truefoundry_exporter_api_request_duration_seconds",
-		help:   "How long requests to the control plane took until their answer was read, in seconds.",
-		kind:   dto.MetricType_HISTOGRAM,
-		labels: []string{"target"},
+		name:       "truefoundry_exporter_api_request_duration_seconds",
+		help:       "How long requests to the control plane took until their answer was read, in seconds.",
+		metricType: dto.MetricType_HISTOGRAM,
+		labels:     []string{"target"},
 	}
 	apiRetries = metric{
-		name:   "truefoundry_exporter_api_retries_total",
-		help:   "Requests to the control plane that were repeated.",
-		kind:   dto.MetricType_COUNTER,
-		labels: []string{"target"},
+		name:       "truefoundry_exporter_api_retries_total",
+		help:       "Requests to the control plane that were repeated.",
+		metricType: dto.MetricType_COUNTER,
+		labels:     []string{"target"},
 	}
 )
 

@@ -45,8 +45,8 @@ type Config struct {
 	TelemetryPath string
 	// MaxRequests bounds the scrapes at a time; 0 is no bound.
 	MaxRequests int
-	// TimeoutOffset is what is kept back of the scraper's own timeout for
-	// everything but the listings.
+	// TimeoutOffset is subtracted from the scraper's timeout, at most half of
+	// that timeout, so that the answer is written before the scraper gives up.
 	TimeoutOffset time.Duration
 	// Notice stands on the landing page; it may be empty.
 	Notice string
@@ -54,11 +54,11 @@ type Config struct {
 }
 
 // New returns the handler of all of the exporter's pages, which answer GET and
-// HEAD. It fails where the telemetry path is none.
+// HEAD. It fails if TelemetryPath is not a plain path, or is that of another page.
 func New(cfg Config) (http.Handler, error) {
 	at := cfg.TelemetryPath
 	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || at == healthyPath || at == readyPath {
-		return nil, fmt.Errorf("%q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
+		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+exactly(at), cfg.metrics())
@@ -104,7 +104,8 @@ func (cfg *Config) metrics() http.Handler {
 			defer cancel()
 			ctx = limited
 		}
-		// The names are disjoint, so that there is nothing to merge or to check.
+		// prometheus.Gatherers would merge, sort and check all series again for
+		// each scrape. The names are disjoint, and tests check the rest.
 		gather := func() ([]*dto.MetricFamily, error) {
 			families, err := cfg.Collector.Gather(ctx)
 			own, ownErr := cfg.Registry.Gather()

@@ -238,22 +238,16 @@ func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 			l.client.cfg.Trace.Retry()
 		}
 		p, err := l.client.get(ctx, l.key, l.kind, offset)
+		// Before the slot is free: whoever gets it has to know.
+		wait, again := l.retry(ctx, err)
 		l.client.cfg.Limiter.release()
-		if err == nil {
+		switch {
+		case err == nil:
 			return p, nil
-		}
-		err.clean(l.key)
-		if !err.temporary() {
+		case !again:
+			err.clean(l.key)
 			return nil, err
-		}
-		wait, ok := l.retry(ctx, err.retryAfter)
-		if !ok {
-			if err.retryAfter > 0 {
-				l.client.ban(err.retryAfter)
-			}
-			return nil, err
-		}
-		if !sleep(ctx, wait) {
+		case !sleep(ctx, wait):
 			return nil, StoppedError(ctx)
 		}
 	}
@@ -288,22 +282,27 @@ func (l *lister) acquire(ctx context.Context) *Error {
 
 // retry takes one of the listing's retries, tells how long to wait for it, and
 // holds the other requests back for as long as the server asked. It returns
-// false where no retry is left, or none that is due before ctx's deadline.
-func (l *lister) retry(ctx context.Context, retryAfter time.Duration) (wait time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.retries == maxRetries {
+// false where another try is of no use, where no retry is left, and where none
+// is due before ctx's deadline; what the server asked is remembered then.
+func (l *lister) retry(ctx context.Context, failure *Error) (wait time.Duration, ok bool) {
+	if failure == nil || !failure.temporary() {
 		return 0, false
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	backoff := minBackoff << l.retries
 	// Jitter keeps several exporters from coming back together.
 	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // nobody gains by guessing it
-	wait = max(retryAfter, jittered)
-	if deadline, limited := ctx.Deadline(); limited && wait >= time.Until(deadline) {
+	wait = max(failure.retryAfter, jittered)
+	deadline, limited := ctx.Deadline()
+	if l.retries == maxRetries || limited && wait >= time.Until(deadline) {
+		if failure.retryAfter > 0 {
+			l.client.ban(failure.retryAfter)
+		}
 		return 0, false
 	}
 	l.retries++
-	if resume := l.client.cfg.Now().Add(retryAfter); resume.After(l.resume) {
+	if resume := l.client.cfg.Now().Add(failure.retryAfter); resume.After(l.resume) {
 		l.resume = resume
 	}
 	return wait, true

@@ -20,6 +20,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
 )
 
@@ -185,7 +186,7 @@ func (f *flags) demoTarget(logger log.Logger) (target collector.Target, end func
 	if err != nil {
 		return target, end, err
 	}
-	target, err = f.newTarget(demo.Target, d.URL, demo.Prefix, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
+	target, err = f.newTarget(demo.Target, d.URL, controlplane.Prefix, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
 	return target, d.Close, err
 }
 

@@ -29,7 +29,10 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
-const programName = "truefoundry_exporter"
+const (
+	programName = "truefoundry_exporter"
+	description = "Prometheus exporter for the expiry of TrueFoundry personal access tokens"
+)
 
 // release is what a plain go build or go run says of its version.
 //
@@ -41,7 +44,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 // run returns the exit code: an exit from here would skip what is deferred.
 func run(args []string) int {
 	version.Version = cmp.Or(version.Version, strings.TrimSpace(release))
-	app := kingpin.New(programName, "Prometheus exporter for the expiry of TrueFoundry personal access tokens.")
+	app := kingpin.New(programName, description+".")
 	app.Version(version.Print(programName))
 	app.HelpFlag.Short('h')
 	app.UsageWriter(os.Stdout)
@@ -79,6 +82,7 @@ func run(args []string) int {
 		TelemetryPath:     *f.telemetryPath,
 		MaxRequests:       int(*f.maxRequests),
 		TimeoutOffset:     *f.timeoutOffset,
+		Description:       description,
 		Notice:            f.notice(),
 		Logger:            logger,
 	})

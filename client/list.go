@@ -83,9 +83,9 @@ type walk struct {
 	// asked is the number of pages asked for, and outstanding those of them
 	// that did not come yet.
 	asked, outstanding int
-	// short: a page shorter than page 1 came. lastShort: the last one asked for
-	// is such.
-	short, lastShort bool
+	// short is the last page, counted from 0, that came and was shorter than
+	// page 1; -1 where none was.
+	short int
 	// repeats counts the full pages in a row that held nothing new: known tokens
 	// or, beyond the total, unreadable items.
 	repeats int
@@ -112,6 +112,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 		seen:    map[string]bool{},
 		step:    first.length,
 		asked:   1,
+		short:   -1,
 	}
 	if w.step > 0 {
 		w.planned = max(1, (first.total+int64(w.step)-1)/int64(w.step))
@@ -127,7 +128,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 				break
 			}
 			index := w.asked
-			w.asked, w.lastShort = w.asked+1, false
+			w.asked++
 			w.outstanding++
 			go func() {
 				p, err := l.fetch(ctx, index*w.step)
@@ -162,9 +163,9 @@ func (w *walk) wantsNext(concurrency int) bool {
 		return false
 	}
 	if w.outstanding == 0 {
-		return !w.lastShort
+		return w.short < w.asked-1
 	}
-	return w.outstanding < concurrency && !w.short && int64(w.asked) <= w.planned
+	return w.outstanding < concurrency && w.short < 0 && int64(w.asked) <= w.planned
 }
 
 // add takes in the page with this index.
@@ -190,10 +191,7 @@ func (w *walk) add(index int, p *page) {
 	}
 	switch {
 	case p.length < w.step:
-		w.short = true
-		if index == w.asked-1 {
-			w.lastShort = true
-		}
+		w.short = max(w.short, index)
 	case known == len(p.tokens) && (known > 0 || int64(index*w.step) >= w.Reported):
 		w.repeats++
 	default:

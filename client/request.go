@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -76,7 +77,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 		Reason: ReasonBadResponse,
 		Status: status,
 		What: fmt.Sprintf("the answer (%s) is not a list of tokens: %s",
-			firstOf(resp.Header.Get("Content-Type"), "no content type"), err.Error()),
+			cmp.Or(resp.Header.Get("Content-Type"), "no content type"), err.Error()),
 		Advice: "check that the URL and --truefoundry.api-prefix lead to the control plane's API",
 		err:    err,
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -59,10 +60,13 @@ type Expiry struct {
 // to invalid. The item has an id.
 func (it *item) token() (t Token, invalid []Field) {
 	invalid = it.mismatched
-	when := func(field Field, v timeValue) time.Time {
-		if v.unreadable {
+	note := func(field Field, unreadable bool) {
+		if unreadable {
 			invalid = append(invalid, field)
 		}
+	}
+	when := func(field Field, v timeValue) time.Time {
+		note(field, v.unreadable)
 		return v.Time
 	}
 
@@ -75,28 +79,26 @@ func (it *item) token() (t Token, invalid []Field) {
 		LastAccessed: when(FieldLastAccessedAt, it.LastAccessedAt),
 		NextRotation: when(FieldNextScheduledRotation, it.NextScheduledRotation.endOfDay()),
 	}
-	t.Name = label(firstOf(it.Name, it.Manifest.Name, t.ID))
+	t.Name = label(cmp.Or(it.Name, it.Manifest.Name, t.ID))
 	t.Team = label(it.Manifest.OwnedBy.Team)
 	subject := it.CreatedBySubject
 	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
 	t.Creator.Slug, t.Creator.DisplayName = label(subject.Slug), label(subject.DisplayName)
 
-	if it.IsExpired.unreadable {
-		invalid = append(invalid, FieldIsExpired)
-	}
+	note(FieldIsExpired, it.IsExpired.unreadable)
 	t.Expired = it.IsExpired.value
 
 	for i := range it.JWTs {
-		when(FieldJWTExpiry, it.JWTs[i].Expiry)
-		when(FieldJWTCreatedAt, it.JWTs[i].CreatedAt)
+		note(FieldJWTExpiry, it.JWTs[i].Expiry.unreadable)
+		note(FieldJWTCreatedAt, it.JWTs[i].CreatedAt.unreadable)
 	}
-	when(FieldExpirationDate, it.Manifest.ExpirationDate)
+	note(FieldExpirationDate, it.Manifest.ExpirationDate.unreadable)
 	current, certain := it.currentJWT()
-	tokenType := firstOf(it.Manifest.TokenType, it.Type)
+	tokenType := cmp.Or(it.Manifest.TokenType, it.Type)
 	switch {
 	case current >= 0:
 		t.Issued = it.JWTs[current].CreatedAt.Time
-		tokenType = firstOf(it.JWTs[current].TokenType, tokenType)
+		tokenType = cmp.Or(it.JWTs[current].TokenType, tokenType)
 	case certain:
 		t.Issued = t.Created
 	}
@@ -112,12 +114,8 @@ func (it *item) token() (t Token, invalid []Field) {
 
 	rotate := it.Manifest.AutoRotate
 	t.AutoRotateInterval, t.GracePeriod = rotate.Interval.days, rotate.GracePeriod.days
-	if rotate.Interval.unreadable {
-		invalid = append(invalid, FieldAutoRotateInterval)
-	}
-	if rotate.GracePeriod.unreadable {
-		invalid = append(invalid, FieldGracePeriod)
-	}
+	note(FieldAutoRotateInterval, rotate.Interval.unreadable)
+	note(FieldGracePeriod, rotate.GracePeriod.unreadable)
 	return t, invalid
 }
 
@@ -197,14 +195,4 @@ func uniqueCut(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	suffix := "~" + hex.EncodeToString(sum[:8])
 	return cut(id, maxText-len(suffix)) + suffix
-}
-
-// firstOf returns the first text that is not empty.
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
 }

@@ -225,8 +225,9 @@ func (i *instruments) trace(target string) client.Trace {
 	}
 }
 
-// failureCounter returns what counts the failures of a listing. Every reason is there from the
-// start: increase() does not see the first error of a counter that was not.
+// failureCounter returns what counts the failures of a listing. Every reason is
+// there from the start: increase() does not see the first error of a counter
+// that was not.
 func (i *instruments) failureCounter(target string, kind client.Kind) func(client.Reason) {
 	for _, reason := range client.Reasons() {
 		i.errors.WithLabelValues(target, string(kind), string(reason))

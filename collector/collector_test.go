@@ -60,7 +60,7 @@ func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.
 	s := set{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
-			URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
+			URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
 		},
 	}

@@ -26,16 +26,14 @@ func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
 		}
 	}
 	// Everything in the order of its labels, as a registry has it: the same
-	// tokens make the same exposition. Rows are sorted once for all metrics.
+	// tokens make the same exposition. Rows are sorted once for all metrics, and
+	// what is sorted already costs one look.
 	slices.SortFunc(rows, func(a, b row) int { return compareLabels(a.labels, b.labels) })
 	b.tokens(rows, c.opts.Now())
 
 	families := make([]*dto.MetricFamily, 0, len(b.families))
 	for _, family := range b.families {
-		byLabels := func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) }
-		if !slices.IsSortedFunc(family.Metric, byLabels) {
-			slices.SortFunc(family.Metric, byLabels)
-		}
+		slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
 		families = append(families, family)
 	}
 	return families

@@ -77,6 +77,20 @@ func (b *bubble) expect(wg *sync.WaitGroup, name string, timeout time.Duration, 
 	})
 }
 
+// scrapesLog scrapes n times, every two minutes, and compares what is logged
+// meanwhile: so many lines, each with all the words of the same line of want.
+func (b *bubble) scrapesLog(n int, want string) {
+	b.t.Helper()
+	b.log.take()
+	for range n {
+		b.up(b.t.Context(), 10*time.Second)
+		pass(2 * time.Minute)
+	}
+	if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
+		b.t.Errorf("logged %q, want %q", got, want)
+	}
+}
+
 // errorsCounted returns the sum of truefoundry_listing_errors_total, by reason,
 // as the next scrape shows it.
 func (b *bubble) errorsCounted() map[string]float64 {
@@ -209,44 +223,23 @@ func TestErrorIsCountedOnceForAllScrapesThatShareIt(t *testing.T) {
 
 func TestFailureIsLoggedWhenItBeginsChangesAndEndsAndHourly(t *testing.T) {
 	fault := faults.Switch()
-	inBubble(t, 0, func(t *testing.T, b *bubble) {
-		scrapes := func(n int, want string) {
-			t.Helper()
-			b.log.take()
-			for range n {
-				b.up(t.Context(), 10*time.Second)
-				pass(2 * time.Minute)
-			}
-			if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
-				t.Errorf("logged %q, want %q", got, want)
-			}
-		}
-		scrapes(3, "")
+	inBubble(t, 0, func(_ *testing.T, b *bubble) {
+		b.scrapesLog(3, "")
 		fault.Set(faults.Status(http.StatusForbidden))
-		scrapes(29, "level=error listing failed reason=forbidden\n")
-		scrapes(3, "level=error listing failed reason=forbidden\n")
+		b.scrapesLog(29, "level=error listing failed reason=forbidden\n")
+		b.scrapesLog(3, "level=error listing failed reason=forbidden\n")
 		fault.Set(faults.Status(http.StatusNotFound))
-		scrapes(3, "level=error listing failed reason=client_error\n")
+		b.scrapesLog(3, "level=error listing failed reason=client_error\n")
 		fault.Set(nil)
-		scrapes(3, "level=info works again tokens=3\n")
+		b.scrapesLog(3, "level=info works again tokens=3\n")
 	}, fault.Wrap)
 }
 
 func TestUnreadablePartsAreLoggedWithTheTokensIDWhenTheyChange(t *testing.T) {
 	fault := faults.Switch()
-	inBubble(t, 0, func(t *testing.T, b *bubble) {
-		scrapes := func(want string) {
-			t.Helper()
-			b.log.take()
-			for range 3 {
-				b.up(t.Context(), 10*time.Second)
-			}
-			if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
-				t.Errorf("logged %q, want %q", got, want)
-			}
-		}
-		scrapes("")
-		fault.Set(faults.First(1e9, func(http.Handler) http.Handler {
+	inBubble(t, 0, func(_ *testing.T, b *bubble) {
+		b.scrapesLog(3, "")
+		fault.Set(func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body := `{"data":[]}`
 				if r.URL.Query().Get("offset") == "0" {
@@ -254,10 +247,10 @@ func TestUnreadablePartsAreLoggedWithTheTokensIDWhenTheyChange(t *testing.T) {
 				}
 				w.Write([]byte(body))
 			})
-		}))
-		scrapes("level=warn parts of the listing cannot be read items=1 values=2 createdAt jwts.expiry bad-one offset 1\n")
+		})
+		b.scrapesLog(3, "level=warn parts of the listing cannot be read items=1 values=2 createdAt jwts.expiry bad-one offset 1\n")
 		fault.Set(nil)
-		scrapes("level=info can be read again\n")
+		b.scrapesLog(3, "level=info can be read again\n")
 	}, fault.Wrap)
 }
 

@@ -22,6 +22,9 @@ const (
 	defaultLimit = 100
 )
 
+// Prefix is the path below which the API is served.
+const Prefix = "/api/svc"
+
 // The list endpoints.
 const (
 	PersonalAccessTokens = "personal-access-tokens"
@@ -30,8 +33,6 @@ const (
 
 // Server is a control plane. Its fields must not change while it serves.
 type Server struct {
-	// Prefix is the path below which it serves, as in "/api/svc".
-	Prefix string
 	// Key is the one API key that it accepts.
 	Key string
 	// Items returns what an endpoint lists at this moment: Tokens, or anything
@@ -43,7 +44,7 @@ type Server struct {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	endpoint, found := strings.CutPrefix(r.URL.Path, s.Prefix+"/v1/")
+	endpoint, found := strings.CutPrefix(r.URL.Path, Prefix+"/v1/")
 	if !found || r.Method != http.MethodGet || endpoint != PersonalAccessTokens && endpoint != VirtualAccounts {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("Cannot %s %s", r.Method, r.URL.Path))
 		return

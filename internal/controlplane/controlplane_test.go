@@ -18,7 +18,7 @@ const (
 
 func ask(t *testing.T, method, target, authorization string) *httptest.ResponseRecorder {
 	t.Helper()
-	server := &controlplane.Server{Prefix: "/api/svc", Key: "made-up", Items: func(endpoint string) []any {
+	server := &controlplane.Server{Key: "made-up", Items: func(endpoint string) []any {
 		items := make([]any, 2500)
 		for i := range items {
 			items[i] = fmt.Sprintf("%s %d", endpoint, i)

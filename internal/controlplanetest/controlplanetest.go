@@ -14,13 +14,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 )
 
-const (
-	// Key is the API key that a ControlPlane accepts: a JWT that says
-	// {"exp":1790000000}.
-	Key = "e30.eyJleHAiOjE3OTAwMDAwMDB9.c2ln"
-	// Prefix is the path below which it serves.
-	Prefix = "/api/svc"
-)
+// Key is the API key that a ControlPlane accepts: a JWT that says
+// {"exp":1790000000}.
+const Key = "e30.eyJleHAiOjE3OTAwMDAwMDB9.c2ln"
 
 // Fault changes how a control plane answers.
 type Fault func(next http.Handler) http.Handler
@@ -50,8 +46,7 @@ func Start(t testing.TB, items func() []any, faults ...Fault) *ControlPlane {
 func New(t testing.TB, items func() []any) *ControlPlane {
 	t.Helper()
 	cp := &ControlPlane{Server: &controlplane.Server{
-		Prefix: Prefix,
-		Key:    Key,
+		Key: Key,
 		Items: func(endpoint string) []any {
 			if endpoint != controlplane.PersonalAccessTokens {
 				return nil
@@ -70,7 +65,7 @@ func New(t testing.TB, items func() []any) *ControlPlane {
 }
 
 // lists are the requests that list. Others may create tokens.
-var lists = regexp.MustCompile(`^GET ` + Prefix + `/v1/(personal-access-tokens|virtual-accounts)\?limit=\d+&offset=\d+$`)
+var lists = regexp.MustCompile(`^GET ` + controlplane.Prefix + `/v1/(personal-access-tokens|virtual-accounts)\?limit=\d+&offset=\d+$`)
 
 // ServeHTTP implements http.Handler.
 func (cp *ControlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) { cp.With().ServeHTTP(w, r) }

@@ -17,9 +17,6 @@ import (
 // Target is the name of the demonstration's target.
 const Target = "demo-personal"
 
-// Prefix is the path below which the made-up control plane serves its API.
-const Prefix = "/api/svc"
-
 // Demo is a made-up control plane that serves on loopback.
 type Demo struct {
 	// URL is its base URL.
@@ -41,13 +38,12 @@ func Start() (*Demo, error) {
 	d := &Demo{URL: &url.URL{Scheme: "http", Host: listener.Addr().String()}, Key: rand.Text()}
 	d.server = &http.Server{
 		Handler: &controlplane.Server{
-			Prefix: Prefix,
-			Key:    d.Key,
+			Key: d.Key,
 			Items: func(endpoint string) []any {
 				if endpoint != controlplane.PersonalAccessTokens {
 					return nil
 				}
-				return Tokens(start, time.Now())
+				return tokens(start, time.Now())
 			},
 		},
 		ReadHeaderTimeout: 10 * time.Second,

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
 )
 
@@ -25,7 +26,7 @@ func TestTokens(t *testing.T) {
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
 	c := client.New(client.Config{
-		URL: d.URL, APIPrefix: demo.Prefix, APIKey: config.NewInlineSecret(d.Key), PageSize: 1000,
+		URL: d.URL, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(d.Key), PageSize: 1000,
 		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -64,15 +64,15 @@ func lives() []life {
 	return all
 }
 
-// Tokens returns the tokens of the demonstration that began at start, as the
+// tokens returns the tokens of the demonstration that began at start, as the
 // control plane lists them at now.
-func Tokens(start, now time.Time) []any {
+func tokens(start, now time.Time) []any {
 	start = start.UTC().Truncate(time.Second)
-	var tokens []any
+	var items []any
 	for i, l := range lives() {
-		tokens = append(tokens, l.token(fmt.Sprintf("demo-pat-%02d", i+1), start, now))
+		items = append(items, l.token(fmt.Sprintf("demo-pat-%02d", i+1), start, now))
 	}
-	return tokens
+	return items
 }
 
 func (l life) token(id string, start, now time.Time) controlplane.Token {

@@ -48,9 +48,9 @@ type Config struct {
 	// TimeoutOffset is subtracted from the scraper's timeout, at most half of
 	// that timeout, so that the answer is written before the scraper gives up.
 	TimeoutOffset time.Duration
-	// Notice stands on the landing page; it may be empty.
-	Notice string
-	Logger log.Logger
+	// Description and Notice stand on the landing page. Notice may be empty.
+	Description, Notice string
+	Logger              log.Logger
 }
 
 // New returns the handler of all of the exporter's pages, which answer GET and
@@ -156,7 +156,7 @@ func (cfg *Config) landing() (http.Handler, error) {
 	}
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        "truefoundry_exporter",
-		Description: "Prometheus exporter for the expiry of TrueFoundry personal access tokens",
+		Description: html.EscapeString(cfg.Description),
 		Version:     html.EscapeString(version.Info()),
 		ExtraHTML:   extra,
 		Profiling:   "false",

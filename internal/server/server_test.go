@@ -19,6 +19,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
@@ -56,12 +57,13 @@ func newHandlerThrough(t *testing.T, transport *http.Transport, target string, c
 		Collector: collector.New(
 			collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: time.Now},
 			collector.Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{
-				URL: u, APIPrefix: controlplanetest.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
+				URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
 				Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
 			}}),
 		Registry:          registry,
 		InstrumentHandler: true,
 		TelemetryPath:     "/metrics",
+		Description:       "an exporter",
 		TimeoutOffset:     offset,
 		Logger:            log.NewNopLogger(),
 	}

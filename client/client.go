@@ -5,9 +5,9 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"path"
@@ -35,8 +35,17 @@ const (
 	VirtualAccount      Kind = "virtual-account"
 )
 
+// Kinds returns every Kind.
+func Kinds() []Kind { return []Kind{PersonalAccessToken, VirtualAccount} }
+
 // endpoint is the last element of the kind's list endpoint.
 func (k Kind) endpoint() string { return string(k) + "s" }
+
+// The schemes of the header Authorization.
+const (
+	SchemeBearer = "Bearer"
+	SchemeBasic  = "Basic"
+)
 
 // Limiter bounds the requests under way at one control plane, whoever asks.
 type Limiter struct{ slots chan struct{} }
@@ -73,18 +82,53 @@ type Trace struct {
 	Retry func()
 }
 
-// Config is what a Client is made of. Every field but Trace is required.
+// Ban remembers that a control plane wants no requests for a while. Its zero
+// value is no ban.
+type Ban struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// lasts returns until when the control plane has asked to be left alone, and
+// whether that is still ahead at now.
+func (b *Ban) lasts(now time.Time) (time.Time, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.until, now.Before(b.until)
+}
+
+// extend moves the ban's end, never to an earlier time.
+func (b *Ban) extend(until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if until.After(b.until) {
+		b.until = until
+	}
+}
+
+// Config is what a Client is made of. Every field is required, unless it says
+// otherwise.
 type Config struct {
 	// URL is the control plane's base URL, as ParseURL returns it.
 	URL *url.URL
 	// APIPrefix is the path of the API below URL, as ParseAPIPrefix returns it.
 	APIPrefix string
-	// APIKey is asked for the key by each call of Client.Key.
+	// APIKey is asked for the key by each call of Client.Key. Where it fails with
+	// an *Error, that is the error of the listing.
 	APIKey config.SecretReader
+	// Scheme stands before the key in the header Authorization. Empty, it is
+	// SchemeBearer.
+	Scheme string
+	// Renewed tells that the key is replaced by itself before it ends, as an
+	// OAuth2 access token is. Its expiry is of no interest then.
+	Renewed bool
 	// PageSize is the number of tokens to ask for at a time, 1 to MaxPageSize.
 	PageSize int
 	// Limiter is shared by all clients of one control plane.
 	Limiter *Limiter
+	// Ban is shared by the clients that follow each other when a configuration
+	// changes. Where it is nil, the Client has one of its own.
+	Ban *Ban
 	// Transport sends the requests. Being no http.Client, it follows no
 	// redirects.
 	Transport http.RoundTripper
@@ -92,18 +136,13 @@ type Config struct {
 	UserAgent string
 	// Now is the clock.
 	Now func() time.Time
-	// Trace observes the requests.
+	// Trace observes the requests. It may be left out.
 	Trace Trace
 }
 
 // Client lists the tokens of one control plane that one API key can see. It is
 // safe for concurrent use.
-type Client struct {
-	cfg Config
-
-	mu          sync.Mutex
-	bannedUntil time.Time
-}
+type Client struct{ cfg Config }
 
 // New returns a Client for cfg.
 func New(cfg Config) *Client {
@@ -113,16 +152,19 @@ func New(cfg Config) *Client {
 	if cfg.Trace.Retry == nil {
 		cfg.Trace.Retry = func() {}
 	}
+	if cfg.Ban == nil {
+		cfg.Ban = new(Ban)
+	}
+	cfg.Scheme = cmp.Or(cfg.Scheme, SchemeBearer)
 	return &Client{cfg: cfg}
 }
 
-// ParseURL reads the base URL of a control plane. Its errors do not repeat
-// credentials that the URL may hold.
+// ParseURL reads the base URL of a control plane. Its errors do not repeat the
+// text, which may hold credentials.
 func ParseURL(text string) (*url.URL, error) {
 	const example = "https://example.truefoundry.cloud"
 	u, err := url.Parse(text)
 	if err != nil {
-		// url.Error repeats the text, which may hold a password.
 		return nil, errors.New("is no URL; it should look like " + example)
 	}
 	plain := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/"), RawPath: strings.TrimRight(u.RawPath, "/")}
@@ -130,9 +172,9 @@ func ParseURL(text string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !utf8.ValidString(u.Host):
 		return nil, errors.New("must be absolute, with https:// or http://; it should look like " + example)
 	case u.User != nil:
-		return nil, fmt.Errorf("must not hold a user or a password; use %s", &plain)
+		return nil, errors.New("must not hold a user or a password; leave them out, as in " + example)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("must not have a query or a fragment; use %s", &plain)
+		return nil, errors.New("must not have a query or a fragment; leave them out, as in " + example)
 	}
 	return &plain, nil
 }
@@ -144,7 +186,7 @@ func ParseAPIPrefix(text string) (string, error) {
 	if text == "" || strings.HasPrefix(text, "/") && path.Clean("/"+prefix) == "/"+strings.TrimPrefix(prefix, "/") && !strings.ContainsFunc(prefix, notPlain) {
 		return prefix, nil
 	}
-	return "", fmt.Errorf("%q must be empty or a plain path like %s", text, DefaultAPIPrefix)
+	return "", errors.New("must be empty or a plain path like " + DefaultAPIPrefix)
 }
 
 // notPlain tells the characters that mean something in a URL, or are not ASCII.
@@ -152,21 +194,3 @@ func notPlain(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(
 
 // ControlPlane names the control plane at u: its URL without the scheme.
 func ControlPlane(u *url.URL) string { return u.Host + u.EscapedPath() }
-
-// banned returns until when the control plane has asked to be left alone, and
-// whether that is still ahead.
-func (c *Client) banned() (time.Time, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.bannedUntil, c.cfg.Now().Before(c.bannedUntil)
-}
-
-// ban remembers that the control plane wants no requests for a while.
-func (c *Client) ban(wait time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until := c.cfg.Now().Add(min(wait, maxBan))
-	if until.After(c.bannedUntil) {
-		c.bannedUntil = until
-	}
-}

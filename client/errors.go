@@ -70,7 +70,7 @@ func (e *Error) Unwrap() error { return e.err }
 // else's, who may even have repeated the key.
 func (e *Error) clean(key Key) {
 	for _, text := range []*string{&e.What, &e.Advice} {
-		*text = oneLine(strings.ReplaceAll(*text, key.secret, key.String()))
+		*text = oneLine(key.conceal(*text))
 	}
 }
 
@@ -104,11 +104,14 @@ func StoppedError(ctx context.Context) *Error {
 	}
 }
 
-// transportError sorts an error that came instead of an answer, or while its
-// body was read.
-func transportError(ctx context.Context, err error) *Error {
+// TransportError returns the Error for err, which came instead of an answer or
+// while its body was read. Where err is an *Error already, that is returned.
+func TransportError(ctx context.Context, err error) *Error {
 	if ctx.Err() != nil {
 		return StoppedError(ctx)
+	}
+	if failure := (*Error)(nil); errors.As(err, &failure) {
+		return failure // the Transport knows better
 	}
 	// url.Error would repeat the URL of a proxy.
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {

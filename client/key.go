@@ -15,20 +15,38 @@ import (
 // Key is an API key, read for one listing.
 type Key struct {
 	secret string
-	// Expiry is when the key ends, where it is a JWT that says so, else zero.
+	// password is the part of secret that is one, where the scheme is Basic.
+	password string
+	// Expiry is when the key ends, where it is a JWT that says so and that is of
+	// interest, else zero.
 	Expiry time.Time
 }
 
 // String keeps the secret out of logs.
 func (Key) String() string { return "<secret>" }
 
+// conceal replaces the key wherever text repeats it.
+func (k Key) conceal(text string) string {
+	for _, secret := range []string{k.secret, k.password} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, k.String())
+		}
+	}
+	return text
+}
+
 // Format keeps the secret out of anything printed, whatever the verb.
 func (k Key) Format(state fmt.State, _ rune) { fmt.Fprint(state, k.String()) }
 
 // Key reads the API key anew, so that a rotated one is used from the next
-// listing on. Its errors are of type *Error with ReasonCredentials.
+// listing on. Its errors are of type *Error, with ReasonCredentials unless
+// somebody else had to be asked for the key.
 func (c *Client) Key(ctx context.Context) (Key, error) {
 	secret, err := c.cfg.APIKey.Fetch(ctx)
+	if failure := (*Error)(nil); errors.As(err, &failure) {
+		failure.clean(Key{})
+		return Key{}, failure
+	}
 	if file := (*fs.PathError)(nil); errors.As(err, &file) {
 		err = file.Err // the description names the file already
 	}
@@ -43,7 +61,16 @@ func (c *Client) Key(ctx context.Context) (Key, error) {
 			err:    err,
 		}
 	}
-	return Key{secret: secret, Expiry: jwtExpiry(secret)}, nil
+	key := Key{secret: secret}
+	switch {
+	case c.cfg.Scheme == SchemeBasic:
+		if plain, err := base64.StdEncoding.DecodeString(secret); err == nil {
+			_, key.password, _ = strings.Cut(string(plain), ":")
+		}
+	case !c.cfg.Renewed:
+		key.Expiry = jwtExpiry(secret)
+	}
+	return key, nil
 }
 
 // CheckKey refuses what cannot be an API key, because it is empty or could not

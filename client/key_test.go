@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -163,4 +164,47 @@ func TestAKeyNeverShowsItsSecret(t *testing.T) {
 		}
 	}
 	wantEqual(t, key.String(), "<secret>")
+}
+
+func TestAPasswordIsSentAndNotRepeated(t *testing.T) {
+	secret := base64.StdEncoding.EncodeToString([]byte("ada:s3cret"))
+	var sent string
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		sent = r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(w, `{"message":"%s, the password s3cret is wrong"}`, sent)
+	})
+	c := newClient(t, url, func(cfg *client.Config) {
+		cfg.APIKey, cfg.Scheme = config.NewInlineSecret(secret), client.SchemeBasic
+	})
+	_, err := list(t.Context(), c)
+	wantError(t, err, client.ReasonUnauthorized)
+	wantEqual(t, sent, "Basic "+secret)
+	wantText(t, err.Error(), "the password <secret> is wrong")
+	if strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), secret) {
+		t.Errorf("the error shows the password: %v", err)
+	}
+}
+
+func TestTheEndOfAKeyThatIsRenewedIsOfNoInterest(t *testing.T) {
+	c := newClient(t, "http://acme.example", func(cfg *client.Config) {
+		cfg.APIKey, cfg.Renewed = config.NewInlineSecret(jwtOf(`{"exp":1790000000}`)), true
+	})
+	if key, err := c.Key(t.Context()); err != nil || !key.Expiry.IsZero() {
+		t.Errorf("got %v, %v", key.Expiry, err)
+	}
+}
+
+// refusing is a place of keys that gives none.
+type refusing struct{ config.SecretReader }
+
+func (refusing) Fetch(context.Context) (string, error) {
+	return "", &client.Error{Reason: client.ReasonConnection, What: "nobody\nthere", Advice: "wait"}
+}
+
+func TestWhoGivesTheKeyMaySayWhyNot(t *testing.T) {
+	c := newClient(t, "http://acme.example", func(cfg *client.Config) { cfg.APIKey = refusing{} })
+	_, err := list(t.Context(), c)
+	wantError(t, err, client.ReasonConnection)
+	wantEqual(t, err.Error(), "nobody there: wait")
 }

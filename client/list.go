@@ -259,7 +259,7 @@ func (l *lister) acquire(ctx context.Context) *Error {
 		if !l.client.cfg.Limiter.acquire(ctx) {
 			return StoppedError(ctx)
 		}
-		until, banned := l.client.banned()
+		until, banned := l.client.cfg.Ban.lasts(l.client.cfg.Now())
 		wait := l.resumption()
 		if !banned && wait <= 0 {
 			return nil
@@ -295,7 +295,7 @@ func (l *lister) retry(ctx context.Context, failure *Error) (wait time.Duration,
 	deadline, limited := ctx.Deadline()
 	if l.retries == maxRetries || limited && wait >= time.Until(deadline) {
 		if failure.retryAfter > 0 {
-			l.client.ban(failure.retryAfter)
+			l.client.cfg.Ban.extend(l.client.cfg.Now().Add(min(failure.retryAfter, maxBan)))
 		}
 		return 0, false
 	}

@@ -244,7 +244,7 @@ func TestWhatIsNoPage(t *testing.T) {
 			e := wantError(t, err, client.ReasonBadResponse)
 			wantEqual(t, e.Status, http.StatusOK)
 			wantText(t, e.What, "(application/json) is not a list of tokens", tc.want)
-			wantText(t, e.Advice, "--truefoundry.api-prefix")
+			wantText(t, e.Advice, "the API prefix")
 		})
 	}
 }

@@ -33,15 +33,15 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, transportError(ctx, err)
+		return nil, TransportError(ctx, err)
 	}
-	req.Header.Set("Authorization", "Bearer "+key.secret)
+	req.Header.Set("Authorization", c.cfg.Scheme+" "+key.secret)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, transportError(ctx, err)
+		return nil, TransportError(ctx, err)
 	}
 	defer resp.Body.Close()
 	status = resp.StatusCode
@@ -63,7 +63,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 	case err == nil:
 		return p, nil
 	case ctx.Err() != nil || wire.err != nil:
-		return nil, transportError(ctx, wire.err)
+		return nil, TransportError(ctx, wire.err)
 	case errors.Is(err, errTooLarge):
 		return nil, &Error{
 			Reason: ReasonTooLarge,
@@ -78,7 +78,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 		Status: status,
 		What: fmt.Sprintf("the answer (%s) is not a list of tokens: %s",
 			cmp.Or(resp.Header.Get("Content-Type"), "no content type"), err.Error()),
-		Advice: "check that the URL and --truefoundry.api-prefix lead to the control plane's API",
+		Advice: "check that the URL and the API prefix lead to the control plane's API",
 		err:    err,
 	}
 }
@@ -116,7 +116,7 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	case code >= 500:
 		e.Reason, e.Advice = ReasonServerError, "look at the control plane's logs"
 	case code >= 400:
-		e.Reason, e.Advice = ReasonClientError, "check the URL and --truefoundry.api-prefix"
+		e.Reason, e.Advice = ReasonClientError, "check the URL and the API prefix"
 	case code >= 300:
 		e.Reason, e.Advice = ReasonRedirect, redirectAdvice(resp)
 	default:
@@ -148,7 +148,7 @@ func redirectAdvice(resp *http.Response) string {
 		return refusal + "the answer does not say where to: check the URL"
 	}
 	if from := resp.Request.URL; to.Scheme == from.Scheme && to.Host == from.Host {
-		return refusal + "it leads to another path of the same host: check the URL's path and --truefoundry.api-prefix"
+		return refusal + "it leads to another path of the same host: check the URL's path and the API prefix"
 	}
 	return refusal + "the URL should start with " + (&url.URL{Scheme: to.Scheme, Host: to.Host}).String()
 }

@@ -4,10 +4,10 @@ package collector
 
 import (
 	"context"
+	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -30,16 +30,6 @@ const (
 	CreatorID CreatorLabel = "id"
 )
 
-// Target is a control plane to be asked with one API key.
-type Target struct {
-	// Name is the value of the label target. It is unique.
-	Name string
-	// Kinds are the kinds of token to list.
-	Kinds []client.Kind
-	// Client makes the target's client; its Trace is set by the Collector.
-	Client client.Config
-}
-
 // Options are what a Collector needs beside its targets. Every field is
 // required.
 type Options struct {
@@ -55,61 +45,41 @@ type Options struct {
 // Collector lists all tokens of all targets each time it is asked, and keeps
 // none of them. It is safe for concurrent use.
 type Collector struct {
-	opts        Options
-	targets     []*target
-	instruments *instruments
+	opts Options
+	// targets are replaced as a whole: who is using them goes on with them.
+	targets atomic.Pointer[[]*target]
+
+	mu       sync.Mutex
+	memories map[string]*memory
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// target is a Target at work.
-type target struct {
-	name, controlPlane string
-	client             *client.Client
-	listings           []*listing
-
-	mu        sync.Mutex
-	keyExpiry time.Time
-}
-
 // New returns a Collector for the targets.
 func New(opts Options, targets ...Target) *Collector {
-	c := &Collector{opts: opts, instruments: newInstruments()}
-	for _, t := range targets {
-		c.targets = append(c.targets, c.newTarget(t))
-	}
+	c := &Collector{opts: opts}
+	c.Set(targets...)
 	return c
 }
 
-func (c *Collector) newTarget(cfg Target) *target {
-	cfg.Client.Trace = c.instruments.trace(cfg.Name)
-	t := &target{
-		name:         cfg.Name,
-		controlPlane: client.ControlPlane(cfg.Client.URL),
-		client:       client.New(cfg.Client),
+// Set replaces the targets. Scrapes that are under way go on with those that they
+// began with. The counters of a target survive where another one has its name,
+// and so does all else that is known of it.
+func (c *Collector) Set(targets ...Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	next, memories := make([]*target, len(targets)), map[string]*memory{}
+	for i, cfg := range targets {
+		m := c.memories[cfg.Name]
+		if m == nil {
+			m = newMemory(cfg.Name)
+		}
+		memories[cfg.Name] = m
+		maps.DeleteFunc(m.histories, func(kind client.Kind, _ *history) bool { return !slices.Contains(cfg.Kinds, kind) })
+		next[i] = newTarget(cfg, m, &c.opts)
 	}
-	for _, kind := range cfg.Kinds {
-		t.listings = append(t.listings, &listing{
-			kind:         kind,
-			list:         func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
-			countFailure: c.instruments.failureCounter(cfg.Name, kind),
-			logger:       log.With(c.opts.Logger, "target", cfg.Name, "kind", kind),
-			now:          c.opts.Now,
-		})
-	}
-	return t
-}
-
-// list reads the key and lists what it can see.
-func (t *target) list(ctx context.Context, kind client.Kind) (*client.Listing, error) {
-	key, err := t.client.Key(ctx)
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	t.keyExpiry = key.Expiry
-	t.mu.Unlock()
-	return t.client.List(ctx, key, kind)
+	c.targets.Store(&next)
+	c.memories = memories
 }
 
 // Describe implements prometheus.Collector.
@@ -157,80 +127,25 @@ func (b built) Write(out *dto.Metric) error {
 func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	families := c.build(c.scrape(ctx))
-	// After the scrape, so that its own requests are counted.
-	counted, err := c.instruments.registry.Gather()
-	families = append(families, counted...)
-	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return families, err
+	targets := *c.targets.Load()
+	return c.build(targets, c.scrape(ctx, targets))
 }
 
 // scrape asks each listing of each target.
-func (c *Collector) scrape(ctx context.Context) [][]outcome {
+func (c *Collector) scrape(ctx context.Context, targets []*target) [][]outcome {
 	var (
 		wait     sync.WaitGroup
-		outcomes = make([][]outcome, len(c.targets))
+		outcomes = make([][]outcome, len(targets))
 	)
-	for i, t := range c.targets {
+	for i, t := range targets {
 		outcomes[i] = make([]outcome, len(t.listings))
 		for j, l := range t.listings {
 			wait.Go(func() { outcomes[i][j] = l.scrape(ctx) })
 		}
 	}
 	wait.Wait()
+	for i, t := range targets {
+		t.findKey(outcomes[i], c.opts.Now())
+	}
 	return outcomes
-}
-
-// instruments count what happens between scrapes.
-type instruments struct {
-	registry  *prometheus.Registry
-	errors    *prometheus.CounterVec
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	retries   *prometheus.CounterVec
-}
-
-func newInstruments() *instruments {
-	counter := func(m metric) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.name, Help: m.help}, m.labels)
-	}
-	i := &instruments{
-		registry: prometheus.NewRegistry(),
-		errors:   counter(listingErrors),
-		requests: counter(apiRequests),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    apiRequestDuration.name,
-			Help:    apiRequestDuration.help,
-			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}, apiRequestDuration.labels),
-		retries: counter(apiRetries),
-	}
-	i.registry.MustRegister(i.errors, i.requests, i.durations, i.retries)
-	return i
-}
-
-// trace counts the requests for a target.
-func (i *instruments) trace(target string) client.Trace {
-	duration := i.durations.WithLabelValues(target)
-	return client.Trace{
-		Request: func(status int, took time.Duration) {
-			code := "none"
-			if status != 0 {
-				code = strconv.Itoa(status)
-			}
-			i.requests.WithLabelValues(target, code).Inc()
-			duration.Observe(took.Seconds())
-		},
-		Retry: i.retries.WithLabelValues(target).Inc,
-	}
-}
-
-// failureCounter returns what counts the failures of a listing. Every reason is
-// there from the start: increase() does not see the first error of a counter
-// that was not.
-func (i *instruments) failureCounter(target string, kind client.Kind) func(client.Reason) {
-	for _, reason := range client.Reasons() {
-		i.errors.WithLabelValues(target, string(kind), string(reason))
-	}
-	return func(reason client.Reason) { i.errors.WithLabelValues(target, string(kind), string(reason)).Inc() }
 }

@@ -40,11 +40,23 @@ var noon = time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)
 type set struct {
 	collector.Options
 	client.Config
+	name, apiKeyToken string
+	kinds             []client.Kind
+}
+
+func (s *set) target() collector.Target {
+	return collector.Target{Name: s.name, Kinds: s.kinds, APIKeyToken: s.apiKeyToken, Client: s.Config}
 }
 
 // newCollector returns a collector of one target: a control plane that serves
 // at the URL, but is known by a name that is the same in every run.
 func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.Collector {
+	t.Helper()
+	s := newSet(t, server, choose...)
+	return collector.New(s.Options, s.target())
+}
+
+func newSet(t *testing.T, server string, choose ...func(*set)) set {
 	t.Helper()
 	u, err := client.ParseURL("http://acme.truefoundry.example")
 	if err != nil {
@@ -63,13 +75,14 @@ func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.
 			URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
 		},
+		"acme",
+		"",
+		[]client.Kind{client.PersonalAccessToken},
 	}
 	for _, f := range choose {
 		f(&s)
 	}
-	return collector.New(s.Options, collector.Target{
-		Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: s.Config,
-	})
+	return s
 }
 
 // gather returns the metrics of c, for a scraper with the timeout.
@@ -264,12 +277,6 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 			t.Errorf("%s is not in everything.prom", name)
 		}
 	}
-}
-
-func TestAPIKeyThatIsNoJWTHasNoExpiry(t *testing.T) {
-	cp := controlplanetest.Start(t, controlplanetest.Always())
-	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewInlineSecret("tfy_opaque") })
-	absent(t, scrape(t, c), "truefoundry_api_key_expiry_timestamp_seconds")
 }
 
 func TestListWithoutATotalReportsNone(t *testing.T) {

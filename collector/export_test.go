@@ -11,7 +11,7 @@ var Update = flag.Bool("update", false, "rewrite golden files and the regions of
 
 // Holds tells whether c holds on to a run of a listing.
 func (c *Collector) Holds() bool {
-	for _, t := range c.targets {
+	for _, t := range *c.targets.Load() {
 		for _, l := range t.listings {
 			if l.current != nil {
 				return true

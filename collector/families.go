@@ -1,10 +1,12 @@
 package collector
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -13,13 +15,13 @@ import (
 // build makes the metric families of a scrape directly: const metrics through a
 // registry cost several times as much. What a registry would check for each
 // scrape, tests check once.
-func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
+func (c *Collector) build(targets []*target, scraped [][]outcome) ([]*dto.MetricFamily, error) {
 	b := &builder{families: map[string]*dto.MetricFamily{}}
 	var rows []row
-	for i, t := range c.targets {
+	for i, t := range targets {
 		b.target(t, scraped[i])
-		for _, o := range scraped[i] {
-			b.listing(t, o)
+		for j, o := range scraped[i] {
+			b.listing(t, t.listings[j].history, o)
 			if o.result != nil {
 				rows = append(rows, c.rows(t, o)...)
 			}
@@ -36,7 +38,8 @@ func (c *Collector) build(scraped [][]outcome) []*dto.MetricFamily {
 		slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
 		families = append(families, family)
 	}
-	return families
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return families, b.err
 }
 
 // builder collects metrics by family. A family without metrics does not exist.
@@ -44,6 +47,7 @@ type builder struct {
 	families map[string]*dto.MetricFamily
 	// free are gauges that were allocated together and are not used yet.
 	free []gauge
+	err  error
 }
 
 // gauge holds all parts of a metric in one piece of memory.
@@ -65,12 +69,31 @@ func (b *builder) add(m *metric, labels []*dto.LabelPair, value float64) {
 	g.metric.Gauge = &g.gauge
 	g.metric.Label = labels
 
+	b.append(m, &g.metric)
+}
+
+// append adds a metric to the family of m.
+func (b *builder) append(m *metric, one *dto.Metric) {
 	family := b.families[m.name]
 	if family == nil {
 		family = &dto.MetricFamily{Name: &m.name, Help: &m.help, Type: m.metricType.Enum()}
 		b.families[m.name] = family
 	}
-	family.Metric = append(family.Metric, &g.metric)
+	family.Metric = append(family.Metric, one)
+}
+
+// counted adds what was counted so far to the family of m.
+func (b *builder) counted(m *metric, from prometheus.Collector) {
+	metrics := make(chan prometheus.Metric)
+	go func() {
+		defer close(metrics)
+		from.Collect(metrics)
+	}()
+	for one := range metrics {
+		out := new(dto.Metric)
+		b.err = errors.Join(b.err, one.Write(out))
+		b.append(m, out)
+	}
 }
 
 // target adds what there is to say of a target.
@@ -78,19 +101,21 @@ func (b *builder) target(t *target, outcomes []outcome) {
 	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.result == nil })
 	b.add(&up, labelPairs("target", t.name), boolean(success))
 	b.add(&targetInfo, labelPairs("target", t.name, "control_plane", t.controlPlane), 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if expiry, ok := timestamp(t.keyExpiry); ok {
+	if expiry, ok := timestamp(t.memory.key.expiry()); ok {
 		b.add(&apiKeyExpiry, labelPairs("target", t.name), expiry)
 	}
+	b.counted(&apiRequests, t.memory.instruments.requests)
+	b.counted(&apiRequestDuration, t.memory.instruments.duration)
+	b.counted(&apiRetries, t.memory.instruments.retries)
 }
 
 // listing adds what there is to say of a listing as a whole.
-func (b *builder) listing(t *target, o outcome) {
+func (b *builder) listing(t *target, h *history, o outcome) {
 	labels := labelPairs("target", t.name, "kind", string(o.kind))
 	b.add(&listingSuccess, labels, boolean(o.result != nil))
 	b.add(&listingDuration, labels, o.duration.Seconds())
-	if last, ok := timestamp(o.lastSuccess); ok {
+	b.counted(&listingErrors, h.failures)
+	if last, ok := timestamp(h.snapshot().LastSuccess); ok {
 		b.add(&listingLastSuccess, labels, last)
 	}
 	if o.result == nil {

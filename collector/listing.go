@@ -2,34 +2,24 @@ package collector
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
 // listing is one target asked for one kind of token. Scrapes that overlap
-// share one run of it. Nothing is kept of a run that is over, except when one
-// last succeeded and what was logged about it.
+// share one run of it. Of a run that is over, only what its history notes is kept.
 type listing struct {
 	kind client.Kind
 	// list's errors are of type *client.Error.
 	list func(context.Context) (*client.Listing, error)
-	// countFailure is called once for each failed run.
-	countFailure func(client.Reason)
-	logger       log.Logger
-	now          func() time.Time
+	// history is told the end of each run, once.
+	history *history
+	now     func() time.Time
 
-	mu          sync.Mutex
-	current     *run
-	lastSuccess time.Time
-	failure     episode
-	unreadable  episode
+	mu      sync.Mutex
+	current *run
 }
 
 // run is one listing under way, for everybody who waits for it.
@@ -42,10 +32,9 @@ type run struct {
 
 // outcome is what a scrape gets of a listing.
 type outcome struct {
-	kind        client.Kind
-	result      *client.Listing // nil where the listing failed
-	duration    time.Duration
-	lastSuccess time.Time // zero where it never succeeded
+	kind     client.Kind
+	result   *client.Listing // nil where the listing failed
+	duration time.Duration
 }
 
 // scrape joins the run under way, or starts one, and waits for it until ctx
@@ -61,9 +50,7 @@ func (l *listing) scrape(ctx context.Context) outcome {
 	case <-ctx.Done():
 		result = l.leave(ctx, r)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return outcome{kind: l.kind, result: result, duration: l.now().Sub(start), lastSuccess: l.lastSuccess}
+	return outcome{kind: l.kind, result: result, duration: l.now().Sub(start)}
 }
 
 func (l *listing) join(ctx context.Context) *run {
@@ -109,66 +96,12 @@ func (l *listing) settle(r *run, result *client.Listing, err error) {
 	if l.current == r {
 		l.current = nil // lets go of the tokens
 	}
+	if err != nil {
+		l.history.failed(err)
+	} else {
+		l.history.succeeded(result)
+	}
 	r.result = result
 	close(r.done)
 	r.ctx.stop()
-
-	if err != nil {
-		var failure *client.Error
-		errors.As(err, &failure)
-		l.countFailure(failure.Reason)
-		if l.failure.news(string(failure.Reason), l.now()) {
-			logger := level.Error(l.logger)
-			if failure.Reason == client.ReasonCanceled {
-				logger = level.Warn(l.logger) // most often somebody's Ctrl-C
-			}
-			logger.Log("msg", "listing failed", "reason", failure.Reason, "err", err)
-		}
-		return
-	}
-	l.lastSuccess = l.now()
-	if l.failure.news("", l.now()) {
-		level.Info(l.logger).Log("msg", "listing works again", "tokens", len(result.Tokens))
-	}
-	l.logUnreadable(result)
-}
-
-// logUnreadable names what is lost of the listing, or the first of it.
-func (l *listing) logUnreadable(result *client.Listing) {
-	named := make([]string, len(result.Unreadable))
-	for i, u := range result.Unreadable {
-		named[i] = u.String()
-	}
-	lost := strings.Join(named, "; ")
-	if !l.unreadable.news(lost, l.now()) {
-		return
-	}
-	if lost == "" {
-		level.Info(l.logger).Log("msg", "everything in the listing can be read again")
-		return
-	}
-	values := 0
-	for _, n := range result.InvalidFields {
-		values += n
-	}
-	level.Warn(l.logger).Log("msg", "parts of the listing cannot be read", "items", result.InvalidItems, "values", values, "examples", lost)
-}
-
-// reminder is how often a state that lasts is logged again.
-const reminder = time.Hour
-
-// episode is a state that lasts over several scrapes, and when it was logged.
-type episode struct {
-	state  string // empty where all is well
-	logged time.Time
-}
-
-// news tells whether a state should be logged: because it is new, or because it
-// has lasted long enough to say it again.
-func (e *episode) news(state string, now time.Time) bool {
-	if state == e.state && (state == "" || now.Sub(e.logged) < reminder) {
-		return false
-	}
-	e.state, e.logged = state, now
-	return true
 }

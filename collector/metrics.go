@@ -175,7 +175,7 @@ var (
 		help:       "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
 		metricType: dto.MetricType_GAUGE,
 		labels:     []string{"target"},
-		absent:     "the key is not a JWT with an expiry, or was not read yet",
+		absent:     "the key does not say so and its token is not named or not listed, or the key never ends",
 	}
 
 	listingLabels = []string{"target", "kind"}

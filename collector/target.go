@@ -1,0 +1,91 @@
+package collector
+
+import (
+	"context"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// Target is a control plane to be asked with one API key.
+type Target struct {
+	// Name is the value of the label target. It is unique.
+	Name string
+	// Kinds are the kinds of token to list.
+	Kinds []client.Kind
+	// APIKeyToken is the name of the listed token that the API key belongs to,
+	// which tells when a key ends that does not say so itself. It may be empty.
+	APIKeyToken string
+	// Client makes the target's client; its Trace and its Ban are set by the
+	// Collector.
+	Client client.Config
+}
+
+// target is a Target at work.
+type target struct {
+	name, controlPlane, apiKeyToken string
+
+	client   *client.Client
+	listings []*listing
+	memory   *memory
+	logger   log.Logger
+}
+
+func newTarget(cfg Target, m *memory, opts *Options) *target {
+	cfg.Client.Trace = m.instruments.trace()
+	cfg.Client.Ban = &m.ban
+	t := &target{
+		name:         cfg.Name,
+		controlPlane: client.ControlPlane(cfg.Client.URL),
+		apiKeyToken:  cfg.APIKeyToken,
+		client:       client.New(cfg.Client),
+		memory:       m,
+		logger:       log.With(opts.Logger, "target", cfg.Name),
+	}
+	for _, kind := range cfg.Kinds {
+		t.listings = append(t.listings, &listing{
+			kind:    kind,
+			list:    func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
+			history: m.history(cfg.Name, kind, opts),
+			now:     opts.Now,
+		})
+	}
+	return t
+}
+
+// list reads the key and lists what it can see.
+func (t *target) list(ctx context.Context, kind client.Kind) (*client.Listing, error) {
+	key, err := t.client.Key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.memory.key.read(key.Expiry)
+	return t.client.List(ctx, key, kind)
+}
+
+// findKey looks for the token that the key belongs to, where all has been
+// listed and the key does not say itself when it ends.
+func (t *target) findKey(outcomes []outcome, now time.Time) {
+	if t.apiKeyToken == "" {
+		return
+	}
+	var found *client.Token
+	for _, o := range outcomes {
+		if o.result == nil {
+			return
+		}
+		for i := range o.result.Tokens {
+			// Where names repeat, the last one issued is in use.
+			if token := &o.result.Tokens[i]; token.Name == t.apiKeyToken && (found == nil || token.Issued.After(found.Issued)) {
+				found = token
+			}
+		}
+	}
+	if t.memory.key.listed(found, now) {
+		level.Warn(t.logger).Log("msg", "no listed token has the name that the API key's token should have: nothing will tell when the key ends",
+			"api_key_token", t.apiKeyToken)
+	}
+}

@@ -1,0 +1,225 @@
+package collector_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+var bothKinds = []client.Kind{client.PersonalAccessToken, client.VirtualAccount}
+
+// targetOf is a target of this name that lists both kinds.
+func targetOf(t *testing.T, name, url string) collector.Target {
+	t.Helper()
+	s := newSet(t, url, func(s *set) { s.name, s.kinds = name, bothKinds })
+	return s.target()
+}
+
+// Two targets, one of which sees a token that the other sees too, and a third
+// that fails.
+func TestSeveralTargetsAndKinds(t *testing.T) {
+	url := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), controlplanetest.Tokens(2)).URL
+	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
+	halfRefusing := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, controlplane.VirtualAccounts) {
+				faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	newAll := func() *collector.Collector {
+		s := newSet(t, url)
+		return collector.New(s.Options, targetOf(t, "b", url), targetOf(t, "a", url), targetOf(t, "c", refusing), targetOf(t, "d", halfRefusing.URL))
+	}
+	served := scrape(t, newAll())
+	for _, want := range []string{
+		`truefoundry_up{target="a"} 1`, `truefoundry_up{target="b"} 1`, `truefoundry_up{target="c"} 0`, `truefoundry_up{target="d"} 0`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="a"} 3`,
+		`truefoundry_listing_tokens{kind="virtual-account",target="b"} 2`,
+		`truefoundry_listing_success{kind="virtual-account",target="c"} 0`,
+		`truefoundry_listing_success{kind="virtual-account",target="d"} 0`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="d"} 1`,
+		`truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="c"} 1`,
+	} {
+		present(t, served, want)
+	}
+	if n := strings.Count(served, "\ntruefoundry_token_info{"); n != 2*(3+2)+1 {
+		t.Errorf("%d tokens", n)
+	}
+	if registered := register(t, newAll()); registered != served {
+		t.Errorf("a registry makes another exposition of it:\n%s", difference(served, registered))
+	}
+}
+
+// What is counted belongs to a target's name, and ends with it.
+func TestTargetsAreReplaced(t *testing.T) {
+	working := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil).URL
+	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
+	a, b := targetOf(t, "a", refusing), targetOf(t, "b", working)
+	s := newSet(t, working)
+	c := collector.New(s.Options, a, b)
+	const errorsOf = `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="a"} `
+	present(t, scrape(t, c), errorsOf+"1")
+
+	moved := targetOf(t, "a", working)
+	moved.Kinds = moved.Kinds[:1]
+	c.Set(moved)
+	got := scrape(t, c)
+	present(t, got, `truefoundry_up{target="a"} 1`)
+	present(t, got, errorsOf+"1")
+	present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 2`)
+	absent(t, got, `target="b"`)
+	absent(t, got, `kind="virtual-account"`)
+
+	c.Set(a, b)
+	got = scrape(t, c)
+	present(t, got, errorsOf+"2")
+	present(t, got, `truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="a"} 1`)
+	present(t, got, `truefoundry_exporter_api_requests_total{code="200",target="b"} 3`)
+	if last := `truefoundry_listing_last_success_timestamp_seconds{kind="personal-access-token",target="a"} `; !strings.Contains(got, last) {
+		t.Error("a target has forgotten when it last succeeded")
+	}
+}
+
+// A scrape goes on with the targets that it began with, and harms nobody who
+// came after them.
+func TestScrapeUnderWayKeepsItsTargets(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	hold := faults.First(1, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-finish
+			faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
+		})
+	})
+	slow := controlplanetest.Start(t, controlplanetest.Always(), hold)
+	s := newSet(t, slow.URL, func(s *set) { s.name = "old" })
+	c := collector.New(s.Options, s.target())
+	scraped := make(chan string)
+	go func() { scraped <- scrape(t, c) }()
+	<-begun
+	c.Set(targetOf(t, "new", controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil).URL))
+	now := scrape(t, c)
+	present(t, now, `truefoundry_up{target="new"} 1`)
+	absent(t, now, `"old"`)
+	close(finish)
+	before := <-scraped
+	present(t, before, `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="old"} 1`)
+	absent(t, before, `"new"`)
+	absent(t, scrape(t, c), `"old"`)
+}
+
+func TestWithoutTargetsThereAreNoMetrics(t *testing.T) {
+	s := newSet(t, "http://nobody")
+	if got := scrape(t, collector.New(s.Options)); got != "" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// named is a token of this name.
+func named(id, name string, issued, expiry time.Time) controlplane.Token {
+	token := controlplanetest.Token(0)
+	token.ID, token.Name, token.JWTs[0].CreatedAt = id, name, issued
+	if !expiry.IsZero() {
+		token.JWTs[0].Expiry = &expiry
+	} else {
+		token.JWTs[0].Expiry = nil
+	}
+	return token
+}
+
+func TestWhenTheAPIKeyEnds(t *testing.T) {
+	const opaque = "tfy_va_ci_opaque"
+	in := func(days int) time.Time { return noon.AddDate(0, 0, days) }
+	for _, tt := range []struct {
+		name, key, token  string
+		personal, virtual []any
+		want              time.Time // zero is no metric
+		logged            bool
+	}{
+		{name: "a JWT says so itself", key: controlplanetest.Key, want: time.Unix(1790000000, 0)},
+		{
+			name: "a JWT is believed before the token of the name", key: controlplanetest.Key, token: "mine",
+			personal: []any{named("a", "mine", noon, in(1))}, want: time.Unix(1790000000, 0),
+		},
+		{name: "a JWT needs no token of the name", key: controlplanetest.Key, token: "mine", want: time.Unix(1790000000, 0)},
+		{
+			name: "an opaque key ends with the token of the name", key: opaque, token: "mine",
+			personal: []any{named("a", "other", noon, in(1)), named("b", "mine", noon, in(2))}, want: in(2),
+		},
+		{
+			name: "which may be a virtual account", key: opaque, token: "mine",
+			personal: []any{named("a", "other", noon, in(1))}, virtual: []any{named("b", "mine", noon, in(3))}, want: in(3),
+		},
+		{
+			name: "or have namesakes that were issued before", key: opaque, token: "mine",
+			personal: []any{named("a", "mine", in(-9), in(1)), named("b", "mine", in(-5), in(2)), named("c", "mine", in(-7), in(3))},
+			want:     in(2),
+		},
+		{name: "or never end", key: opaque, token: "mine", personal: []any{named("a", "mine", noon, time.Time{})}},
+		{name: "or not be listed, which is logged", key: opaque, token: "mine", personal: []any{named("a", "other", noon, in(1))}, logged: true},
+		{name: "an opaque key whose token is not named tells nothing", key: opaque, personal: []any{named("a", "mine", noon, in(1))}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			logged := new(lockedBuffer)
+			url := controlplanetest.StartKinds(t, tt.key, tt.personal, tt.virtual).URL
+			c := newCollector(t, url, func(s *set) {
+				s.APIKey, s.apiKeyToken, s.kinds = config.NewInlineSecret(tt.key), tt.token, bothKinds
+				s.Logger = log.NewLogfmtLogger(logged)
+			})
+			got := scrape(t, c) + scrape(t, c)
+			const metric = "\ntruefoundry_api_key_expiry_timestamp_seconds{"
+			if tt.want.IsZero() {
+				absent(t, got, metric)
+			} else {
+				present(t, got, metric+`target="acme"} `+strconv.FormatFloat(float64(tt.want.Unix()), 'g', -1, 64))
+			}
+			want := 0
+			if tt.logged {
+				want = 1
+			}
+			if text := logged.take(); strings.Count(text, "api_key_token=mine") != want {
+				t.Errorf("logged %q", text)
+			}
+		})
+	}
+}
+
+// What is known of the key's end outlives failed listings.
+func TestWhenTheAPIKeyEndsIsKeptWhileTheListingFails(t *testing.T) {
+	const jwtEnds, tokenEnds = "truefoundry_api_key_expiry_timestamp_seconds{target=\"acme\"} 1.79e+09", "truefoundry_api_key_expiry_timestamp_seconds{target=\"acme\"} 1.7e+09"
+	fault, secret := faults.Switch(), "opaque"
+	file := filepath.Join(t.TempDir(), "key")
+	use := func(key string) {
+		if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use(secret)
+	cp := controlplanetest.New(t, controlplanetest.Always(named("a", "mine", noon, time.Unix(1700000000, 0))))
+	cp.Key = secret
+	cp.Serve(t, fault.Wrap)
+	c := newCollector(t, cp.URL, func(s *set) { s.APIKey, s.apiKeyToken = config.NewFileSecret(file), "mine" })
+	present(t, scrape(t, c), tokenEnds)
+	fault.Set(faults.Status(http.StatusForbidden))
+	present(t, scrape(t, c), tokenEnds)
+	use(controlplanetest.Key)
+	present(t, scrape(t, c), jwtEnds)
+	use(secret)
+	present(t, scrape(t, c), tokenEnds)
+}

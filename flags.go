@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,14 +14,13 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/common/config"
-	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // The environment that TrueFoundry's own tools read.
@@ -33,6 +32,7 @@ const (
 const (
 	flagURL       = "truefoundry.url"
 	flagAPIPrefix = "truefoundry.api-prefix"
+	flagKind      = "truefoundry.kind"
 )
 
 type flags struct {
@@ -40,12 +40,19 @@ type flags struct {
 	telemetryPath          *string
 	maxRequests            *number
 	disableExporterMetrics *bool
+	enableLifecycle        *bool
+
+	configFile  *string
+	configCheck *bool
 
 	demo           *bool
 	url            *string
 	apiKeyFile     *string
+	apiKeyToken    *string
 	apiPrefix      *string
 	apiPrefixSet   bool
+	kinds          *[]string
+	kindsSet       bool
 	creatorLabel   *string
 	pageSize       *number
 	maxConcurrency *number
@@ -60,11 +67,18 @@ func addFlags(app *kingpin.Application) *flags {
 	f.telemetryPath = app.Flag("web.telemetry-path", "Path of the metrics; at / there is no landing page.").Default("/metrics").String()
 	app.Flag("web.max-requests", "Maximum number of scrapes at the same time; 0 means no limit.").Default("40").SetValue(f.maxRequests)
 	f.disableExporterMetrics = app.Flag("web.disable-exporter-metrics", "Leave out the metrics go_*, process_* and promhttp_*.").Bool()
+	f.enableLifecycle = app.Flag("web.enable-lifecycle", "Reload --config.file when /-/reload is sent a POST.").Bool()
 
-	f.demo = app.Flag("demo", "Export a made-up control plane that runs inside the exporter, to see what it does.").Bool()
+	f.configFile = app.Flag("config.file", "File of the targets to list, where there are several. SIGHUP reloads it.").String()
+	f.configCheck = app.Flag("config.check", "Check the configuration and the files that it names, and exit.").Bool()
+
+	f.demo = app.Flag("demo", "Export made-up control planes that run inside the exporter, to see what it does.").Bool()
 	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
 	f.apiKeyFile = app.Flag("truefoundry.api-key-file", "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
 	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
+	f.kinds = app.Flag(flagKind, "Kind of token to list: "+string(client.PersonalAccessToken)+" or "+string(client.VirtualAccount)+". Repeatable.").
+		Default(string(client.PersonalAccessToken)).IsSetByUser(&f.kindsSet).Strings()
+	f.apiKeyToken = app.Flag("truefoundry.api-key-token", "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").String()
 	f.creatorLabel = app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").
 		Default(string(collector.CreatorSlug)).Enum(string(collector.CreatorSlug), string(collector.CreatorID))
 	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
@@ -121,8 +135,13 @@ func (f *flags) check() error {
 		return errors.New("--truefoundry.timeout must be more than 0")
 	case *f.timeoutOffset < 0:
 		return errors.New("--truefoundry.timeout-offset must not be negative")
-	case *f.demo && (*f.url != "" || *f.apiKeyFile != "" || f.apiPrefixSet):
-		return errors.New("--demo brings its own target: leave out --truefoundry.url, --truefoundry.api-key-file and --truefoundry.api-prefix")
+	case *f.configFile != "" && *f.demo:
+		return errors.New("--config.file and --demo each bring their own targets: leave out one of them")
+	case *f.configFile == "" && *f.enableLifecycle:
+		return errors.New("--web.enable-lifecycle needs --config.file: there is nothing else to reload")
+	}
+	if set := f.targetFlags(); len(set) > 0 && (*f.demo || *f.configFile != "") {
+		return fmt.Errorf("--%s brings its own targets: leave out --%s", map[bool]string{true: "demo", false: "config.file"}[*f.demo], strings.Join(set, ", --"))
 	}
 	for _, address := range *f.web.WebListenAddresses {
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
@@ -140,54 +159,89 @@ func (f *flags) notice() string {
 	if !*f.demo {
 		return ""
 	}
-	return "This is a demonstration: the control plane and its tokens are made up."
+	return "This is a demonstration: the control planes and their tokens are made up, and one of the targets does not work."
 }
 
-// target makes the target that the flags and the environment describe. What it
-// started ends with the function that it returns.
-func (f *flags) target(logger log.Logger) (target collector.Target, end func(), err error) {
-	if *f.demo {
-		return f.demoTarget(logger)
+// targetFlags returns the names of the flags that describe a target and were set.
+func (f *flags) targetFlags() []string {
+	var set []string
+	for name, isSet := range map[string]bool{
+		flagURL:                     *f.url != "",
+		flagAPIPrefix:               f.apiPrefixSet,
+		flagKind:                    f.kindsSet,
+		"truefoundry.api-key-file":  *f.apiKeyFile != "",
+		"truefoundry.api-key-token": *f.apiKeyToken != "",
+	} {
+		if isSet {
+			set = append(set, name)
+		}
 	}
+	slices.Sort(set)
+	return set
+}
+
+// targets returns the targets of the file, the demonstration, or the flags and
+// the environment. What it started ends with the function that it returns.
+func (f *flags) targets(logger log.Logger) (list []targets.Target, end func(), err error) {
 	end = func() {}
+	switch {
+	case *f.configFile != "":
+		ignoreEnvironment(logger, "--config.file")
+		list, err = targets.Load(*f.configFile)
+	case *f.demo:
+		ignoreEnvironment(logger, "--demo")
+		list, end, err = demo.Start()
+	default:
+		var target targets.Target
+		target, err = f.target()
+		list = []targets.Target{target}
+	}
+	return list, end, err
+}
+
+// ignoreEnvironment says that a variable is not used, since that may be a surprise.
+func ignoreEnvironment(logger log.Logger, because string) {
+	for _, env := range []string{envHost, envAPIKey} {
+		if os.Getenv(env) != "" {
+			level.Warn(logger).Log("msg", "ignored because of "+because, "env", env)
+		}
+	}
+}
+
+// target is the one target that the flags and the environment describe.
+func (f *flags) target() (target targets.Target, err error) {
 	key, err := f.apiKey()
 	if err != nil {
-		return target, end, err
+		return target, err
 	}
 	address, from := *f.url, "--"+flagURL
 	if address == "" {
 		address, from = strings.TrimSpace(os.Getenv(envHost)), envHost
 	}
 	if address == "" {
-		return target, end, fmt.Errorf("which control plane? set --%s or %s, or try --demo", flagURL, envHost)
+		return target, fmt.Errorf("which control plane? set --%s or %s, or try --demo", flagURL, envHost)
 	}
 	u, err := client.ParseURL(address)
 	if err != nil {
-		return target, end, fmt.Errorf("%s: %w", from, err)
+		return target, fmt.Errorf("%s: %w", from, err)
 	}
 	prefix, err := client.ParseAPIPrefix(*f.apiPrefix)
 	if err != nil {
-		return target, end, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
+		return target, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
 	}
-	if prefix != "" && (strings.HasSuffix(u.Path, prefix) || strings.Contains(u.Path, prefix+"/v1")) {
-		return target, end, fmt.Errorf("%s: leave out %s, which --%s adds", from, prefix, flagAPIPrefix)
+	if err := targets.CheckURL(u, prefix); err != nil {
+		return target, fmt.Errorf("%s: %w", from, err)
 	}
-	target, err = f.newTarget(u.Host, u, prefix, key)
-	return target, end, err
-}
-
-func (f *flags) demoTarget(logger log.Logger) (target collector.Target, end func(), err error) {
-	for _, env := range []string{envHost, envAPIKey} {
-		if os.Getenv(env) != "" {
-			level.Warn(logger).Log("msg", "ignored because of --demo", "env", env)
-		}
+	var kinds []client.Kind
+	for _, kind := range *f.kinds {
+		kinds = append(kinds, client.Kind(kind))
 	}
-	d, err := demo.Start()
-	if err != nil {
-		return target, end, err
+	if err := targets.CheckKinds(kinds); err != nil {
+		return target, fmt.Errorf("--%s: %w", flagKind, err)
 	}
-	target, err = f.newTarget(demo.Target, d.URL, controlplane.Prefix, namedSecret{config.NewInlineSecret(d.Key), "the demonstration's own"})
-	return target, d.Close, err
+	return targets.Target{
+		Name: u.Host, URL: u, APIPrefix: prefix, Kinds: kinds, APIKey: key, APIKeyToken: *f.apiKeyToken, HTTP: targets.DefaultHTTP(),
+	}, nil
 }
 
 // apiKey returns where the key is to be read.
@@ -213,26 +267,3 @@ type namedSecret struct {
 
 // Description implements config.SecretReader.
 func (s namedSecret) Description() string { return s.from }
-
-func (f *flags) newTarget(name string, u *url.URL, apiPrefix string, key config.SecretReader) (target collector.Target, err error) {
-	httpConfig := config.DefaultHTTPClientConfig
-	httpConfig.ProxyFromEnvironment = true
-	transport, err := config.NewRoundTripperFromConfig(httpConfig, programName)
-	if err != nil {
-		return target, err
-	}
-	return collector.Target{
-		Name:  name,
-		Kinds: []client.Kind{client.PersonalAccessToken},
-		Client: client.Config{
-			URL:       u,
-			APIPrefix: apiPrefix,
-			APIKey:    key,
-			PageSize:  int(*f.pageSize),
-			Limiter:   client.NewLimiter(int(*f.maxConcurrency)),
-			Transport: transport,
-			UserAgent: programName + "/" + version.Version,
-			Now:       time.Now,
-		},
-	}, nil
-}

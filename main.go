@@ -1,5 +1,5 @@
 // Command truefoundry_exporter is a Prometheus exporter for the expiry of
-// TrueFoundry personal access tokens.
+// TrueFoundry personal access tokens and virtual accounts.
 package main
 
 import (
@@ -27,11 +27,12 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const (
 	programName = "truefoundry_exporter"
-	description = "Prometheus exporter for the expiry of TrueFoundry personal access tokens"
+	description = "Prometheus exporter for the expiry of TrueFoundry personal access tokens and virtual accounts"
 )
 
 // release is what a plain go build or go run says of its version.
@@ -58,25 +59,44 @@ func run(args []string) int {
 		return 1
 	}
 	logger := newLogger(os.Stderr, *f.logLevel, *f.logFormat)
-	target, endTarget, err := f.target(logger)
+	list, end, err := f.targets(logger)
 	if err != nil {
 		app.Errorf("%s", err)
 		return 1
 	}
-	defer endTarget()
+	defer end()
+	if *f.configCheck {
+		return check(app, list)
+	}
+
+	c := collector.New(collector.Options{
+		CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
+		Timeout:      *f.timeout,
+		Logger:       logger,
+		Now:          time.Now,
+	})
+	set := targets.NewSet(c, targets.Settings{
+		PageSize:       int(*f.pageSize),
+		UserAgent:      programName + "/" + version.Version,
+		MaxConcurrency: int(*f.maxConcurrency),
+		Now:            time.Now,
+		Logger:         logger,
+	})
+	defer set.Close()
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(versioncollector.NewCollector(programName))
 	if !*f.disableExporterMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
+	var reload func() error
+	if *f.configFile != "" {
+		reloader := targets.NewReloader(*f.configFile, set, logger, time.Now)
+		registry.MustRegister(reloader)
+		reload = reloader.Reload
+	}
 	handler, err := server.New(server.Config{
-		Collector: collector.New(collector.Options{
-			CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
-			Timeout:      *f.timeout,
-			Logger:       logger,
-			Now:          time.Now,
-		}, target),
+		Collector:         c,
 		Registry:          registry,
 		InstrumentHandler: !*f.disableExporterMetrics,
 		TelemetryPath:     *f.telemetryPath,
@@ -84,6 +104,9 @@ func run(args []string) int {
 		TimeoutOffset:     *f.timeoutOffset,
 		Description:       description,
 		Notice:            f.notice(),
+		Reload:            reload,
+		EnableLifecycle:   *f.enableLifecycle,
+		Now:               time.Now,
 		Logger:            logger,
 	})
 	if err != nil {
@@ -92,20 +115,40 @@ func run(args []string) int {
 	}
 
 	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
-	level.Info(logger).Log("msg", "listing at each scrape", "target", target.Name, "url", target.Client.URL,
-		"api_prefix", target.Client.APIPrefix, "api_key", target.Client.APIKey.Description())
-	if err := serve(handler, f, logger); err != nil {
+	set.Replace(list)
+	if err := serve(handler, reload, f, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
 	return 0
 }
 
+// check says what is wrong with the files that the targets name.
+func check(app *kingpin.Application, list []targets.Target) (code int) {
+	for i := range list {
+		problems, warnings := list[i].Check(context.Background())
+		for _, problem := range problems {
+			app.Errorf("%s", problem)
+			code = 1
+		}
+		for _, warning := range warnings {
+			fmt.Println("warning:", warning)
+		}
+	}
+	if code == 0 {
+		fmt.Printf("The configuration is valid. Targets: %d.\n", len(list))
+	}
+	return code
+}
+
 // serve answers requests until the process is told to end; then it lets the
 // scrapes in flight finish.
-func serve(handler http.Handler, f *flags, logger log.Logger) error {
+func serve(handler http.Handler, reload func() error, f *flags, logger log.Logger) error {
 	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -117,10 +160,18 @@ func serve(handler http.Handler, f *flags, logger log.Logger) error {
 	logErrors(srv, logger)
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(srv, f.web, newSlogger(logger)) }()
-	select {
-	case err := <-served:
-		return err
-	case <-told.Done():
+	for told.Err() == nil {
+		select {
+		case err := <-served:
+			return err
+		case <-hangUp:
+			if reload == nil {
+				level.Info(logger).Log("msg", "nothing to reload without --config.file: the API key is read anew for each listing")
+			} else {
+				_ = reload() // it has logged why
+			}
+		case <-told.Done():
+		}
 	}
 	stop() // a second signal ends the process at once
 	level.Info(logger).Log("msg", "shutting down, after any scrapes in flight")

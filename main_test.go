@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 )
@@ -97,6 +98,21 @@ func (p *process) end(t *testing.T, signal os.Signal) string {
 	return p.log.String()
 }
 
+// awaitLog reads the log until a line says so, and returns that line.
+func (p *process) awaitLog(t *testing.T, text string) string {
+	t.Helper()
+	for {
+		line, err := p.stderr.ReadString('\n')
+		p.log.WriteString(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, text) {
+			return line
+		}
+	}
+}
+
 func get(t *testing.T, url string) string {
 	t.Helper()
 	_, body := ask(t, http.DefaultClient, url, func(*http.Request) {})
@@ -127,7 +143,11 @@ func TestDemo(t *testing.T) {
 	metrics := get(t, p.url+"/metrics")
 	for _, want := range []string{
 		`truefoundry_up{target="demo-personal"} 1`,
-		`truefoundry_listing_tokens{kind="personal-access-token",target="demo-personal"} 40`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="demo-personal"} 38`,
+		`truefoundry_up{target="demo-services"} 1`,
+		`truefoundry_listing_tokens{kind="virtual-account",target="demo-services"} 5`,
+		`truefoundry_up{target="demo-broken"} 0`,
+		`reason="unauthorized",target="demo-broken"} 1`,
 		`name="say \"hi\"\n\\o/ 🚀"`,
 		`tenant="demo-acme"`,
 		`tenant="demo-globex"`,
@@ -208,8 +228,14 @@ func TestFlagsTakeEffect(t *testing.T) {
 // All of the exporter's metrics are in the golden file, and what the flag leaves
 // out of them is what it says.
 func TestMetricsOfTheExporter(t *testing.T) {
+	token := controlplanetest.Token(1)
+	token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
+	token.NextScheduledRotation = token.JWTs[0].Expiry
+	token.JWTs = append(token.JWTs, controlplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
+	cp := controlplanetest.Start(t, controlplanetest.Always(token))
+	file := write(t, "targets.yml", configOf("acme", cp.URL, controlplanetest.Key))
 	families := func(args ...string) []string {
-		p := start(t, nil, append(args, "--demo")...)
+		p := start(t, nil, append(args, "--config.file="+file)...)
 		get(t, p.url+"/metrics") // promhttp_* counts from the second scrape on
 		var names []string
 		for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(get(t, p.url+"/metrics"), -1) {
@@ -339,7 +365,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"blank key", []string{"TFY_API_KEY= "}, []string{"--truefoundry.url=http://localhost"}, "TFY_API_KEY"},
 		{"key with a blank", []string{"TFY_API_KEY=secret key"}, []string{"--truefoundry.url=http://localhost"}, "blank"},
 		{"relative URL", []string{key}, []string{"--truefoundry.url=localhost"}, "https://"},
-		{"password in the URL", []string{key}, []string{"--truefoundry.url=https://me:secret-key@localhost"}, "use https://localhost"},
+		{"password in the URL", []string{key}, []string{"--truefoundry.url=https://me:secret-key@localhost"}, "must not hold a user or a password"},
 		{"other scheme", []string{key, "TFY_HOST=ftp://localhost"}, nil, "https://"},
 		{"unknown flag", []string{key}, []string{"--nonsense"}, "--help"},
 		{"key as a flag", nil, []string{"--truefoundry.api-key=x"}, "--help"},
@@ -366,6 +392,16 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
 		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
 		{"demo with a prefix", nil, []string{"--demo", "--truefoundry.api-prefix=/"}, "--demo"},
+		{"demo with a file", nil, []string{"--demo", "--config.file=x"}, "--config.file and --demo"},
+		{"file with a URL", nil, []string{"--config.file=x", "--truefoundry.url=http://localhost"}, "leave out --truefoundry.url"},
+		{"file with a key file", nil, []string{"--config.file=x", "--truefoundry.api-key-file=x"}, "leave out --truefoundry.api-key-file"},
+		{"file with a prefix", nil, []string{"--config.file=x", "--truefoundry.api-prefix="}, "leave out --truefoundry.api-prefix"},
+		{"file with a kind", nil, []string{"--config.file=x", "--truefoundry.kind=virtual-account"}, "leave out --truefoundry.kind"},
+		{"file with a key's token", nil, []string{"--config.file=x", "--truefoundry.api-key-token=x"}, "leave out --truefoundry.api-key-token"},
+		{"no such file", nil, []string{"--config.file=/does/not/exist"}, "/does/not/exist: no such file"},
+		{"lifecycle without a file", nil, []string{"--demo", "--web.enable-lifecycle"}, "needs --config.file"},
+		{"unknown kind", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.kind=x"}, "--truefoundry.kind: each must be one of"},
+		{"kind twice", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.kind=virtual-account", "--truefoundry.kind=virtual-account"}, "--truefoundry.kind: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
@@ -449,12 +485,7 @@ func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
 		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		for line := ""; !strings.Contains(line, "shutting down"); {
-			var err error
-			if line, err = p.stderr.ReadString('\n'); err != nil {
-				t.Fatal(err)
-			}
-		}
+		p.awaitLog(t, "shutting down")
 		return p, finish, scraped
 	}
 	t.Run("finishes in time", func(t *testing.T) {

@@ -32,10 +32,15 @@ func TestReadmeHasEveryFlag(t *testing.T) {
 	docstest.Region(t, "README.md", "flags", b.String(), *update)
 }
 
-func TestReadmeHasTheScrapeJob(t *testing.T) {
-	job, err := os.ReadFile("deploy/prometheus/prometheus.yml")
-	if err != nil {
-		t.Fatal(err)
+func TestReadmeHasTheExampleFiles(t *testing.T) {
+	for region, file := range map[string]string{
+		"scrape":  "deploy/prometheus/prometheus.yml",
+		"targets": "deploy/targets.yml",
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docstest.Region(t, "README.md", region, "```yaml\n"+string(text)+"```", *update)
 	}
-	docstest.Region(t, "README.md", "scrape", "```yaml\n"+string(job)+"```", *update)
 }

@@ -36,10 +36,34 @@ type ControlPlane struct {
 func Start(t testing.TB, items func() []any, faults ...Fault) *ControlPlane {
 	t.Helper()
 	cp := New(t, items)
+	cp.Serve(t, faults...)
+	return cp
+}
+
+// StartKinds serves the items of both kinds to those who have the key, with the
+// first of the faults outermost. The test fails if anything but the lists was
+// asked for.
+func StartKinds(t testing.TB, key string, personal, virtual []any, faults ...Fault) *ControlPlane {
+	t.Helper()
+	cp := New(t, Always(personal...))
+	cp.Key = key
+	ofPersonal := cp.Items
+	cp.Items = func(endpoint string) []any {
+		if endpoint == controlplane.VirtualAccounts {
+			return virtual
+		}
+		return ofPersonal(endpoint)
+	}
+	cp.Serve(t, faults...)
+	return cp
+}
+
+// Serve serves cp until the test ends, behind the faults.
+func (cp *ControlPlane) Serve(t testing.TB, faults ...Fault) {
+	t.Helper()
 	server := httptest.NewServer(cp.With(faults...))
 	t.Cleanup(server.Close)
 	cp.URL = server.URL
-	return cp
 }
 
 // New returns a control plane that serves nowhere yet.

@@ -1,4 +1,4 @@
-// Package demo runs a made-up control plane on loopback, for those who want to
+// Package demo runs made-up control planes on loopback, for those who want to
 // see the exporter before they have an API key at hand.
 package demo
 
@@ -11,46 +11,80 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
-// Target is the name of the demonstration's target.
-const Target = "demo-personal"
-
-// Demo is a made-up control plane that serves on loopback.
-type Demo struct {
-	// URL is its base URL.
-	URL *url.URL
-	// Key is the API key that it accepts.
-	Key string
-
-	server *http.Server
-}
-
-// Start starts a made-up control plane. Its tokens were issued relative to the
-// time of the start, and age from then on.
-func Start() (*Demo, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("start the demonstration's control plane: %w", err)
-	}
+// Start starts two made-up control planes and returns three targets: one lists
+// the personal access tokens of a control plane, one the virtual accounts of the
+// other, and one fails, since its API key is not valid. Their tokens were issued
+// relative to the time of the start, and age from then on. The control planes
+// serve until end is called.
+func Start() (list []targets.Target, end func(), err error) {
 	start := time.Now()
-	d := &Demo{URL: &url.URL{Scheme: "http", Host: listener.Addr().String()}, Key: rand.Text()}
-	d.server = &http.Server{
-		Handler: &controlplane.Server{
-			Key: d.Key,
-			Items: func(endpoint string) []any {
-				if endpoint != controlplane.PersonalAccessTokens {
-					return nil
-				}
-				return tokens(start, time.Now())
-			},
-		},
-		ReadHeaderTimeout: 10 * time.Second,
+	var servers []*http.Server
+	end = func() {
+		for _, server := range servers {
+			server.Close()
+		}
 	}
-	go func() { _ = d.server.Serve(listener) }() // until Close
-	return d, nil
+	for _, d := range []struct {
+		name     string
+		kind     client.Kind
+		endpoint string
+		looks    kind
+		lives    []life
+	}{
+		{
+			"demo-personal", client.PersonalAccessToken, controlplane.PersonalAccessTokens,
+			kind{"demo-pat", "personal-access-token", "pat"},
+			personal(),
+		},
+		{
+			"demo-services", client.VirtualAccount, controlplane.VirtualAccounts,
+			kind{"demo-va", "virtual-account", "virtual-account"},
+			serviceCases,
+		},
+	} {
+		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			end()
+			return nil, nil, fmt.Errorf("start the demonstration's control plane: %w", err)
+		}
+		key := rand.Text()
+		server := &http.Server{
+			Handler: &controlplane.Server{
+				Key: key,
+				Items: func(endpoint string) []any {
+					if endpoint != d.endpoint {
+						return nil
+					}
+					return d.looks.tokens(d.lives, start, time.Now())
+				},
+			},
+			ReadHeaderTimeout: 10 * time.Second,
+		}
+		servers = append(servers, server)
+		go func() { _ = server.Serve(listener) }() // until end
+		u := &url.URL{Scheme: "http", Host: listener.Addr().String()}
+		list = append(list, target(d.name, d.kind, u, key))
+	}
+	broken := target("demo-broken", client.PersonalAccessToken, list[0].URL, rand.Text())
+	return append(list, broken), end, nil
 }
 
-// Close stops the control plane.
-func (d *Demo) Close() { d.server.Close() }
+func target(name string, kind client.Kind, u *url.URL, key string) targets.Target {
+	return targets.Target{
+		Name: name, URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{kind},
+		APIKey: apiKey{config.NewInlineSecret(key)}, HTTP: targets.DefaultHTTP(),
+	}
+}
+
+// apiKey is a key that says where it is from.
+type apiKey struct{ config.SecretReader }
+
+// Description implements config.SecretReader.
+func (apiKey) Description() string { return "the demonstration's own" }

@@ -2,31 +2,27 @@ package demo_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/config"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The demonstration has a token for everything that may become of one.
-func TestTokens(t *testing.T) {
-	d, err := demo.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+// list lists what the target sees.
+func list(t *testing.T, target *targets.Target) (*client.Listing, error) {
+	t.Helper()
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
 	c := client.New(client.Config{
-		URL: d.URL, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(d.Key), PageSize: 1000,
+		URL: target.URL, APIPrefix: target.APIPrefix, APIKey: target.APIKey, PageSize: 1000,
 		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -35,15 +31,43 @@ func TestTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listing, err := c.List(ctx, key, client.PersonalAccessToken)
+	return c.List(ctx, key, target.Kinds[0])
+}
+
+// The demonstration has a token for everything that may become of one, and a
+// target that fails.
+func TestStart(t *testing.T) {
+	all, end, err := demo.Start()
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer end()
+	if len(all) != 3 {
+		t.Fatalf("%d targets", len(all))
+	}
+	var refused *client.Error
+	if _, err := list(t, &all[2]); !errors.As(err, &refused) || refused.Reason != client.ReasonUnauthorized {
+		t.Errorf("the broken target: %v", err)
+	}
+	var tokens []client.Token
+	for i, want := range []struct {
+		kind   client.Kind
+		tokens int
+	}{{client.PersonalAccessToken, 38}, {client.VirtualAccount, 5}} {
+		listing, err := list(t, &all[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all[i].Kinds[0] != want.kind || len(listing.Tokens) != want.tokens || listing.InvalidItems+len(listing.InvalidFields) > 0 {
+			t.Errorf("%s: %d tokens of kind %s, not read %v", all[i].Name, len(listing.Tokens), all[i].Kinds[0], listing.Losses)
+		}
+		tokens = append(tokens, listing.Tokens...)
 	}
 
 	const day = 24 * time.Hour
 	tenants, teams, creators := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	has := map[string]int{}
-	for _, token := range listing.Tokens {
+	for _, token := range tokens {
 		tenants[token.Tenant], teams[token.Team], creators[token.Creator.Slug] = true, true, true
 		left := time.Until(token.Expiry.At)
 		switch {
@@ -61,19 +85,22 @@ func TestTokens(t *testing.T) {
 		}
 		if !token.NextRotation.IsZero() {
 			has["rotates"]++
+			if token.NextRotation.Before(time.Now()) {
+				has["is overdue for rotation"]++
+			}
 		}
 		if token.PreviousJWTExpiry.After(time.Now()) {
 			has["is in its grace period"]++
 		}
 	}
 	for what, want := range map[string]int{
-		"never expires": 1, "expired": 1, "expires within hours": 1, "expires within days": 2, "rotates": 2, "is in its grace period": 1,
+		"never expires": 2, "expired": 1, "expires within hours": 1, "expires within days": 2, "rotates": 3, "is overdue for rotation": 1, "is in its grace period": 1,
 	} {
 		if has[what] != want {
 			t.Errorf("%d tokens %s, want %d", has[what], what, want)
 		}
 	}
-	if len(listing.Tokens) != 40 || len(tenants) != 2 || len(teams) < 3 || len(creators) < 3 || listing.InvalidItems+len(listing.InvalidFields) > 0 {
-		t.Errorf("%d tokens of the tenants %v, the teams %v and the creators %v", len(listing.Tokens), tenants, teams, creators)
+	if len(tenants) != 2 || len(teams) < 3 || len(creators) < 3 {
+		t.Errorf("tokens of the tenants %v, the teams %v and the creators %v", tenants, teams, creators)
 	}
 }

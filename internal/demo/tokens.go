@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
@@ -25,17 +26,23 @@ type life struct {
 	previous time.Duration
 }
 
-// The lives that the alerts and the dashboard are about: each is a case of its
-// own.
-var cases = []life{
+// The lives that alerts and dashboards are about: each is a case of its own.
+var personalCases = []life{
 	{name: "nightly-backup", tenant: "demo-acme", team: "platform", creator: "ops", issued: -90 * day, expires: -3 * day, accessed: -3 * day},
 	{name: "release-pipeline", tenant: "demo-acme", team: "platform", creator: "ci", issued: -90 * day, expires: 5 * time.Hour, accessed: -20 * time.Minute},
 	{name: "model-registry-sync", tenant: "demo-acme", team: "ml", creator: "ci", issued: -30 * day, expires: 2 * day, accessed: -time.Hour},
 	{name: "feature-store", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -80 * day, expires: 10 * day, accessed: -2 * time.Hour},
-	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day},
-	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day},
 	{name: "legacy-dashboard", tenant: "demo-globex", team: "", creator: "bi", issued: -2 * year},
 	{name: "say \"hi\"\n\\o/ 🚀", tenant: "demo-acme", team: "ml", creator: "research", issued: -10 * day, expires: 80 * day, accessed: -5 * day},
+}
+
+// Virtual accounts are what rotates by itself.
+var serviceCases = []life{
+	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day},
+	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day},
+	{name: "vector-index", tenant: "demo-globex", team: "search", creator: "relevance", issued: -62 * day, expires: 28 * day, accessed: -3 * time.Minute, rotate: 60, grace: 30, nextRotation: -2 * day},
+	{name: "event-stream", tenant: "demo-acme", team: "platform", creator: "ops", issued: -100 * day, expires: 265 * day, accessed: -time.Hour},
+	{name: "archive-reader", tenant: "demo-acme", team: "data", creator: "ops", issued: -year},
 }
 
 // The rest is everyday life: healthy tokens of several teams and creators.
@@ -50,8 +57,8 @@ var purposes = []string{"notebook", "training", "evaluation", "ingest", "export"
 
 func days(n int) time.Duration { return time.Duration(n) * day }
 
-func lives() []life {
-	all := append([]life(nil), cases...)
+func personal() []life {
+	all := slices.Clone(personalCases)
 	for i, purpose := range purposes {
 		for j, t := range teams {
 			n := i*len(teams) + j
@@ -64,13 +71,18 @@ func lives() []life {
 	return all
 }
 
-// tokens returns the tokens of the demonstration that began at start, as the
-// control plane lists them at now.
-func tokens(start, now time.Time) []any {
+// kind is what tokens of a kind have in common.
+type kind struct{ idPrefix, itemType, manifestType string }
+
+// tokens returns the tokens that were there at start, as the control plane lists
+// them at now.
+func (k kind) tokens(lives []life, start, now time.Time) []any {
 	start = start.UTC().Truncate(time.Second)
-	var items []any
-	for i, l := range lives() {
-		items = append(items, l.token(fmt.Sprintf("demo-pat-%02d", i+1), start, now))
+	items := make([]any, len(lives))
+	for i, l := range lives {
+		token := l.token(fmt.Sprintf("%s-%02d", k.idPrefix, i+1), start, now)
+		token.Type, token.Manifest.Type = k.itemType, k.manifestType
+		items[i] = token
 	}
 	return items
 }
@@ -95,11 +107,11 @@ func (l life) token(id string, start, now time.Time) controlplane.Token {
 		}
 	}
 	token := controlplane.Token{
-		ID: id, Name: l.name, Type: "personal-access-token", TenantName: l.tenant,
+		ID: id, Name: l.name, TenantName: l.tenant,
 		CreatedBySubject: creator, CreatedAt: issued, UpdatedAt: issued, LastAccessedAt: at(l.accessed),
 		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []controlplane.JWT{jwt("1", issued, expiry)},
 		NextScheduledRotation: at(l.nextRotation),
-		Manifest:              &controlplane.Manifest{Name: l.name, Type: "pat"},
+		Manifest:              &controlplane.Manifest{Name: l.name},
 	}
 	if l.team != "" {
 		token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: l.team}

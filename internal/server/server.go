@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"math"
 	"net/http"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 )
@@ -28,6 +26,7 @@ import (
 const (
 	healthyPath = "/-/healthy"
 	readyPath   = "/-/ready"
+	reloadPath  = "/-/reload"
 )
 
 var plainPath = regexp.MustCompile(`^/[\w/.~&-]*$`)
@@ -50,26 +49,30 @@ type Config struct {
 	TimeoutOffset time.Duration
 	// Description and Notice stand on the landing page. Notice may be empty.
 	Description, Notice string
-	Logger              log.Logger
+	// Reload reloads the configuration. It is nil where there is none to reload,
+	// and serves /-/reload where EnableLifecycle is true.
+	Reload          func() error
+	EnableLifecycle bool
+	// Now is the clock.
+	Now    func() time.Time
+	Logger log.Logger
 }
 
 // New returns the handler of all of the exporter's pages, which answer GET and
-// HEAD. It fails if TelemetryPath is not a plain path, or is that of another page.
+// HEAD, but for /-/reload, which answers POST. It fails if TelemetryPath is not a
+// plain path, or is that of another page.
 func New(cfg Config) (http.Handler, error) {
 	at := cfg.TelemetryPath
-	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || at == healthyPath || at == readyPath {
-		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and neither %s nor %s", at, healthyPath, readyPath)
+	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || slices.Contains([]string{healthyPath, readyPath, reloadPath}, at) {
+		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and none of %s, %s and %s", at, healthyPath, readyPath, reloadPath)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+exactly(at), cfg.metrics())
 	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
 	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
+	mux.Handle("POST "+reloadPath, cfg.reload())
 	if at != "/" {
-		landing, err := cfg.landing()
-		if err != nil {
-			return nil, err
-		}
-		mux.Handle("GET /{$}", landing)
+		mux.Handle("GET /{$}", cfg.landing())
 	}
 	return mux, nil
 }
@@ -86,6 +89,18 @@ func exactly(at string) string {
 // restart the exporter.
 func says(text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+}
+
+func (cfg *Config) reload() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !cfg.EnableLifecycle || cfg.Reload == nil {
+			http.Error(w, "Reloading by HTTP is off; start with --web.enable-lifecycle, or send SIGHUP.", http.StatusForbidden)
+		} else if err := cfg.Reload(); err != nil {
+			http.Error(w, "The configuration was not reloaded: "+err.Error(), http.StatusInternalServerError)
+		} else {
+			fmt.Fprintln(w, "The configuration is reloaded.")
+		}
+	})
 }
 
 func (cfg *Config) metrics() http.Handler {
@@ -147,25 +162,6 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, boo
 	timeout := time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
 	// A timeout about as short as the offset still gets some time to list.
 	return max(timeout-offset, timeout/2), true
-}
-
-func (cfg *Config) landing() (http.Handler, error) {
-	extra := ""
-	if cfg.Notice != "" {
-		extra = "<p><strong>" + html.EscapeString(cfg.Notice) + "</strong></p>"
-	}
-	return web.NewLandingPage(web.LandingConfig{
-		Name:        "truefoundry_exporter",
-		Description: html.EscapeString(cfg.Description),
-		Version:     html.EscapeString(version.Info()),
-		ExtraHTML:   extra,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control plane at each request"},
-			{Address: healthyPath, Text: "Healthy", Description: "liveness; does not ask the control plane"},
-			{Address: readyPath, Text: "Ready", Description: "readiness; does not ask the control plane"},
-		},
-	})
 }
 
 // errorLog gives promhttp's errors to the logger.

@@ -1,0 +1,352 @@
+package main
+
+import (
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+)
+
+// write writes a file of a new directory and returns its path.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	rewrite(t, path, text)
+	return path
+}
+
+// rewrite replaces a file at once, as tools that write secrets do.
+func rewrite(t *testing.T, path, text string) {
+	t.Helper()
+	next := path + ".next"
+	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// configOf is a file of targets, each of a name, a URL and a key.
+func configOf(targets ...string) string {
+	var b strings.Builder
+	b.WriteString("targets:\n")
+	for ; len(targets) > 0; targets = targets[3:] {
+		fmt.Fprintf(&b, "- name: %s\n  url: %s\n  authorization:\n    credentials: %s\n", targets[0], targets[1], targets[2])
+	}
+	return b.String()
+}
+
+// serveTokens serves so many tokens of both kinds to those who have the key.
+func serveTokens(t *testing.T, key string, personal, virtual int, fault ...controlplanetest.Fault) *controlplanetest.ControlPlane {
+	t.Helper()
+	return controlplanetest.StartKinds(t, key, controlplanetest.Tokens(personal), controlplanetest.Tokens(virtual), fault...)
+}
+
+func wantLines(t *testing.T, text string, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Logf("in\n%s", text)
+	}
+}
+
+// Two control planes with keys of their own, and one that hangs: it costs the
+// others nothing but the time until the deadline.
+func TestTargetsOfAFile(t *testing.T) {
+	acme := serveTokens(t, "key-of-acme", 2, 5)
+	globex := serveTokens(t, "key-of-globex", 3, 7)
+	hanging := serveTokens(t, "key-of-hanging", 1, 1, faults.Hang())
+	file := write(t, "targets.yml", fmt.Sprintf(`
+targets:
+- name: acme
+  url: %s
+  kinds: [personal-access-token, virtual-account]
+  authorization:
+    credentials_file: acme-key # next to this file
+- name: globex
+  url: %s/api
+  api_prefix: /svc
+  kinds: [virtual-account]
+  authorization:
+    credentials: key-of-globex
+- name: hanging
+  url: %s
+  authorization:
+    credentials: key-of-hanging
+- name: unreachable
+  url: http://127.0.0.1:1
+  authorization:
+    credentials_file: acme-key
+- name: not-synced-yet
+  url: %s
+  authorization:
+    credentials_file: no-such-key
+`, acme.URL, globex.URL, hanging.URL, acme.URL))
+	rewrite(t, filepath.Join(filepath.Dir(file), "acme-key"), "key-of-acme\n")
+
+	p := start(t, []string{"TFY_HOST=" + acme.URL, "TFY_API_KEY=left-alone"}, "--config.file="+file)
+	_, metrics := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
+		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "2")
+	})
+	wantLines(t, metrics,
+		`truefoundry_up{target="acme"} 1`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 2`,
+		`truefoundry_listing_tokens{kind="virtual-account",target="acme"} 5`,
+		`truefoundry_up{target="globex"} 1`,
+		`truefoundry_listing_tokens{kind="virtual-account",target="globex"} 7`,
+		`truefoundry_up{target="hanging"} 0`,
+		`truefoundry_listing_errors_total{kind="personal-access-token",reason="timeout",target="hanging"} 1`,
+		`truefoundry_up{target="unreachable"} 0`,
+		`truefoundry_listing_errors_total{kind="personal-access-token",reason="connection",target="unreachable"} 1`,
+		`truefoundry_up{target="not-synced-yet"} 0`,
+		`truefoundry_listing_errors_total{kind="personal-access-token",reason="credentials",target="not-synced-yet"} 1`,
+		`truefoundry_exporter_config_last_reload_successful 1`,
+	)
+	if n := strings.Count(metrics, "\ntruefoundry_token_info{"); n != 2+5+7 {
+		t.Errorf("%d tokens", n)
+	}
+	log := p.end(t, syscall.SIGTERM)
+	for _, want := range []string{"env=TFY_HOST", "env=TFY_API_KEY", "target=globex", "no-such-key"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log does not say %s:\n%s", want, log)
+		}
+	}
+	for _, secret := range []string{"key-of", "left-alone"} {
+		if strings.Contains(log+metrics, secret) {
+			t.Errorf("%s is shown", secret)
+		}
+	}
+}
+
+// The example file works when it is copied: with other URLs, next to its keys.
+func TestExampleFile(t *testing.T) {
+	example, err := os.ReadFile("deploy/targets.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
+	plain := httptest.NewServer(cp)
+	t.Cleanup(plain.Close)
+	inCluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Path = controlplane.Prefix + r.URL.Path
+		r.RequestURI = r.URL.RequestURI()
+		cp.ServeHTTP(w, r)
+	}))
+	t.Cleanup(inCluster.Close)
+	belowAPath := httptest.NewTLSServer(http.StripPrefix("/truefoundry", cp))
+	t.Cleanup(belowAPath.Close)
+	text := strings.NewReplacer(
+		"https://acme.truefoundry.cloud", plain.URL,
+		"https://tools.globex.example", belowAPath.URL,
+		"http://truefoundry-server.truefoundry.svc:3000", inCluster.URL,
+	).Replace(string(example))
+	file := write(t, "targets.yml", text)
+	dir := filepath.Dir(file)
+	rewrite(t, filepath.Join(dir, "globex-ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: belowAPath.Certificate().Raw})))
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var up []string
+	for _, found := range regexp.MustCompile(`credentials_file: (keys/(\S+))`).FindAllStringSubmatch(text, -1) {
+		rewrite(t, filepath.Join(dir, found[1]), controlplanetest.Key+"\n")
+		up = append(up, `truefoundry_up{target="`+found[2]+`"} 1`)
+	}
+	if output, err := command(t, nil, "--config.file="+file, "--config.check").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, output)
+	}
+	p := start(t, nil, "--config.file="+file)
+	wantLines(t, get(t, p.url+"/metrics"), append(up, `truefoundry_listing_tokens{kind="virtual-account",target="globex"} 0`)...)
+	if len(up) != 4 {
+		t.Errorf("%d targets", len(up))
+	}
+}
+
+func TestKindsOfFlags(t *testing.T) {
+	cp := serveTokens(t, "the-key", 2, 5)
+	p := start(t, []string{"TFY_API_KEY=the-key", "TFY_HOST=" + cp.URL},
+		"--truefoundry.kind=virtual-account", "--truefoundry.kind=personal-access-token", "--truefoundry.api-key-token=token-t0001")
+	target := strings.TrimPrefix(cp.URL, "http://")
+	wantLines(t, get(t, p.url+"/metrics"),
+		`truefoundry_listing_tokens{kind="personal-access-token",target="`+target+`"} 2`,
+		`truefoundry_listing_tokens{kind="virtual-account",target="`+target+`"} 5`,
+		fmt.Sprintf(`truefoundry_api_key_expiry_timestamp_seconds{target="%s"} %g`, target, float64(controlplanetest.Issued.AddDate(0, 0, 90).Unix())),
+	)
+}
+
+// A key that is replaced works with the next scrape, and its expiry moves.
+func TestRotatedKeyFile(t *testing.T) {
+	const next = "e30.eyJleHAiOjE4OTAwMDAwMDB9.c2ln" // {"exp":1890000000}
+	cp := serveTokens(t, next, 2, 0)
+	key := write(t, "key", controlplanetest.Key)
+	p := start(t, nil, "--config.file="+write(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
+	wantLines(t, get(t, p.url+"/metrics"),
+		`truefoundry_up{target="acme"} 0`, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+	rewrite(t, key, next)
+	wantLines(t, get(t, p.url+"/metrics"),
+		`truefoundry_up{target="acme"} 1`, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.89e+09`)
+}
+
+// reloads tells an exporter to reload in both of the ways that there are.
+func reloads(t *testing.T, p *process) map[string]func() (answer string) {
+	return map[string]func() string{
+		"SIGHUP": func() string {
+			if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			return p.awaitLog(t, "reloaded")
+		},
+		"POST": func() string {
+			resp, err := http.Post(p.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			return resp.Status + p.awaitLog(t, "reloaded")
+		},
+	}
+}
+
+func TestReload(t *testing.T) {
+	acme, globex := serveTokens(t, "the-key", 2, 0), serveTokens(t, "the-key", 3, 0)
+	file := write(t, "targets.yml", "")
+	both := configOf("acme", acme.URL, "the-key", "globex", globex.URL, "the-key")
+	rewrite(t, file, both)
+	p := start(t, nil, "--config.file="+file, "--web.enable-lifecycle")
+	for way, reload := range reloads(t, p) {
+		wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="acme"} 1`, `truefoundry_up{target="globex"} 1`)
+
+		rewrite(t, file, configOf("globex", globex.URL, "the-key"))
+		if answer := reload(); strings.Contains(answer, "level=error") || strings.Contains(answer, "500") {
+			t.Errorf("%s: %s", way, answer)
+		}
+		metrics := get(t, p.url+"/metrics")
+		wantLines(t, metrics, `truefoundry_up{target="globex"} 1`, `truefoundry_exporter_config_last_reload_successful 1`)
+		if strings.Contains(metrics, `target="acme"`) {
+			t.Errorf("%s: something is left of the removed target in\n%s", way, metrics)
+		}
+
+		rewrite(t, file, "targets:\n- name: acme\n  url: s3cret\n")
+		if answer := reload(); !strings.Contains(answer, "level=error") || !strings.Contains(answer, "line 3: targets[0].url: must be absolute") || strings.Contains(answer, "s3cret") {
+			t.Errorf("%s: %s", way, answer)
+		}
+		wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="globex"} 1`, `truefoundry_exporter_config_last_reload_successful 0`)
+
+		rewrite(t, file, both)
+		reload()
+	}
+	// Three scrapes for each way and this one, of two pages each: no reload has
+	// reset the counter.
+	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_exporter_api_requests_total{code="200",target="globex"} 14`)
+}
+
+func TestSIGHUPWithoutAFileEndsNothing(t *testing.T) {
+	p := start(t, nil, "--demo")
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitLog(t, "nothing to reload")
+	get(t, p.url+"/metrics")
+}
+
+func TestReloadsLoseNoScrape(t *testing.T) {
+	acme, globex := serveTokens(t, "the-key", 20, 0), serveTokens(t, "the-key", 30, 0)
+	file := write(t, "targets.yml", configOf("acme", acme.URL, "the-key", "globex", globex.URL, "the-key"))
+	p := start(t, nil, "--config.file="+file, "--web.enable-lifecycle", "--truefoundry.page-size=3")
+	stop := make(chan struct{})
+	var scrapers sync.WaitGroup
+	for range 4 {
+		scrapers.Go(func() {
+			for scraped := 0; ; scraped++ {
+				select {
+				case <-stop:
+					if scraped == 0 {
+						t.Error("nothing was scraped")
+					}
+					return
+				default:
+				}
+				resp, err := http.Get(p.url + "/metrics") //nolint:noctx // the exporter ends with the test
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var metrics strings.Builder
+				if _, err := io.Copy(&metrics, resp.Body); err != nil {
+					t.Error(err)
+				}
+				resp.Body.Close()
+				if n := strings.Count(metrics.String(), "\ntruefoundry_token_info{"); n != 20+30 {
+					t.Errorf("%s with %d tokens", resp.Status, n)
+				}
+			}
+		})
+	}
+	for i := range 50 {
+		names := []string{"acme", acme.URL, "the-key", "globex", globex.URL, "the-key"}
+		if i%2 == 0 {
+			names = append(names[3:], names[:3]...)
+		}
+		rewrite(t, file, configOf(names...))
+		resp, err := http.Post(p.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("reload: %s", resp.Status)
+		}
+	}
+	close(stop)
+	scrapers.Wait()
+}
+
+func TestConfigCheck(t *testing.T) {
+	const opaque, jwt = "tfy_va_ci_s3cret", controlplanetest.Key
+	for _, tt := range []struct {
+		name, config string
+		code         int
+		want         string
+	}{
+		{"a key that says when it ends", configOf("acme", "https://a.example", jwt), 0, "The configuration is valid. Targets: 1.\n"},
+		{"an opaque key", configOf("acme", "https://a.example", opaque), 0, `warning: target "acme": its key does not say when it ends`},
+		{"no URL", "targets: [{name: acme}]", 1, "line 1: targets[0]: it needs a url"},
+		{
+			"files that are missing",
+			"targets: [{name: acme, url: \"https://a.example\", authorization: {credentials_file: no-key}, tls_config: {ca_file: no-ca}}]",
+			1, "no-ca: no such file",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			output, err := command(t, nil, "--config.check", "--config.file="+write(t, "targets.yml", tt.config)).CombinedOutput()
+			var exit *exec.ExitError
+			if code := 0; tt.code != code && !errors.As(err, &exit) || tt.code == 0 && err != nil {
+				t.Errorf("ended with %v", err)
+			}
+			if !strings.Contains(string(output), tt.want) || strings.Contains(string(output), "s3cret") {
+				t.Errorf("said %s, want %s", output, tt.want)
+			}
+		})
+	}
+	if output, err := command(t, []string{"TFY_API_KEY=" + opaque, "TFY_HOST=https://a.example"}, "--config.check").Output(); err != nil || !strings.Contains(string(output), "api_key_token") {
+		t.Errorf("of flags: %v %s", err, output)
+	}
+}

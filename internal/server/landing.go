@@ -1,0 +1,251 @@
+package server
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"fmt"
+	"html"
+	"html/template"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+)
+
+var (
+	//go:embed targets.html
+	targetsHTML string
+	//go:embed targets.css
+	targetsCSS string
+
+	targetsTemplate = template.Must(template.New("targets").Parse(targetsHTML))
+)
+
+// landing tells whether the targets work, by what the scrapes so far have found.
+func (cfg *Config) landing() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page, err := cfg.landingPage()
+		if err != nil {
+			level.Error(cfg.Logger).Log("msg", "the landing page could not be made", "err", err)
+			http.Error(w, "The landing page could not be made; the log tells why.", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		page.ServeHTTP(w, r)
+	})
+}
+
+func (cfg *Config) landingPage() (http.Handler, error) {
+	var targets bytes.Buffer
+	if err := targetsTemplate.Execute(&targets, cfg.overview()); err != nil {
+		return nil, err
+	}
+	// The toolkit escapes nothing, and writes into Links.
+	return web.NewLandingPage(web.LandingConfig{
+		Name:        "truefoundry_exporter",
+		Description: html.EscapeString(cfg.Description),
+		Version:     html.EscapeString(version.Info()),
+		ExtraHTML:   targets.String(),
+		ExtraCSS:    targetsCSS,
+		Profiling:   "false",
+		Links: []web.LandingLinks{
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control plane at each request"},
+			{Address: healthyPath, Text: "Healthy", Description: "liveness; does not ask the control plane"},
+			{Address: readyPath, Text: "Ready", Description: "readiness; does not ask the control plane"},
+		},
+	})
+}
+
+// overview is what the template is given.
+type overview struct {
+	Notice, TelemetryPath, ReloadPath string // without a Notice or a ReloadPath, empty
+	Summary                           string
+	Targets                           []targetView // those that need somebody first
+	Unscraped                         bool         // at least one target is
+	Now                               moment
+}
+
+func (cfg *Config) overview() overview {
+	now := cfg.Now()
+	o := overview{Notice: cfg.Notice, TelemetryPath: cfg.TelemetryPath, Now: moment{At: now.UTC()}}
+	if cfg.EnableLifecycle && cfg.Reload != nil {
+		o.ReloadPath = reloadPath
+	}
+	for _, status := range cfg.Collector.Status() {
+		o.Targets = append(o.Targets, view(status, now))
+	}
+	slices.SortStableFunc(o.Targets, func(a, b targetView) int { return cmp.Compare(a.State.urgency(), b.State.urgency()) })
+	o.Unscraped = slices.ContainsFunc(o.Targets, func(t targetView) bool { return t.State == unscraped })
+	o.Summary = summary(o.Targets)
+	return o
+}
+
+// state is what is known of a target, in words.
+type state string
+
+const (
+	fails     state = "fails"           // a listing failed when it was last tried
+	unscraped state = "not scraped yet" // a listing was not tried so far, and none failed
+	works     state = "works"           // all listings succeeded when they were last tried
+)
+
+func (s state) urgency() int { return slices.Index([]state{fails, unscraped, works}, s) }
+
+// summary answers first of all what somebody opens the page for.
+func summary(targets []targetView) string {
+	count := map[state]int{}
+	for _, t := range targets {
+		count[t.State]++
+	}
+	total := len(targets)
+	switch total {
+	case 0:
+		return "There are no targets."
+	case count[unscraped]:
+		return "Nothing has been scraped yet."
+	case 1:
+		return "The target " + string(targets[0].State) + "."
+	case count[works]:
+		return fmt.Sprintf("All %d targets work.", total)
+	}
+	text := fmt.Sprintf("%d of %d targets %s.", count[works], total, choose(count[works], "works", "work"))
+	if n := count[fails]; n > 0 {
+		text += fmt.Sprintf(" %d %s.", n, choose(n, "fails", "fail"))
+	}
+	if n := count[unscraped]; n > 0 {
+		text += fmt.Sprintf(" %d %s not scraped yet.", n, choose(n, "is", "are"))
+	}
+	return text
+}
+
+// targetView is a target as the template shows it.
+type targetView struct {
+	collector.TargetStatus
+	State state
+	Views []listingView // of the Listings
+	Rows  int           // how many rows of the table it takes
+}
+
+func view(status collector.TargetStatus, now time.Time) targetView {
+	t := targetView{TargetStatus: status, State: works}
+	for _, l := range status.Listings {
+		v := listingView{l, now}
+		t.Views = append(t.Views, v)
+		t.Rows++
+		if v.Noteworthy() {
+			t.Rows++
+		}
+		if s := v.state(); s.urgency() < t.State.urgency() {
+			t.State = s
+		}
+	}
+	return t
+}
+
+// listingView is a listing as the template shows it. A moment that never was is
+// nil.
+type listingView struct {
+	collector.ListingStatus
+	now time.Time
+}
+
+func (l listingView) state() state {
+	switch {
+	case l.Failing:
+		return fails
+	case l.LastSuccess.IsZero():
+		return unscraped
+	}
+	return works
+}
+
+// Listed is when the listing last succeeded.
+func (l listingView) Listed() *moment { return at(l.LastSuccess, l.now) }
+
+// Failed is when the listing last failed.
+func (l listingView) Failed() *moment { return at(l.LastFailure, l.now) }
+
+// Ends is when the first of the tokens ends.
+func (l listingView) Ends() *moment { return at(l.FirstExpiry, l.now) }
+
+// Empty tells whether the listing works and finds nothing.
+func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
+
+// Noteworthy tells whether there is more to say than numbers.
+func (l listingView) Noteworthy() bool { return l.Failure != nil || l.Empty() }
+
+// Personal tells whether the listing is of personal access tokens.
+func (l listingView) Personal() bool { return l.Kind == client.PersonalAccessToken }
+
+// What names the tokens, with their number where it is known.
+func (l listingView) What() string {
+	one, many := string(l.Kind), string(l.Kind)+"s"
+	switch l.Kind {
+	case client.PersonalAccessToken:
+		one, many = "personal access token", "personal access tokens"
+	case client.VirtualAccount:
+		one, many = "virtual account", "virtual accounts"
+	}
+	if l.LastSuccess.IsZero() {
+		return many
+	}
+	return fmt.Sprintf("%d %s", l.Tokens, choose(l.Tokens, one, many))
+}
+
+func choose(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// moment is a time in UTC, and how far away it is.
+type moment struct {
+	At    time.Time
+	Words string
+}
+
+// Exact is the time for a person.
+func (m moment) Exact() string { return m.At.Format("2006-01-02 15:04:05 UTC") }
+
+func at(t, now time.Time) *moment {
+	if t.IsZero() {
+		return nil
+	}
+	return &moment{t.UTC(), distance(t, now)}
+}
+
+var units = []struct {
+	name    string
+	seconds int64
+}{
+	{"year", 365 * 24 * 3600},
+	{"day", 24 * 3600},
+	{"hour", 3600},
+	{"minute", 60},
+	{"second", 1},
+}
+
+// distance tells how far t is from now, in the largest unit of which there are
+// two, so that little is lost by rounding down. A time.Duration would be too
+// short for a token that ends in the year 9999.
+func distance(t, now time.Time) string {
+	seconds := t.Unix() - now.Unix()
+	format := "in %d %s"
+	if seconds < 0 {
+		seconds, format = -seconds, "%d %s ago"
+	}
+	for _, unit := range units {
+		if n := seconds / unit.seconds; n >= 2 || n == 1 && unit.seconds == 1 {
+			return fmt.Sprintf(format, n, choose(int(n), unit.name, unit.name+"s"))
+		}
+	}
+	return "now"
+}

@@ -1,0 +1,285 @@
+package targets
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/prometheus/common/config"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+)
+
+// Load reads a file of targets. Its errors name lines and fields, never values,
+// any of which may be a secret in the wrong place. Other files that the file
+// names are not read.
+func Load(path string) ([]Target, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the user names it
+	if file := (*os.PathError)(nil); errors.As(err, &file) {
+		return nil, fmt.Errorf("cannot read %s: %w", path, file.Err)
+	}
+	targets, err := parse(text, filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return targets, nil
+}
+
+// parse reads the text of a file in dir.
+func parse(text []byte, dir string) ([]Target, error) {
+	var root yaml.Node
+	if err := yaml.Load(text, &root); err != nil {
+		return nil, explain(&root, err)
+	}
+	var file struct {
+		Targets []fileTarget `yaml:"targets"`
+	}
+	if err := root.Load(&file, yaml.WithKnownFields()); err != nil {
+		return nil, explain(&root, err)
+	}
+	if len(file.Targets) == 0 {
+		return nil, errors.New("it has no targets: list them under targets")
+	}
+	for i, node := range field(root.Content[0], "targets").Content {
+		if node.ShortTag() == "!!null" {
+			return nil, fmt.Errorf("line %d: targets[%d]: it is empty", node.Line, i)
+		}
+	}
+	var targets []Target
+	names := map[string]int{}
+	for i := range file.Targets {
+		t := &file.Targets[i]
+		if line, taken := names[string(t.Name)]; taken {
+			return nil, fmt.Errorf("line %d: targets[%d].name: the target of line %d has this name already", t.node.Line, i, line)
+		}
+		names[string(t.Name)] = t.node.Line
+		t.HTTP.SetDirectory(dir)
+		targets = append(targets, t.target())
+	}
+	return targets, nil
+}
+
+// fileTarget is a Target as it stands in a file.
+type fileTarget struct {
+	Name        targetName              `yaml:"name"`
+	URL         baseURL                 `yaml:"url"`
+	APIPrefix   apiPrefix               `yaml:"api_prefix"`
+	Kinds       kinds                   `yaml:"kinds"`
+	APIKeyToken string                  `yaml:"api_key_token"`
+	HTTP        config.HTTPClientConfig `yaml:",inline"`
+
+	node *yaml.Node
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler. An inlined configuration has to be
+// given its defaults, and be validated, by the one who has it.
+func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
+	type plain fileTarget
+	t.node, t.APIPrefix, t.Kinds, t.HTTP = node, client.DefaultAPIPrefix, kinds{client.PersonalAccessToken}, DefaultHTTP()
+	t.HTTP.ProxyFromEnvironment = false
+	if err := node.Load((*plain)(t), yaml.WithKnownFields()); err != nil {
+		return err
+	}
+	proxyFromEnvironment(node, &t.HTTP.ProxyConfig)
+	if t.HTTP.OAuth2 != nil {
+		proxyFromEnvironment(field(node, "oauth2"), &t.HTTP.OAuth2.ProxyConfig)
+	}
+	if err := t.HTTP.Validate(); err != nil {
+		return problem{node, err.Error()}
+	}
+	return t.check()
+}
+
+// proxyFromEnvironment is on, unless node says otherwise or names a proxy.
+func proxyFromEnvironment(node *yaml.Node, proxy *config.ProxyConfig) {
+	if field(node, "proxy_from_environment") == nil && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
+		proxy.ProxyFromEnvironment = true
+	}
+}
+
+// wrong is the problem of the field at a path, or of what there is of that.
+func (t *fileTarget) wrong(text string, path ...string) error {
+	at := t.node
+	for _, name := range path {
+		if below := field(at, name); below != nil {
+			at = below
+		}
+	}
+	return problem{at, text}
+}
+
+// check refuses what the types of the fields let through.
+func (t *fileTarget) check() error {
+	if at := field(t.node, "api_prefix"); at != nil && at.ShortTag() == "!!null" {
+		return problem{at, `has no value: write "" where there is no prefix, or leave it out for ` + client.DefaultAPIPrefix}
+	}
+	if at := reference(t.node); at != nil {
+		return problem{at, "there is no secret manager to refer to: give a file, with …_file"}
+	}
+	switch {
+	case t.Name == "":
+		return t.wrong("it needs a name")
+	case t.URL.URL == nil:
+		return t.wrong("it needs a url")
+	case t.HTTP.FollowRedirects:
+		return t.wrong("redirects are never followed, so that the API key goes nowhere else: leave this out", "follow_redirects")
+	}
+	if err := CheckURL(t.URL.URL, string(t.APIPrefix)); err != nil {
+		return t.wrong(err.Error(), "url")
+	}
+	if err := CheckKinds(t.Kinds); err != nil {
+		return t.wrong(err.Error(), "kinds")
+	}
+	if err := t.checkConnection(&t.HTTP.ProxyConfig, t.HTTP.TLSConfig); err != nil {
+		return err
+	}
+	return t.checkCredentials()
+}
+
+// checkConnection checks the configuration of a connection, which is that of the
+// path or of the target itself.
+func (t *fileTarget) checkConnection(proxy *config.ProxyConfig, tls config.TLSConfig, path ...string) error {
+	if u := proxy.ProxyURL.URL; u != nil && (u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)) {
+		return t.wrong("must be absolute, with http://, https:// or socks5://", append(path, "proxy_url")...)
+	}
+	// What is in files may be put right while the exporter runs; the rest may not.
+	tls.CAFile = ""
+	if tls.CertFile != "" || tls.KeyFile != "" {
+		tls.Cert, tls.CertFile, tls.Key, tls.KeyFile = "", "", "", ""
+	}
+	if _, err := config.NewTLSConfig(&tls); err != nil {
+		// What follows are the names of PEM blocks, which are a part of the value.
+		text, _, _ := strings.Cut(err.Error(), " after skipping PEM blocks")
+		return t.wrong(text, append(path, "tls_config")...)
+	}
+	return nil
+}
+
+func (t *fileTarget) checkCredentials() error {
+	authorization, basic, oauth := t.HTTP.Authorization, t.HTTP.BasicAuth, t.HTTP.OAuth2
+	switch {
+	case authorization != nil:
+		if !strings.EqualFold(authorization.Type, client.SchemeBearer) {
+			return t.wrong("must be "+client.SchemeBearer+", which is what the API takes: leave it out", "authorization", "type")
+		}
+		if authorization.CredentialsFile != "" {
+			return nil
+		}
+		if authorization.Credentials == "" {
+			return t.wrong("it needs credentials_file, or credentials", "authorization")
+		}
+		if err := client.CheckKey(strings.TrimSpace(string(authorization.Credentials))); err != nil {
+			return t.wrong("the credentials are no API key: "+err.Error(), "authorization")
+		}
+	case basic != nil:
+		if basic.Username == "" && basic.UsernameFile == "" || basic.Password == "" && basic.PasswordFile == "" {
+			return t.wrong("it needs a user (username or username_file) and a password (password_file or password)", "basic_auth")
+		}
+		if strings.Contains(basic.Username, ":") {
+			return t.wrong("must not have a colon in it, which ends the user's name", "basic_auth", "username")
+		}
+	case oauth != nil:
+		if oauth.GrantType != "" && oauth.GrantType != "client_credentials" {
+			return t.wrong("must be client_credentials: leave it out", "oauth2", "grant_type")
+		}
+		if oauth.ClientSecret == "" && oauth.ClientSecretFile == "" {
+			return t.wrong("it needs client_secret_file, or client_secret", "oauth2")
+		}
+		if u, err := url.Parse(oauth.TokenURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			return t.wrong("must be absolute, with https:// or http://, and without a user or a password", "oauth2", "token_url")
+		}
+		return t.checkConnection(&oauth.ProxyConfig, oauth.TLSConfig, "oauth2")
+	default:
+		return t.wrong("it has no credentials: add authorization with credentials_file, the file of the API key")
+	}
+	return nil
+}
+
+// target returns the Target that t describes.
+func (t *fileTarget) target() Target {
+	target := Target{
+		Name: string(t.Name), URL: t.URL.URL, APIPrefix: string(t.APIPrefix), Kinds: t.Kinds, APIKeyToken: t.APIKeyToken,
+		Scheme: client.SchemeBearer, HTTP: t.HTTP,
+	}
+	switch {
+	case t.HTTP.BasicAuth != nil:
+		basic := t.HTTP.BasicAuth
+		target.Scheme = client.SchemeBasic
+		target.APIKey = basicAuth{
+			user:     secret(config.Secret(basic.Username), basic.UsernameFile),
+			password: secret(basic.Password, basic.PasswordFile),
+		}
+	case t.HTTP.OAuth2 != nil:
+		target.Renewed = true
+		target.APIKey = newOAuth2Token(t.HTTP.OAuth2)
+	default:
+		authorization := t.HTTP.Authorization
+		target.APIKey = secret(config.Secret(strings.TrimSpace(string(authorization.Credentials))), authorization.CredentialsFile)
+	}
+	return target
+}
+
+type targetName string
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (n *targetName) UnmarshalYAML(node *yaml.Node) error {
+	const longest = 100
+	if err := node.Load((*string)(n)); err != nil {
+		return err
+	}
+	if len(*n) > longest || strings.ContainsFunc(string(*n), unicode.IsControl) || !utf8.ValidString(string(*n)) {
+		return problem{node, fmt.Sprintf("must be at most %d bytes of UTF-8, without control characters", longest)}
+	}
+	return nil
+}
+
+type baseURL struct{ *url.URL }
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (u *baseURL) UnmarshalYAML(node *yaml.Node) error {
+	var text string
+	if err := node.Load(&text); err != nil {
+		return err
+	}
+	parsed, err := client.ParseURL(text)
+	if err != nil {
+		return problem{node, err.Error()}
+	}
+	u.URL = parsed
+	return nil
+}
+
+type apiPrefix string
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (p *apiPrefix) UnmarshalYAML(node *yaml.Node) error {
+	if err := node.Load((*string)(p)); err != nil {
+		return err
+	}
+	parsed, err := client.ParseAPIPrefix(string(*p))
+	if err != nil {
+		return problem{node, err.Error()}
+	}
+	*p = apiPrefix(parsed)
+	return nil
+}
+
+type kinds []client.Kind
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (k *kinds) UnmarshalYAML(node *yaml.Node) error {
+	if err := node.Load((*[]client.Kind)(k)); err != nil {
+		return err
+	}
+	if err := CheckKinds(*k); err != nil {
+		return problem{node, err.Error()}
+	}
+	return nil
+}

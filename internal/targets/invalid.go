@@ -1,0 +1,213 @@
+package targets
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// problem is what is wrong with a part of a file. Its text repeats no values.
+type problem struct {
+	at   *yaml.Node
+	text string
+}
+
+// Error implements error.
+func (p problem) Error() string { return p.text }
+
+// field returns the value of a mapping's field, nil where there is none.
+func field(mapping *yaml.Node, name string) *yaml.Node {
+	if mapping == nil {
+		return nil
+	}
+	if mapping.Kind == yaml.AliasNode {
+		return field(mapping.Alias, name)
+	}
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
+	var merged *yaml.Node
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		switch key, value := mapping.Content[i], mapping.Content[i+1]; {
+		case key.Value == name:
+			return value
+		case key.Value != "<<" || merged != nil:
+		case value.Kind == yaml.SequenceNode:
+			for _, one := range value.Content {
+				merged = cmp.Or(merged, field(one, name))
+			}
+		default:
+			merged = field(value, name)
+		}
+	}
+	return merged
+}
+
+// reference returns a field below node that refers to a secret manager.
+func reference(node *yaml.Node) *yaml.Node {
+	for i, child := range node.Content {
+		if node.Kind == yaml.MappingNode && i%2 == 0 {
+			if strings.HasSuffix(child.Value, "_ref") {
+				return node.Content[i+1]
+			}
+			continue
+		}
+		if node.Kind == yaml.MappingNode && slices.Contains(freeNames, node.Content[i-1].Value) {
+			continue
+		}
+		if found := reference(child); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// freeNames are the fields below which users choose the names.
+var freeNames = []string{"http_headers", "proxy_connect_header", "endpoint_params", "claims"}
+
+// explain returns the error of reading the file without the values that err may
+// repeat.
+func explain(root *yaml.Node, err error) error {
+	var (
+		several *yaml.LoadErrors
+		single  *yaml.LoadError
+		texts   []string
+	)
+	switch {
+	case errors.As(err, &several):
+		for _, e := range several.Errors {
+			// An alias repeats the problems of its anchor.
+			if text := explainOne(root, e); !slices.Contains(texts, text) {
+				texts = append(texts, text)
+			}
+		}
+	case errors.As(err, &single):
+		texts = append(texts, explainOne(root, single))
+	default:
+		texts = append(texts, "it is not YAML")
+	}
+	return errors.New(strings.Join(texts, "; "))
+}
+
+// These are what the name of a field and that of a header look like, and an API
+// key does not.
+var (
+	lowerCase = regexp.MustCompile(`^([a-z_]{1,40}|oauth2|enable_http2)$`)
+	letters   = regexp.MustCompile(`^([A-Za-z_-]{1,40}|oauth2|enable_http2|<<)$`)
+)
+
+func explainOne(root *yaml.Node, err *yaml.LoadError) string {
+	if inner := (*yaml.LoadError)(nil); errors.As(err.Unwrap(), &inner) && inner.Mark.Line > 0 {
+		err = inner // what an UnmarshalYAML got, with the place in it
+	}
+	line := ""
+	if err.Mark.Line > 0 {
+		line = fmt.Sprintf("line %d: ", err.Mark.Line)
+	}
+	switch err.Stage {
+	case "reader", "scanner", "parser":
+		return line + "it is not YAML: " + err.Message
+	case "constructor":
+	default:
+		return line + "it is not YAML that can be understood: an anchor or a tag is wrong"
+	}
+
+	unknown, repeated := strings.Contains(err.Message, " not found in type "), strings.HasPrefix(err.Message, "mapping key ")
+	isKey := unknown || repeated
+	at := func(n *yaml.Node, key bool) bool {
+		return key == isKey && n.Line == err.Mark.Line && n.Column == err.Mark.Column
+	}
+	var own problem
+	if errors.As(err.Unwrap(), &own) {
+		// A merge makes copies of nodes.
+		at = func(n *yaml.Node, key bool) bool {
+			return !key && n.Kind == own.at.Kind && n.Line == own.at.Line && n.Column == own.at.Column
+		}
+		line = fmt.Sprintf("line %d: ", own.at.Line)
+	}
+	node, path := find(root, "", at)
+	switch {
+	case strings.Contains(err.Message, "no documents"):
+		return "it is empty: list the targets under targets"
+	case strings.Contains(err.Message, "found multiple"):
+		return "it has several documents: put all targets into one"
+	case node == nil:
+		return line + "it cannot be understood"
+	case own.at != nil:
+		return line + path + ": " + own.text
+	case unknown && lowerCase.MatchString(node.Value):
+		return line + path + ": there is no field " + node.Value
+	case unknown:
+		return line + path + ": there is no such field"
+	case repeated:
+		return line + path + ": a field is there twice"
+	}
+	return line + path + ": " + misfit(node, err.Message)
+}
+
+// ofValidate is what the Validate methods of config return, which name fields
+// alone.
+var ofValidate = regexp.MustCompile(`^(at most one of|exactly one of|if) [a-z_,& ]+$`)
+
+// misfit says why a value is of the wrong type, or what a type has to say of it.
+func misfit(node *yaml.Node, message string) string {
+	if !strings.HasPrefix(message, "cannot construct ") {
+		if node.Kind == yaml.MappingNode && ofValidate.MatchString(message) {
+			return message
+		}
+		return "is not valid"
+	}
+	goType := message[strings.LastIndex(message, " ")+1:]
+	switch {
+	case goType == "bool":
+		return "must be true or false"
+	case strings.HasPrefix(goType, "[]"):
+		return "must be a list"
+	case node.Kind == yaml.SequenceNode:
+		return "must not be a list"
+	case node.Kind == yaml.MappingNode:
+		return "must not have fields"
+	}
+	return "must have fields, and not one value"
+}
+
+// find returns the first node that is, and its path. Of a field's name, the path
+// is that of the mapping.
+func find(node *yaml.Node, path string, is func(n *yaml.Node, key bool) bool) (*yaml.Node, string) {
+	if node.Kind != yaml.DocumentNode && is(node, false) {
+		if path == "" {
+			path = "the file"
+		}
+		return node, path
+	}
+	for i, child := range node.Content {
+		below := path
+		switch {
+		case node.Kind == yaml.SequenceNode:
+			below = fmt.Sprintf("%s[%d]", path, i)
+		case node.Kind == yaml.MappingNode && i%2 == 0:
+			if is(child, true) {
+				if path == "" {
+					path = "the file"
+				}
+				return child, path
+			}
+			continue
+		case node.Kind == yaml.MappingNode:
+			name := node.Content[i-1].Value
+			if !letters.MatchString(name) {
+				name = "…"
+			}
+			below = strings.TrimPrefix(path+"."+name, ".")
+		}
+		if found, at := find(child, below, is); found != nil {
+			return found, at
+		}
+	}
+	return nil, ""
+}

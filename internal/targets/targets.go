@@ -1,0 +1,156 @@
+// Package targets makes the targets that a collector lists from what users
+// configure, and replaces them when that changes.
+package targets
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+)
+
+// Target is a control plane to be asked with one API key, as it was configured.
+type Target struct {
+	// Name is the value of the label target.
+	Name string
+	// URL and APIPrefix are where the control plane has its API.
+	URL       *url.URL
+	APIPrefix string
+	// Kinds are the kinds of token to list.
+	Kinds []client.Kind
+	// APIKeyToken is the name of the listed token that the API key belongs to.
+	// It may be empty.
+	APIKeyToken string
+	// APIKey, Scheme and Renewed are those of the client.Config.
+	APIKey  config.SecretReader
+	Scheme  string
+	Renewed bool
+	// HTTP is how to connect. What it says of credentials is not heeded.
+	HTTP config.HTTPClientConfig
+}
+
+// DefaultHTTP is how to connect where nothing is configured.
+func DefaultHTTP() config.HTTPClientConfig {
+	cfg := config.DefaultHTTPClientConfig
+	cfg.FollowRedirects = false
+	cfg.ProxyFromEnvironment = true
+	return cfg
+}
+
+// CheckURL refuses a URL that has the API's prefix in it already.
+func CheckURL(u *url.URL, apiPrefix string) error {
+	if apiPrefix != "" && (strings.HasSuffix(u.Path, apiPrefix) || strings.Contains(u.Path, apiPrefix+"/v1")) {
+		return errors.New("leave out " + apiPrefix + ", which the API prefix adds")
+	}
+	return nil
+}
+
+// CheckKinds refuses kinds that do not exist, kinds that repeat, and none.
+func CheckKinds(kinds []client.Kind) error {
+	all := client.Kinds()
+	for i, kind := range kinds {
+		if !slices.Contains(all, kind) || slices.Contains(kinds[:i], kind) {
+			return fmt.Errorf("each must be one of %s, and not repeat", all)
+		}
+	}
+	if len(kinds) == 0 {
+		return fmt.Errorf("must have at least one of %s", all)
+	}
+	return nil
+}
+
+// Opaque tells whether nothing will tell when the target's key ends.
+func (t *Target) Opaque(key client.Key) bool {
+	return key.Expiry.IsZero() && t.APIKeyToken == "" && !t.Renewed && t.Scheme != client.SchemeBasic
+}
+
+// client returns what the client of a target is made of.
+func (s *Settings) client(t *Target, limiter *client.Limiter, transport http.RoundTripper) client.Config {
+	return client.Config{
+		URL: t.URL, APIPrefix: t.APIPrefix, APIKey: t.APIKey, Scheme: t.Scheme, Renewed: t.Renewed,
+		PageSize: s.PageSize, Limiter: limiter, Transport: transport, UserAgent: s.UserAgent, Now: s.Now,
+	}
+}
+
+// Settings are the same for all targets.
+type Settings struct {
+	// PageSize and UserAgent are those of the client.Config.
+	PageSize  int
+	UserAgent string
+	// MaxConcurrency bounds the requests at a time to one control plane, which is
+	// known by its host and port.
+	MaxConcurrency int
+	// Now is the clock.
+	Now    func() time.Time
+	Logger log.Logger
+}
+
+// Set is the set of a collector's targets.
+type Set struct {
+	collector *collector.Collector
+	settings  Settings
+
+	mu       sync.Mutex
+	limiters map[string]*client.Limiter
+	targets  []collector.Target
+}
+
+// NewSet returns the empty set of the targets of c.
+func NewSet(c *collector.Collector, settings Settings) *Set {
+	return &Set{collector: c, settings: settings}
+}
+
+// Replace makes targets those of the collector. Scrapes that are under way
+// finish with the ones before, whose connections are closed after that.
+func (s *Set) Replace(targets []Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, limiters := s.targets, map[string]*client.Limiter{}
+	s.targets = nil
+	for i := range targets {
+		t := &targets[i]
+		limiter := limiters[t.URL.Host]
+		if limiter == nil {
+			if limiter = s.limiters[t.URL.Host]; limiter == nil {
+				limiter = client.NewLimiter(s.settings.MaxConcurrency)
+			}
+			limiters[t.URL.Host] = limiter
+		}
+		s.targets = append(s.targets, collector.Target{
+			Name: t.Name, Kinds: t.Kinds, APIKeyToken: t.APIKeyToken,
+			Client: s.settings.client(t, limiter, newConnection(t.HTTP)),
+		})
+		level.Info(s.settings.Logger).Log("msg", "listing at each scrape", "target", t.Name, "url", t.URL, "api_prefix", t.APIPrefix,
+			"kinds", fmt.Sprint(t.Kinds), "api_key", t.APIKey.Description())
+	}
+	s.limiters = limiters
+	s.collector.Set(s.targets...)
+	closeIdle(before)
+}
+
+// Close closes the connections of the targets.
+func (s *Set) Close() { s.Replace(nil) }
+
+// closeIdle closes the connections of the targets that are idle, and each of the
+// others as soon as it is.
+func closeIdle(targets []collector.Target) {
+	type idler interface{ CloseIdleConnections() }
+	for _, t := range targets {
+		for _, part := range []any{t.Client.Transport, t.Client.APIKey} {
+			if i, ok := part.(idler); ok {
+				i.CloseIdleConnections()
+			}
+		}
+	}
+}

@@ -56,9 +56,9 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		ExtraCSS:    targetsCSS,
 		Profiling:   "false",
 		Links: []web.LandingLinks{
-			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control plane at each request"},
-			{Address: healthyPath, Text: "Healthy", Description: "liveness; does not ask the control plane"},
-			{Address: readyPath, Text: "Ready", Description: "readiness; does not ask the control plane"},
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control planes at each request"},
+			{Address: healthyPath, Text: "Healthy", Description: "liveness; asks nobody"},
+			{Address: readyPath, Text: "Ready", Description: "readiness; asks nobody"},
 		},
 	})
 }
@@ -66,6 +66,9 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 // overview is what the template is given.
 type overview struct {
 	Notice, TelemetryPath, ReloadPath string // without a Notice or a ReloadPath, empty
+	Reloadable                        bool
+	ReloadFailure                     error
+	ReloadTried                       *moment
 	Summary                           string
 	Targets                           []targetView // those that need somebody first
 	Unscraped                         bool         // at least one target is
@@ -77,6 +80,10 @@ func (cfg *Config) overview() overview {
 	o := overview{Notice: cfg.Notice, TelemetryPath: cfg.TelemetryPath, Now: moment{At: now.UTC()}}
 	if cfg.EnableLifecycle && cfg.Reload != nil {
 		o.ReloadPath = reloadPath
+	}
+	if cfg.ReloadFailure != nil {
+		tried, err := cfg.ReloadFailure()
+		o.Reloadable, o.ReloadFailure, o.ReloadTried = true, err, at(tried, now)
 	}
 	for _, status := range cfg.Collector.Status() {
 		o.Targets = append(o.Targets, view(status, now))
@@ -172,14 +179,20 @@ func (l listingView) Listed() *moment { return at(l.LastSuccess, l.now) }
 // Failed is when the listing last failed.
 func (l listingView) Failed() *moment { return at(l.LastFailure, l.now) }
 
-// Ends is when the first of the tokens ends.
-func (l listingView) Ends() *moment { return at(l.FirstExpiry, l.now) }
+// Ends is when the first of the tokens ends that had not.
+func (l listingView) Ends() *moment { return at(l.NextExpiry, l.now) }
 
 // Empty tells whether the listing works and finds nothing.
 func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
 
+// Recovered tells whether the listing works, but did not lately.
+func (l listingView) Recovered() bool {
+	const lately = 24 * time.Hour
+	return !l.Failing && l.Failure != nil && l.now.Sub(l.LastFailure) < lately
+}
+
 // Noteworthy tells whether there is more to say than numbers.
-func (l listingView) Noteworthy() bool { return l.Failure != nil || l.Empty() }
+func (l listingView) Noteworthy() bool { return l.Failing || l.Recovered() || l.Empty() }
 
 // Personal tells whether the listing is of personal access tokens.
 func (l listingView) Personal() bool { return l.Kind == client.PersonalAccessToken }
@@ -196,7 +209,11 @@ func (l listingView) What() string {
 	if l.LastSuccess.IsZero() {
 		return many
 	}
-	return fmt.Sprintf("%d %s", l.Tokens, choose(l.Tokens, one, many))
+	text := fmt.Sprintf("%d %s", l.Tokens, choose(l.Tokens, one, many))
+	if l.Expired > 0 {
+		text += fmt.Sprintf(", %d expired", l.Expired)
+	}
+	return text
 }
 
 func choose(n int, one, many string) string {
@@ -226,7 +243,7 @@ var units = []struct {
 	name    string
 	seconds int64
 }{
-	{"year", 365 * 24 * 3600},
+	{"year", 31556952}, // on average
 	{"day", 24 * 3600},
 	{"hour", 3600},
 	{"minute", 60},

@@ -49,9 +49,11 @@ type Config struct {
 	TimeoutOffset time.Duration
 	// Description and Notice stand on the landing page. Notice may be empty.
 	Description, Notice string
-	// Reload reloads the configuration. It is nil where there is none to reload,
-	// and serves /-/reload where EnableLifecycle is true.
+	// Reload reloads the configuration, and serves /-/reload where EnableLifecycle
+	// is true. ReloadFailure tells when and why the last attempt failed. Both are
+	// nil where there is nothing to reload.
 	Reload          func() error
+	ReloadFailure   func() (time.Time, error)
 	EnableLifecycle bool
 	// Now is the clock.
 	Now    func() time.Time

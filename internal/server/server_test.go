@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,10 +28,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start serves the exporter's pages for the control plane at target.
-func start(t *testing.T, target string, choose ...func(*server.Config)) string {
+// start serves the exporter's pages for the control plane at the address.
+func start(t *testing.T, address string, choose ...func(*server.Config)) string {
 	t.Helper()
-	handler, err := newHandler(t, target, choose...)
+	handler, err := newHandler(t, address, choose...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,38 +40,46 @@ func start(t *testing.T, target string, choose ...func(*server.Config)) string {
 	return exporter.URL
 }
 
-func newHandler(t *testing.T, target string, choose ...func(*server.Config)) (http.Handler, error) {
+func newHandler(t *testing.T, address string, choose ...func(*server.Config)) (http.Handler, error) {
 	t.Helper()
-	return newHandlerThrough(t, new(http.Transport), target, choose...)
+	return newHandlerThrough(t, new(http.Transport), address, choose...)
 }
 
-func newHandlerThrough(t *testing.T, transport *http.Transport, target string, choose ...func(*server.Config)) (http.Handler, error) {
+func newHandlerThrough(t *testing.T, transport *http.Transport, address string, choose ...func(*server.Config)) (http.Handler, error) {
 	t.Helper()
-	u, err := client.ParseURL(target)
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(transport.CloseIdleConnections)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector())
 	cfg := server.Config{
-		Collector: collector.New(
-			collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: time.Now},
-			collector.Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{
-				URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
-				Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
-			}}),
+		Collector:         newCollector(time.Now, target(t, transport, "acme", address, client.PersonalAccessToken)),
 		Registry:          registry,
 		InstrumentHandler: true,
 		TelemetryPath:     "/metrics",
 		Description:       "an exporter",
 		TimeoutOffset:     offset,
+		Now:               time.Now,
 		Logger:            log.NewNopLogger(),
 	}
 	for _, f := range choose {
 		f(&cfg)
 	}
 	return server.New(cfg)
+}
+
+func newCollector(now func() time.Time, targets ...collector.Target) *collector.Collector {
+	return collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: now}, targets...)
+}
+
+func target(t *testing.T, transport *http.Transport, name, address string, kinds ...client.Kind) collector.Target {
+	t.Helper()
+	u, err := client.ParseURL(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return collector.Target{Name: name, Kinds: kinds, Client: client.Config{
+		URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
+		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
+	}}
 }
 
 // get returns the status, the body and the header of an answer. header is of
@@ -269,6 +278,7 @@ func TestPages(t *testing.T) {
 		{"/metrics", http.StatusNotFound, ""},
 		{"/debug/pprof/", http.StatusNotFound, ""},
 		{"/-/", http.StatusNotFound, ""},
+		{"/-/reload", http.StatusMethodNotAllowed, ""},
 	} {
 		status, body, _ := get(t, url+tt.path)
 		if status != tt.status || !strings.Contains(body, tt.want) {
@@ -285,8 +295,49 @@ func TestPages(t *testing.T) {
 			}
 		}
 	}
+	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		if status, _, header := do(t, method, url+"/-/reload"); status != http.StatusMethodNotAllowed || header.Get("Allow") != http.MethodPost {
+			t.Errorf("%s /-/reload: %d, allowed %q", method, status, header.Get("Allow"))
+		}
+	}
 	if status, body, _ := do(t, http.MethodHead, url+"/-/ready"); status != http.StatusOK || body != "" {
 		t.Errorf("HEAD: %d %q", status, body)
+	}
+}
+
+func TestReload(t *testing.T) {
+	works := func() error { return nil }
+	for _, tt := range []struct {
+		name    string
+		reload  func() error
+		enabled bool
+		status  int
+		want    string
+	}{
+		{"is refused unless it is enabled", works, false, http.StatusForbidden, "--web.enable-lifecycle"},
+		{"is refused where there is nothing to reload", nil, true, http.StatusForbidden, "--web.enable-lifecycle"},
+		{"says that it is done", works, true, http.StatusOK, "The configuration is reloaded.\n"},
+		{"says why it failed", func() error { return errors.New("line 7: no such field") }, true, http.StatusInternalServerError, "line 7: no such field\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := 0
+			url := start(t, "http://nobody", func(cfg *server.Config) {
+				cfg.EnableLifecycle = tt.enabled
+				if tt.reload != nil {
+					cfg.Reload = func() error { calls++; return tt.reload() }
+				}
+			})
+			if status, _, _ := get(t, url+"/-/reload"); status != http.StatusMethodNotAllowed || calls != 0 {
+				t.Errorf("GET: %d, reloaded %d times", status, calls)
+			}
+			status, body, _ := do(t, http.MethodPost, url+"/-/reload")
+			if status != tt.status || !strings.Contains(body, tt.want) {
+				t.Errorf("%d %q, want %d and %q", status, body, tt.status, tt.want)
+			}
+			if reloaded := calls == 1; reloaded != (tt.status != http.StatusForbidden) {
+				t.Errorf("reloaded %d times", calls)
+			}
+		})
 	}
 }
 
@@ -302,7 +353,7 @@ func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
 }
 
 func TestTelemetryPathThatCannotBeIsRefused(t *testing.T) {
-	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//metrics", "/a//b", "/a/../b", "/./a"} {
+	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/-/reload", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//metrics", "/a//b", "/a/../b", "/./a"} {
 		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%q: %v", path, err)
 		}

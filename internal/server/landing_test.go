@@ -1,0 +1,488 @@
+package server_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+)
+
+// clock is 10 days after the tokens were issued, and stands still.
+type clock struct{ later atomic.Int64 }
+
+func (c *clock) now() time.Time {
+	return controlplanetest.Issued.AddDate(0, 0, 10).Add(time.Duration(c.later.Load()))
+}
+
+func (c *clock) advance(d time.Duration) { c.later.Add(int64(d)) }
+
+// with makes the pages those of the targets.
+func with(now func() time.Time, targets ...collector.Target) func(*server.Config) {
+	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(now, targets...) }
+}
+
+// transport sends the requests of a test.
+func transport(t *testing.T) *http.Transport {
+	t.Helper()
+	transport := new(http.Transport)
+	t.Cleanup(transport.CloseIdleConnections)
+	return transport
+}
+
+var (
+	style = regexp.MustCompile(`(?s)<style>.*</style>`)
+	tag   = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// read returns what a person reads on the landing page.
+func read(t *testing.T, url string) string {
+	t.Helper()
+	status, body, _ := get(t, url)
+	if status != http.StatusOK {
+		t.Errorf("the landing page: %d", status)
+	}
+	text := html.UnescapeString(tag.ReplaceAllString(style.ReplaceAllString(body, ""), " "))
+	return strings.Join(strings.Fields(text), " ")
+}
+
+func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
+	const day = 24 * time.Hour
+	forbidden, unauthorized := faults.Status(http.StatusForbidden), faults.Status(http.StatusUnauthorized)
+	// A step scrapes with the fault, if any, and then lets time pass.
+	type step struct {
+		fault controlplanetest.Fault
+		pass  time.Duration
+	}
+	for _, tt := range []struct {
+		name       string
+		items      []any
+		steps      []step
+		want, lack []string
+	}{
+		{
+			"before any scrape", controlplanetest.Tokens(3), nil,
+			[]string{
+				"Nothing has been scraped yet.", "A target is listed whenever /metrics is scraped",
+				"… not scraped yet acme", "personal access tokens not yet –",
+			},
+			[]string{"works", "fails", "What to do", "lists nothing"},
+		},
+		{
+			"after a success", controlplanetest.Tokens(3),
+			[]step{{nil, 3 * time.Minute}},
+			[]string{"The target works.", "✓ works acme", "3 personal access tokens 3 minutes ago in 79 days"},
+			[]string{"fails", "ailed", "scraped yet", "is listed whenever", "What to do", "lists nothing"},
+		},
+		{
+			"with a single token", controlplanetest.Tokens(1),
+			[]step{{nil, 0}},
+			[]string{"1 personal access token now in 80 days"},
+			nil,
+		},
+		{
+			"after nothing but failures", controlplanetest.Tokens(3),
+			[]step{{forbidden, time.Hour}, {unauthorized, 90 * time.Second}},
+			[]string{
+				"The target fails.", "✗ fails acme", "personal access tokens never –",
+				"Failed 90 seconds ago : 401 Unauthorized (out of order)", "What to do: the API key",
+			},
+			[]string{"works", "403 ", " 3 personal", "not yet", "Works again"},
+		},
+		{
+			"after a failure that follows a success", controlplanetest.Tokens(3),
+			[]step{{nil, 2 * time.Hour}, {unauthorized, time.Second}},
+			[]string{
+				"The target fails.", "✗ fails acme", "3 personal access tokens when last listed 2 hours ago in 79 days",
+				"Failed 1 second ago : 401 Unauthorized (out of order)", "What to do: the API key",
+			},
+			[]string{"works"},
+		},
+		{
+			"after a recovery", controlplanetest.Tokens(3),
+			[]step{{unauthorized, 3 * time.Hour}, {nil, time.Minute}},
+			[]string{
+				"The target works.", "✓ works acme", "3 personal access tokens 60 seconds ago",
+				"Works again. It failed 3 hours ago : 401 Unauthorized (out of order). If it fails again: the API key",
+			},
+			[]string{"The target fails", "What to do", "when last listed"},
+		},
+		{
+			"a day after a recovery", controlplanetest.Tokens(3),
+			[]step{{unauthorized, 25 * time.Hour}, {nil, 0}},
+			[]string{"The target works."},
+			[]string{"Works again"},
+		},
+		{
+			"where some tokens have expired",
+			[]any{lasting(controlplanetest.Issued.Add(day)), controlplanetest.Token(2)},
+			[]step{{nil, 0}},
+			[]string{"2 personal access tokens, 1 expired now in 80 days"},
+			nil,
+		},
+		{
+			"where the first expiry has passed since", controlplanetest.Tokens(3),
+			[]step{{nil, 80*day + 2*time.Hour}},
+			[]string{"3 personal access tokens 80 days ago 2 hours ago"},
+			nil,
+		},
+		{
+			"where no token ends",
+			[]any{controlplane.Token{ID: "t0001"}},
+			[]step{{nil, 0}},
+			[]string{"1 personal access token now none ahead"},
+			[]string{"lists nothing"},
+		},
+		{
+			"where a token lasts longer than a duration can say",
+			[]any{lasting(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))},
+			[]step{{nil, 0}},
+			[]string{"1 personal access token now in 7973 years"},
+			nil,
+		},
+		{
+			"where it lists nothing", nil,
+			[]step{{nil, 0}},
+			[]string{
+				"✓ works acme", "0 personal access tokens now –",
+				"It lists nothing, most likely because the API lists only the tokens that the owner of the key has created.",
+				"use the key of the person who owns the tokens, or list the kind virtual-account",
+			},
+			[]string{"none ahead", "tenant’s"},
+		},
+		{
+			"where it lists nothing again", nil,
+			[]step{{unauthorized, time.Hour}, {nil, 0}},
+			[]string{"0 personal access tokens now", "It lists nothing", "Works again. It failed 60 minutes ago"},
+			nil,
+		},
+		{
+			"where it fails and listed nothing before", nil,
+			[]step{{nil, time.Hour}, {unauthorized, 0}},
+			[]string{"0 personal access tokens when last listed", "Failed now : 401"},
+			[]string{"It lists nothing"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fault, c := faults.Switch(), new(clock)
+			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), fault.Wrap)
+			url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+			for _, s := range tt.steps {
+				fault.Set(s.fault)
+				get(t, url+"/metrics")
+				c.advance(s.pass)
+			}
+			before := len(cp.Requests())
+			page := read(t, url)
+			for _, want := range append(tt.want, strings.TrimPrefix(cp.URL, "http://")) {
+				if !strings.Contains(page, want) {
+					t.Errorf("%q is missing in %s", want, page)
+				}
+			}
+			for _, lack := range tt.lack {
+				if strings.Contains(page, lack) {
+					t.Errorf("%q should be missing in %s", lack, page)
+				}
+			}
+			if asked := cp.Requests()[before:]; len(asked) != 0 {
+				t.Errorf("the page asked for %q", asked)
+			}
+		})
+	}
+}
+
+// lasting is a token that ends at the time.
+func lasting(until time.Time) controlplane.Token {
+	token := controlplanetest.Token(1)
+	token.JWTs[0].Expiry = &until
+	return token
+}
+
+func TestLandingPageTellsTheExactTimes(t *testing.T) {
+	cp, c := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...)), new(clock)
+	// The clock of a machine is seldom set to UTC.
+	local := func() time.Time { return c.now().In(time.FixedZone("", 3600)) }
+	url := start(t, cp.URL, with(local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	get(t, url+"/metrics")
+	c.advance(time.Hour)
+	_, body, header := get(t, url)
+	for _, want := range []string{
+		`<time datetime="2026-01-11T00:00:00Z" title="2026-01-11 00:00:00 UTC">60 minutes ago</time>`,
+		`<time datetime="2026-04-01T00:00:00Z" title="2026-04-01 00:00:00 UTC">in 79 days</time>`,
+		"until 2026-01-11 01:00:00 UTC",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is missing in %s", want, body)
+		}
+	}
+	if got := header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control: %q", got)
+	}
+	if got := header.Values("Content-Type"); !slices.Equal(got, []string{"text/html; charset=UTF-8"}) {
+		t.Errorf("Content-Type: %q", got)
+	}
+}
+
+func TestLandingPageTellsOfEachKind(t *testing.T) {
+	fault, c := faults.Switch(), new(clock)
+	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), nil, fault.Wrap)
+	url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
+	get(t, url+"/metrics")
+	page := read(t, url)
+	for _, want := range []string{
+		"The target works.", "3 personal access tokens now in 80 days 0 virtual accounts now –",
+		"It lists nothing, most likely because the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
+		}
+	}
+	if strings.Count(page, "It lists nothing") != 1 {
+		t.Errorf("it says of both that they are empty: %s", page)
+	}
+
+	fault.Set(of(client.VirtualAccount, faults.Status(http.StatusForbidden)))
+	get(t, url+"/metrics")
+	page = read(t, url)
+	for _, want := range []string{
+		"The target fails.", "✗ fails acme", "3 personal access tokens now in 80 days 0 virtual accounts when last listed now – Failed now : 403",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
+		}
+	}
+}
+
+// of is a fault of the requests for a kind.
+func of(kind client.Kind, fault controlplanetest.Fault) controlplanetest.Fault {
+	return func(next http.Handler) http.Handler {
+		faulty := fault(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, string(kind)) {
+				faulty.ServeHTTP(w, r)
+			} else {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
+	good := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+	bad := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusForbidden))
+	for _, tt := range []struct {
+		name string
+		// The targets before + are scraped; those after it are added later.
+		targets     string
+		want, order string
+	}{
+		{"no target", "", "There are no targets.", ""},
+		{"none was scraped", "+gg", "Nothing has been scraped yet.", "0 1"},
+		{"all work", "gg", "All 2 targets work.", "0 1"},
+		{"one fails", "ggb", "2 of 3 targets work. 1 fails.", "2 0 1"},
+		{"all fail", "bb", "0 of 2 targets work. 2 fail.", "0 1"},
+		{"one works", "bgb", "1 of 3 targets works. 2 fail.", "0 2 1"},
+		{"one was added", "gg+g", "2 of 3 targets work. 1 is not scraped yet.", "2 0 1"},
+		{"some were added", "gb+gg", "1 of 4 targets works. 1 fails. 2 are not scraped yet.", "1 2 3 0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			scraped, added, _ := strings.Cut(tt.targets, "+")
+			var targets []collector.Target
+			for i, is := range scraped + added {
+				url := map[rune]string{'g': good.URL, 'b': bad.URL}[is]
+				targets = append(targets, target(t, transport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
+			}
+			c := newCollector(time.Now, targets[:len(scraped)]...)
+			url := start(t, good.URL, func(cfg *server.Config) { cfg.Collector = c })
+			if scraped != "" {
+				get(t, url+"/metrics")
+			}
+			c.Set(targets...)
+			page := read(t, url)
+			if !strings.Contains(page, " "+tt.want+" ") {
+				t.Errorf("%q is missing in %s", tt.want, page)
+			}
+			var order []string
+			for _, name := range regexp.MustCompile(`number-(\d)`).FindAllStringSubmatch(page, -1) {
+				order = append(order, name[1])
+			}
+			if got := strings.Join(order, " "); got != tt.order {
+				t.Errorf("the order is %q, want %q", got, tt.order)
+			}
+		})
+	}
+}
+
+func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
+	sender := transport(t)
+	c := newCollector(time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
+	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Collector = c })
+	get(t, url+"/metrics")
+	c.Set(target(t, sender, "acme", cp.URL, client.Kinds()...))
+	page := read(t, url)
+	for _, want := range []string{"… not scraped yet acme", "2 personal access tokens", "virtual accounts not yet –"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
+		}
+	}
+}
+
+func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
+	const hostile = `<script>alert("1")</script><img src=x onerror='alert(2)'>{{.Name}}{{template "x"}}${3}-->`
+	message, err := json.Marshal(map[string]any{"statusCode": 403, "message": hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			w.Write(message)
+		})
+	})
+	url := start(t, cp.URL, with(time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
+		func(cfg *server.Config) { cfg.Notice, cfg.Description = hostile, hostile })
+	get(t, url+"/metrics")
+	_, body, _ := get(t, url)
+	for _, raw := range []string{"<script", "<img", `"1"`, "'alert"} {
+		if strings.Contains(body, raw) {
+			t.Errorf("%q is not escaped in %s", raw, body)
+		}
+	}
+	if page := read(t, url); strings.Count(page, hostile) != 4 {
+		t.Errorf("the notice, the description, the name and the error should all stand there: %s", page)
+	}
+}
+
+func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
+	fault := faults.Switch()
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), fault.Wrap)
+	url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	check := func(want string) {
+		t.Helper()
+		get(t, url+"/metrics")
+		_, body, _ := get(t, url)
+		for _, secret := range []string{controlplanetest.Key, "t0001", "ci@acme.example", "platform"} {
+			if strings.Contains(body, secret) {
+				t.Errorf("%q is on the page: %s", secret, body)
+			}
+		}
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is missing in %s", want, body)
+		}
+	}
+	check("3 personal access tokens")
+	// A server may repeat what it was sent.
+	fault.Set(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprintf(w, `{"message":"what is %s?"}`, r.Header.Get("Authorization"))
+		})
+	})
+	check("what is Bearer &lt;secret&gt;?")
+}
+
+func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
+	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
+	keyless.Client.APIKey = config.NewFileSecret("/nowhere/key")
+	url := start(t, "http://nobody", with(time.Now, keyless))
+	get(t, url+"/metrics")
+	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
+	if page := read(t, url); !strings.Contains(page, want) {
+		t.Errorf("%q is missing in %s", want, page)
+	}
+}
+
+func TestLandingPageTellsOfReloading(t *testing.T) {
+	reload := func() error { return nil }
+	well := func() (time.Time, error) { return time.Now(), nil }
+	badly := func() (time.Time, error) { return time.Now().Add(-2 * time.Minute), errors.New("<line 3> is wrong") }
+	const how, failed = "To read the configuration file anew, send SIGHUP", "The configuration was not reloaded 2 minutes ago : <line 3> is wrong."
+	for _, tt := range []struct {
+		name    string
+		failure func() (time.Time, error)
+		post    bool
+		want    []string
+		lack    []string
+	}{
+		{"not where there is nothing to reload", nil, true, nil, []string{how, failed}},
+		{"by signal", well, false, []string{how + "."}, []string{failed}},
+		{"by signal and by POST, where that is enabled", well, true, []string{how + ", or a POST to /-/reload."}, []string{failed}},
+		{"and why that failed", badly, false, []string{how, failed, "These are the targets of before."}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			url := start(t, "http://nobody", func(cfg *server.Config) {
+				cfg.EnableLifecycle = tt.post
+				if tt.failure != nil {
+					cfg.Reload, cfg.ReloadFailure = reload, tt.failure
+				}
+			})
+			page := read(t, url)
+			for _, want := range tt.want {
+				if !strings.Contains(page, want) {
+					t.Errorf("no %q in %s", want, page)
+				}
+			}
+			for _, lack := range tt.lack {
+				if strings.Contains(page, lack) {
+					t.Errorf("%q in %s", lack, page)
+				}
+			}
+			if _, body, _ := get(t, url); strings.Contains(body, `href="/-/reload"`) || strings.Contains(body, "<line") {
+				t.Errorf("a link sends no POST, and what is wrong is no tag: %s", body)
+			}
+		})
+	}
+}
+
+// With -race, this finds what pages and scrapes share unguarded.
+func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
+	var turn atomic.Int64
+	flaky := func(next http.Handler) http.Handler {
+		faulty := faults.Status(http.StatusForbidden)(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if turn.Add(1)%2 == 0 {
+				faulty.ServeHTTP(w, r)
+			} else {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), flaky)
+	handler, err := newHandler(t, cp.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range 4 {
+		for _, path := range []string{"/", "/metrics"} {
+			all.Go(func() {
+				for range 25 {
+					answer := httptest.NewRecorder()
+					handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+					if body := answer.Body.String(); answer.Code != http.StatusOK || path == "/" && !strings.Contains(body, "</html>") {
+						t.Errorf("%s: %d %s", path, answer.Code, body)
+					}
+				}
+			})
+		}
+	}
+}

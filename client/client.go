@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -124,6 +125,12 @@ type Config struct {
 	Renewed bool
 	// PageSize is the number of tokens to ask for at a time, 1 to MaxPageSize.
 	PageSize int
+	// Refused is called where the control plane does not accept the key. It may be
+	// left out.
+	Refused func()
+	// Discreet keeps what the control plane says out of errors: requests have
+	// secrets that the Client does not know, and answers may repeat them.
+	Discreet bool
 	// Limiter is shared by all clients of one control plane.
 	Limiter *Limiter
 	// Ban is shared by the clients that follow each other when a configuration
@@ -155,6 +162,9 @@ func New(cfg Config) *Client {
 	if cfg.Ban == nil {
 		cfg.Ban = new(Ban)
 	}
+	if cfg.Refused == nil {
+		cfg.Refused = func() {}
+	}
 	cfg.Scheme = cmp.Or(cfg.Scheme, SchemeBearer)
 	return &Client{cfg: cfg}
 }
@@ -169,7 +179,7 @@ func ParseURL(text string) (*url.URL, error) {
 	}
 	plain := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/"), RawPath: strings.TrimRight(u.RawPath, "/")}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !utf8.ValidString(u.Host):
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", !utf8.ValidString(u.Host), !validPort(u.Port()):
 		return nil, errors.New("must be absolute, with https:// or http://; it should look like " + example)
 	case u.User != nil:
 		return nil, errors.New("must not hold a user or a password; leave them out, as in " + example)
@@ -177,6 +187,12 @@ func ParseURL(text string) (*url.URL, error) {
 		return nil, errors.New("must not have a query or a fragment; leave them out, as in " + example)
 	}
 	return &plain, nil
+}
+
+// validPort tells whether text is the number of a port, or empty.
+func validPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }
 
 // ParseAPIPrefix reads the path of the API below a control plane's URL. It is

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -25,10 +26,14 @@ type Key struct {
 // String keeps the secret out of logs.
 func (Key) String() string { return "<secret>" }
 
+// shortestSecret is the length from which on a text that repeats a secret says
+// more of it than of the words around it.
+const shortestSecret = 4
+
 // conceal replaces the key wherever text repeats it.
 func (k Key) conceal(text string) string {
 	for _, secret := range []string{k.secret, k.password} {
-		if secret != "" {
+		if len(secret) >= shortestSecret {
 			text = strings.ReplaceAll(text, secret, k.String())
 		}
 	}
@@ -47,7 +52,7 @@ func (c *Client) Key(ctx context.Context) (Key, error) {
 		failure.clean(Key{})
 		return Key{}, failure
 	}
-	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) && strings.Contains(c.cfg.APIKey.Description(), file.Path) {
 		err = file.Err // the description names the file already
 	}
 	if err == nil {
@@ -73,11 +78,28 @@ func (c *Client) Key(ctx context.Context) (Key, error) {
 	return key, nil
 }
 
+// mistakes are what people put where an API key belongs.
+var mistakes = []struct {
+	looks *regexp.Regexp
+	what  string
+}{
+	{regexp.MustCompile(`^["'` + "`]|[\"'`" + `]$`), "it has quotes around it"},
+	{regexp.MustCompile(`^\w+=[^=]`), "it begins with the name of a variable"},
+	{regexp.MustCompile(`^[{[]`), "it is JSON"},
+	{regexp.MustCompile(`^[<$]`), "it is a placeholder, and variables are not expanded"},
+	{regexp.MustCompile(`(?i)^bearer\b`), "it begins with Bearer, which is added"},
+}
+
 // CheckKey refuses what cannot be an API key, because it is empty or could not
 // be sent as it is. Its errors do not repeat the secret.
 func CheckKey(secret string) error {
 	if secret == "" {
 		return errors.New("it is empty")
+	}
+	for _, mistake := range mistakes {
+		if mistake.looks.MatchString(secret) {
+			return errors.New(mistake.what)
+		}
 	}
 	for _, r := range secret {
 		if r <= ' ' || r > '~' {

@@ -466,7 +466,8 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	if _, err := list(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if n := opened.Load(); n > limit {
+	// A dial may lose against a connection that is free first, and is not used then.
+	if n := opened.Load(); n > 2*limit {
 		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Requests()), limit)
 	}
 }

@@ -73,11 +73,14 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 			err:    err,
 		}
 	}
+	contentType := cmp.Or(resp.Header.Get("Content-Type"), "no content type")
+	if c.cfg.Discreet {
+		contentType = "status 200"
+	}
 	return nil, &Error{
 		Reason: ReasonBadResponse,
 		Status: status,
-		What: fmt.Sprintf("the answer (%s) is not a list of tokens: %s",
-			cmp.Or(resp.Header.Get("Content-Type"), "no content type"), err.Error()),
+		What:   fmt.Sprintf("the answer (%s) is not a list of tokens: %s", contentType, err.Error()),
 		Advice: "check that the URL and the API prefix lead to the control plane's API",
 		err:    err,
 	}
@@ -108,7 +111,8 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	}
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
-		e.Reason, e.Advice = ReasonUnauthorized, "the API key is not valid here, or no longer: replace it"
+		c.cfg.Refused()
+		e.Reason, e.Advice = ReasonUnauthorized, "the API key is not valid here, or no longer: check that it is this control plane's, or replace it"
 	case code == http.StatusForbidden:
 		e.Reason, e.Advice = ReasonForbidden, "the API key may not list these tokens: use the key of somebody who may"
 	case code == http.StatusTooManyRequests:
@@ -122,7 +126,7 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	default:
 		e.Reason, e.Advice = ReasonBadResponse, "check that the URL leads to the control plane's API"
 	}
-	if message != "" {
+	if message != "" && !c.cfg.Discreet {
 		e.What += " (" + message + ")"
 	}
 	return e

@@ -101,7 +101,7 @@ func (b *builder) target(t *target, outcomes []outcome) {
 	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.result == nil })
 	b.add(&up, labelPairs("target", t.name), boolean(success))
 	b.add(&targetInfo, labelPairs("target", t.name, "control_plane", t.controlPlane), 1)
-	if expiry, ok := timestamp(t.memory.key.expiry()); ok {
+	if expiry, ok := timestamp(t.key.expiry()); ok {
 		b.add(&apiKeyExpiry, labelPairs("target", t.name), expiry)
 	}
 	b.counted(&apiRequests, t.memory.instruments.requests)

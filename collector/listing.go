@@ -97,9 +97,9 @@ func (l *listing) settle(r *run, result *client.Listing, err error) {
 		l.current = nil // lets go of the tokens
 	}
 	if err != nil {
-		l.history.failed(err)
+		l.history.failed(l, err)
 	} else {
-		l.history.succeeded(result)
+		l.history.succeeded(l, result)
 	}
 	r.result = result
 	close(r.done)

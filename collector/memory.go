@@ -17,11 +17,18 @@ import (
 // memory is what is kept of a target between scrapes, and when its
 // configuration changes: it belongs to the target's name.
 type memory struct {
-	ban         client.Ban
-	key         ownKey
 	instruments *instruments
-	// histories is not used concurrently.
-	histories map[client.Kind]*history
+	// histories and identified are not used concurrently.
+	histories  map[client.Kind]*history
+	identified *identified
+}
+
+// identified is what is kept only as long as a target has the same control plane
+// and the same API key.
+type identified struct {
+	identity string
+	ban      client.Ban
+	key      ownKey
 }
 
 func newMemory(target string) *memory {
@@ -51,8 +58,7 @@ type ownKey struct {
 	missing       episode
 }
 
-// read notes what the key says of its end. What a token told of another key
-// holds until the next listing.
+// read notes what the key says of its end.
 func (k *ownKey) read(expiry time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -90,20 +96,33 @@ type history struct {
 	logger   log.Logger
 	now      func() time.Time
 
-	mu         sync.Mutex
+	mu sync.Mutex
+	// owner is the listing of the present configuration. What becomes of others,
+	// which are about to end, is counted, and else of no interest.
+	owner      *listing
 	status     ListingStatus
 	failure    episode
 	unreadable episode
 }
 
-// failed notes a run that failed with err, which is of type *client.Error.
-func (h *history) failed(err error) {
+// belongsTo makes l the owner.
+func (h *history) belongsTo(l *listing) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.owner = l
+}
+
+// failed notes a run of l that failed with err, which is of type *client.Error.
+func (h *history) failed(l *listing, err error) {
 	var failure *client.Error
 	errors.As(err, &failure)
 	h.failures.WithLabelValues(string(failure.Reason)).Inc()
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.owner != l {
+		return
+	}
 	h.status.Failing, h.status.Failure, h.status.LastFailure = true, failure, h.now()
 	if !h.failure.news(string(failure.Reason), h.now()) {
 		return
@@ -115,17 +134,24 @@ func (h *history) failed(err error) {
 	logger.Log("msg", "listing failed", "reason", failure.Reason, "err", err)
 }
 
-// succeeded notes what a run has listed.
-func (h *history) succeeded(result *client.Listing) {
+// succeeded notes what a run of l has listed.
+func (h *history) succeeded(l *listing, result *client.Listing) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.owner != l {
+		return
+	}
 	now := h.now()
 	h.status.Failing, h.status.LastSuccess = false, now
-	h.status.Tokens = len(result.Tokens)
-	h.status.FirstExpiry = time.Time{}
+	h.status.Tokens, h.status.Expired, h.status.NextExpiry = len(result.Tokens), 0, time.Time{}
 	for i := range result.Tokens {
-		if at := result.Tokens[i].Expiry.At; at.After(now) && (h.status.FirstExpiry.IsZero() || at.Before(h.status.FirstExpiry)) {
-			h.status.FirstExpiry = at
+		at := result.Tokens[i].Expiry.At
+		switch {
+		case at.IsZero():
+		case !at.After(now):
+			h.status.Expired++
+		case h.status.NextExpiry.IsZero() || at.Before(h.status.NextExpiry):
+			h.status.NextExpiry = at
 		}
 	}
 	if h.failure.news("", now) {

@@ -25,9 +25,10 @@ type ListingStatus struct {
 	Failure *client.Error
 	// Tokens is how many tokens were listed at LastSuccess.
 	Tokens int
-	// FirstExpiry is when the first of them ends that was valid at LastSuccess,
-	// zero where none of them ends.
-	FirstExpiry time.Time
+	// Expired is how many of them had ended.
+	Expired int
+	// NextExpiry is when the first of the others ends, zero where none does.
+	NextExpiry time.Time
 }
 
 // Status returns what is known of the targets, in the order of their

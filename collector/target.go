@@ -19,6 +19,10 @@ type Target struct {
 	// APIKeyToken is the name of the listed token that the API key belongs to,
 	// which tells when a key ends that does not say so itself. It may be empty.
 	APIKeyToken string
+	// Identity tells the control plane and the API key from those of other
+	// configurations of the same name. While it is equal, what is known of them
+	// outlives the configuration.
+	Identity string
 	// Client makes the target's client; its Trace and its Ban are set by the
 	// Collector.
 	Client client.Config
@@ -31,27 +35,34 @@ type target struct {
 	client   *client.Client
 	listings []*listing
 	memory   *memory
+	key      *ownKey
 	logger   log.Logger
 }
 
 func newTarget(cfg Target, m *memory, opts *Options) *target {
 	cfg.Client.Trace = m.instruments.trace()
-	cfg.Client.Ban = &m.ban
+	if m.identified == nil || m.identified.identity != cfg.Identity {
+		m.identified = &identified{identity: cfg.Identity}
+	}
+	cfg.Client.Ban = &m.identified.ban
 	t := &target{
 		name:         cfg.Name,
 		controlPlane: client.ControlPlane(cfg.Client.URL),
 		apiKeyToken:  cfg.APIKeyToken,
 		client:       client.New(cfg.Client),
 		memory:       m,
+		key:          &m.identified.key,
 		logger:       log.With(opts.Logger, "target", cfg.Name),
 	}
 	for _, kind := range cfg.Kinds {
-		t.listings = append(t.listings, &listing{
+		l := &listing{
 			kind:    kind,
 			list:    func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
 			history: m.history(cfg.Name, kind, opts),
 			now:     opts.Now,
-		})
+		}
+		l.history.belongsTo(l)
+		t.listings = append(t.listings, l)
 	}
 	return t
 }
@@ -62,7 +73,7 @@ func (t *target) list(ctx context.Context, kind client.Kind) (*client.Listing, e
 	if err != nil {
 		return nil, err
 	}
-	t.memory.key.read(key.Expiry)
+	t.key.read(key.Expiry)
 	return t.client.List(ctx, key, kind)
 }
 
@@ -84,7 +95,7 @@ func (t *target) findKey(outcomes []outcome, now time.Time) {
 			}
 		}
 	}
-	if t.memory.key.listed(found, now) {
+	if t.key.listed(found, now) {
 		level.Warn(t.logger).Log("msg", "no listed token has the name that the API key's token should have: nothing will tell when the key ends",
 			"api_key_token", t.apiKeyToken)
 	}

@@ -124,6 +124,102 @@ func TestScrapeUnderWayKeepsItsTargets(t *testing.T) {
 	absent(t, scrape(t, c), `"old"`)
 }
 
+// What comes of a configuration that was replaced does not show as the state of
+// the one that is there.
+func TestLateFailureOfAReplacedConfigurationIsOnlyCounted(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	slow := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-finish
+			faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
+		})
+	})
+	logged := new(lockedBuffer)
+	s := newSet(t, slow.URL, func(s *set) { s.Logger = log.NewLogfmtLogger(logged) })
+	c := collector.New(s.Options, s.target())
+	scraped := make(chan string)
+	go func() { scraped <- scrape(t, c) }()
+	<-begun
+	good := newSet(t, controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...)).URL)
+	c.Set(good.target())
+	present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
+	close(finish)
+	present(t, <-scraped, `truefoundry_up{target="acme"} 0`)
+	status := c.Status()[0].Listings[0]
+	if status.Failing || status.Failure != nil || status.Tokens != 2 || logged.take() != "" {
+		t.Errorf("%+v", status)
+	}
+	present(t, scrape(t, c), `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="acme"} 1`)
+}
+
+// A ban and the end of a key belong to a control plane and a key; counters to
+// the name.
+func TestWhatIsKnownOfAnotherControlPlaneOrKeyIsForgotten(t *testing.T) {
+	banning := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusTooManyRequests, "Retry-After", "3600"))
+	working := controlplanetest.Start(t, controlplanetest.Always())
+	banned := newSet(t, banning.URL)
+	c := collector.New(banned.Options, banned.target())
+	present(t, scrape(t, c), `reason="rate_limited",target="acme"} 1`)
+
+	c.Set(banned.target())
+	got := scrape(t, c)
+	present(t, got, `reason="rate_limited",target="acme"} 2`)
+	present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+	if n := len(banning.Requests()); n != 1 {
+		t.Errorf("%d requests, want one before the ban", n)
+	}
+
+	other := newSet(t, working.URL, func(s *set) { s.APIKey = config.NewInlineSecret("") })
+	moved := other.target()
+	moved.Identity = "another"
+	c.Set(moved)
+	got = scrape(t, c)
+	present(t, got, `reason="credentials",target="acme"} 1`)
+	absent(t, got, "truefoundry_api_key_expiry_timestamp_seconds{")
+}
+
+func TestStatus(t *testing.T) {
+	fault, now := faults.Switch(), noon
+	tokens := []any{named("a", "a", noon, noon.Add(-time.Hour)), named("b", "b", noon, noon.Add(2*time.Hour)), named("c", "c", noon, noon.Add(time.Hour)), named("d", "d", noon, time.Time{})}
+	cp := controlplanetest.Start(t, controlplanetest.Always(tokens...), fault.Wrap)
+	c := newCollector(t, cp.URL, func(s *set) { s.Options.Now = func() time.Time { return now } })
+	status := func() collector.ListingStatus {
+		all := c.Status()
+		if len(all) != 1 || all[0].Name != "acme" || all[0].ControlPlane != "acme.truefoundry.example" || len(all[0].Listings) != 1 {
+			t.Fatalf("%+v", all)
+		}
+		return all[0].Listings[0]
+	}
+	want := collector.ListingStatus{Kind: client.PersonalAccessToken}
+	if got := status(); got != want {
+		t.Errorf("before a scrape: %+v", got)
+	}
+	scrape(t, c)
+	want.LastSuccess, want.Tokens, want.Expired, want.NextExpiry = noon, 4, 1, noon.Add(time.Hour)
+	if got := status(); got != want {
+		t.Errorf("after a scrape: %+v", got)
+	}
+	fault.Set(faults.Status(http.StatusForbidden))
+	now = noon.Add(time.Minute)
+	scrape(t, c)
+	got := status()
+	if got.Failure == nil || got.Failure.Reason != client.ReasonForbidden {
+		t.Errorf("%v", got.Failure)
+	}
+	want.Failing, want.LastFailure, want.Failure = true, now, got.Failure
+	if got != want {
+		t.Errorf("after a failure: %+v", got)
+	}
+	fault.Set(nil)
+	now = noon.Add(2 * time.Minute)
+	scrape(t, c)
+	want.Failing, want.LastSuccess = false, now
+	if got := status(); got != want {
+		t.Errorf("after that: %+v", got)
+	}
+}
+
 func TestWithoutTargetsThereAreNoMetrics(t *testing.T) {
 	s := newSet(t, "http://nobody")
 	if got := scrape(t, collector.New(s.Options)); got != "" {

@@ -79,12 +79,6 @@ func Start() (list []targets.Target, end func(), err error) {
 func target(name string, kind client.Kind, u *url.URL, key string) targets.Target {
 	return targets.Target{
 		Name: name, URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{kind},
-		APIKey: apiKey{config.NewInlineSecret(key)}, HTTP: targets.DefaultHTTP(),
+		APIKey: targets.NamedSecret{SecretReader: config.NewInlineSecret(key), From: "the demonstration's own"}, HTTP: targets.DefaultHTTP(),
 	}
 }
-
-// apiKey is a key that says where it is from.
-type apiKey struct{ config.SecretReader }
-
-// Description implements config.SecretReader.
-func (apiKey) Description() string { return "the demonstration's own" }

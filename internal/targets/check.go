@@ -3,9 +3,8 @@ package targets
 import (
 	"context"
 	"fmt"
-	"os"
-
-	"github.com/prometheus/common/config"
+	"net/netip"
+	"strings"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
@@ -14,6 +13,7 @@ import (
 // keep the target from being listed; the warnings do not.
 func (t *Target) Check(ctx context.Context) (problems, warnings []string) {
 	report := func(err error) { problems = append(problems, fmt.Sprintf("target %q: %v", t.Name, err)) }
+	warn := func(text string) { warnings = append(warnings, fmt.Sprintf("target %q: %s", t.Name, text)) }
 	reader := t.APIKey
 	connections := []*connection{newConnection(t.HTTP)}
 	if token, ok := reader.(*oauth2Token); ok {
@@ -25,28 +25,32 @@ func (t *Target) Check(ctx context.Context) (problems, warnings []string) {
 		report(err)
 	}
 	for _, c := range connections {
+		missing := false
+		for _, file := range c.files() {
+			if err := regular(file); err != nil {
+				missing = true
+				report(unreadable(err))
+			}
+		}
+		if missing {
+			continue
+		}
 		if _, err := c.transport(); err != nil {
 			report(err)
 		}
 	}
-	for _, file := range headerFiles(t.HTTP.HTTPHeaders) {
-		if _, err := os.ReadFile(file); err != nil { //nolint:gosec // the user names it
-			report(unreadable(err))
-		}
-	}
 	if err == nil && t.Opaque(key) {
-		warnings = append(warnings, fmt.Sprintf("target %q: its key does not say when it ends, so nothing will tell before it does: "+
-			"set api_key_token to the name of its token, where that is listed", t.Name))
+		warn("its API key does not say when it ends, so nothing will tell before it does: name the token that it belongs to " +
+			"with api_key_token or --truefoundry.api-key-token, if that is listed")
+	}
+	if t.URL.Scheme == "http" && strings.Contains(t.URL.Hostname(), ".") && !local(t.URL.Hostname()) {
+		warn("its URL begins with http://, so that the API key crosses the network as it is: use https://")
 	}
 	return problems, warnings
 }
 
-func headerFiles(headers *config.Headers) (files []string) {
-	if headers == nil {
-		return nil
-	}
-	for _, header := range headers.Headers {
-		files = append(files, header.Files...)
-	}
-	return files
+// local tells whether a host is this machine or a service of the same cluster.
+func local(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback() || strings.HasSuffix(host, ".svc") || strings.Contains(host, ".svc.")
 }

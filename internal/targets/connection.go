@@ -5,7 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"sync"
+	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/common/config"
 
@@ -17,9 +18,8 @@ import (
 type connection struct {
 	config config.HTTPClientConfig
 
-	mu      sync.Mutex
-	made    http.RoundTripper
-	retired bool
+	made    atomic.Pointer[http.RoundTripper]
+	retired atomic.Bool
 }
 
 func newConnection(cfg config.HTTPClientConfig) *connection {
@@ -60,22 +60,39 @@ type answer struct {
 // Close implements io.Closer.
 func (a *answer) Close() error {
 	err := a.ReadCloser.Close()
-	a.of.closeIdle(false)
+	a.of.closeRetired()
 	return err
 }
 
+// transport holds no lock while it reads files: to read may take for ever.
 func (c *connection) transport() (http.RoundTripper, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.made != nil {
-		return c.made, nil
+	for _, file := range c.files() {
+		if err := regular(file); err != nil {
+			return nil, unreadable(err)
+		}
+	}
+	if made := c.made.Load(); made != nil {
+		return *made, nil
 	}
 	made, err := config.NewRoundTripperFromConfig(c.config, "truefoundry")
 	if err != nil {
 		return nil, unusable(err)
 	}
-	c.made = made
+	if !c.made.CompareAndSwap(nil, &made) {
+		return *c.made.Load(), nil
+	}
 	return made, nil
+}
+
+// files returns those that the connection needs.
+func (c *connection) files() []string {
+	files := []string{c.config.TLSConfig.CAFile, c.config.TLSConfig.CertFile, c.config.TLSConfig.KeyFile}
+	if c.config.HTTPHeaders != nil {
+		for _, header := range c.config.HTTPHeaders.Headers {
+			files = append(files, header.Files...)
+		}
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
 // unusable is the error of a TLS configuration that does not work.
@@ -95,22 +112,24 @@ func unreadable(err error) error {
 	}
 	return &client.Error{
 		Reason: client.ReasonCredentials,
-		What:   "a file that the connection needs cannot be read: " + file.Error(),
+		What:   "a file that the connection needs cannot be read: " + file.Path + ": " + file.Err.Error(),
 		Advice: "put it there, or change the target's configuration",
 	}
 }
 
 // CloseIdleConnections closes the connections that are not in use, and each of
 // the others as soon as it is not.
-func (c *connection) CloseIdleConnections() { c.closeIdle(true) }
+func (c *connection) CloseIdleConnections() {
+	c.retired.Store(true)
+	c.closeRetired()
+}
 
-// closeIdle closes what is idle, if c is of no use any more. An http.Transport
+// closeRetired closes what is idle, if c is of no use any more. An http.Transport
 // forgets with its next request that it was told to.
-func (c *connection) closeIdle(retire bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.retired = c.retired || retire
-	if i, ok := c.made.(interface{ CloseIdleConnections() }); ok && c.retired {
-		i.CloseIdleConnections()
+func (c *connection) closeRetired() {
+	if made := c.made.Load(); made != nil && c.retired.Load() {
+		if i, ok := (*made).(interface{ CloseIdleConnections() }); ok {
+			i.CloseIdleConnections()
+		}
 	}
 }

@@ -16,10 +16,19 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
+// NamedSecret is a secret that says itself where it is from.
+type NamedSecret struct {
+	config.SecretReader
+	From string
+}
+
+// Description implements config.SecretReader.
+func (s NamedSecret) Description() string { return s.From }
+
 // secret returns where the text, or else the content of the file, is to be read.
 func secret(text config.Secret, file string) config.SecretReader {
 	if file != "" {
-		return config.NewFileSecret(file)
+		return fileSecret{file}
 	}
 	return config.NewInlineSecret(string(text))
 }
@@ -152,6 +161,13 @@ func refusal(ctx context.Context, err error, key string) error {
 	failure := client.TransportError(ctx, err)
 	failure.What = strings.ReplaceAll(asked+": "+failure.What, key, "<secret>")
 	return failure
+}
+
+// forget makes the next Fetch ask for another token.
+func (o *oauth2Token) forget() {
+	o.turn <- struct{}{}
+	defer func() { <-o.turn }()
+	o.token = nil
 }
 
 // Description implements config.SecretReader.

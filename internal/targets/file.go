@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -38,19 +39,24 @@ func parse(text []byte, dir string) ([]Target, error) {
 	if err := yaml.Load(text, &root); err != nil {
 		return nil, explain(&root, err)
 	}
+	if key := oddKey(&root); key != nil {
+		return nil, fmt.Errorf("line %d: the name of a field must be plain text", key.Line)
+	}
 	var file struct {
 		Targets []fileTarget `yaml:"targets"`
 	}
 	if err := root.Load(&file, yaml.WithKnownFields()); err != nil {
 		return nil, explain(&root, err)
 	}
+	if list := field(root.Content[0], "targets"); list != nil {
+		for i, node := range list.Content {
+			if node.ShortTag() == "!!null" {
+				return nil, fmt.Errorf("line %d: targets[%d]: it is empty", node.Line, i)
+			}
+		}
+	}
 	if len(file.Targets) == 0 {
 		return nil, errors.New("it has no targets: list them under targets")
-	}
-	for i, node := range field(root.Content[0], "targets").Content {
-		if node.ShortTag() == "!!null" {
-			return nil, fmt.Errorf("line %d: targets[%d]: it is empty", node.Line, i)
-		}
 	}
 	var targets []Target
 	names := map[string]int{}
@@ -91,6 +97,9 @@ func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 	if t.HTTP.OAuth2 != nil {
 		proxyFromEnvironment(field(node, "oauth2"), &t.HTTP.OAuth2.ProxyConfig)
 	}
+	if a := t.HTTP.Authorization; a != nil && a.Credentials != "" && a.CredentialsFile != "" {
+		return t.wrong("it has credentials and credentials_file: leave out one of them", "authorization")
+	}
 	if err := t.HTTP.Validate(); err != nil {
 		return problem{node, err.Error()}
 	}
@@ -99,7 +108,8 @@ func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 
 // proxyFromEnvironment is on, unless node says otherwise or names a proxy.
 func proxyFromEnvironment(node *yaml.Node, proxy *config.ProxyConfig) {
-	if field(node, "proxy_from_environment") == nil && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
+	said := field(node, "proxy_from_environment")
+	if (said == nil || said.ShortTag() == "!!null") && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
 		proxy.ProxyFromEnvironment = true
 	}
 }
@@ -114,6 +124,9 @@ func (t *fileTarget) wrong(text string, path ...string) error {
 	}
 	return problem{at, text}
 }
+
+// headerName is a token of RFC 9110.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 // check refuses what the types of the fields let through.
 func (t *fileTarget) check() error {
@@ -136,6 +149,17 @@ func (t *fileTarget) check() error {
 	}
 	if err := CheckKinds(t.Kinds); err != nil {
 		return t.wrong(err.Error(), "kinds")
+	}
+	if headers := t.HTTP.HTTPHeaders; headers != nil {
+		for name, header := range headers.Headers {
+			values := slices.Clone(header.Values)
+			for _, secret := range header.Secrets {
+				values = append(values, string(secret))
+			}
+			if !headerName.MatchString(name) || slices.ContainsFunc(values, func(value string) bool { return strings.ContainsFunc(value, unicode.IsControl) }) {
+				return t.wrong("a header has a name or a value that cannot be sent", "http_headers")
+			}
+		}
 	}
 	if err := t.checkConnection(&t.HTTP.ProxyConfig, t.HTTP.TLSConfig); err != nil {
 		return err
@@ -170,6 +194,9 @@ func (t *fileTarget) checkCredentials() error {
 			return t.wrong("must be "+client.SchemeBearer+", which is what the API takes: leave it out", "authorization", "type")
 		}
 		if authorization.CredentialsFile != "" {
+			if _, err := KeyFile(authorization.CredentialsFile); err != nil {
+				return t.wrong(err.Error(), "authorization", "credentials_file")
+			}
 			return nil
 		}
 		if authorization.Credentials == "" {
@@ -188,6 +215,10 @@ func (t *fileTarget) checkCredentials() error {
 	case oauth != nil:
 		if oauth.GrantType != "" && oauth.GrantType != "client_credentials" {
 			return t.wrong("must be client_credentials: leave it out", "oauth2", "grant_type")
+		}
+		if oauth.Iss != "" || oauth.Audience != "" || oauth.Claims != nil || oauth.ClientCertificateKeyID != "" ||
+			oauth.ClientCertificateKey != "" || oauth.ClientCertificateKeyFile != "" {
+			return t.wrong("iss, audience, claims and client_certificate_key… are of no use with client_credentials: leave them out", "oauth2")
 		}
 		if oauth.ClientSecret == "" && oauth.ClientSecretFile == "" {
 			return t.wrong("it needs client_secret_file, or client_secret", "oauth2")
@@ -234,8 +265,9 @@ func (n *targetName) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Load((*string)(n)); err != nil {
 		return err
 	}
-	if len(*n) > longest || strings.ContainsFunc(string(*n), unicode.IsControl) || !utf8.ValidString(string(*n)) {
-		return problem{node, fmt.Sprintf("must be at most %d bytes of UTF-8, without control characters", longest)}
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(*n) > longest || strings.ContainsFunc(string(*n), hidden) || strings.TrimSpace(string(*n)) != string(*n) || !utf8.ValidString(string(*n)) {
+		return problem{node, fmt.Sprintf("must be at most %d bytes of UTF-8, without control characters and without blanks around it", longest)}
 	}
 	return nil
 }

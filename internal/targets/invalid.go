@@ -48,6 +48,20 @@ func field(mapping *yaml.Node, name string) *yaml.Node {
 	return merged
 }
 
+// oddKey returns the name of a field below node that is no plain text: fields are
+// looked for by what stands there.
+func oddKey(node *yaml.Node) *yaml.Node {
+	for i, child := range node.Content {
+		if node.Kind == yaml.MappingNode && i%2 == 0 && child.ShortTag() != "!!str" && child.ShortTag() != "!!merge" {
+			return child
+		}
+		if odd := oddKey(child); odd != nil {
+			return odd
+		}
+	}
+	return nil
+}
+
 // reference returns a field below node that refers to a secret manager.
 func reference(node *yaml.Node) *yaml.Node {
 	for i, child := range node.Content {
@@ -70,6 +84,9 @@ func reference(node *yaml.Node) *yaml.Node {
 // freeNames are the fields below which users choose the names.
 var freeNames = []string{"http_headers", "proxy_connect_header", "endpoint_params", "claims"}
 
+// maxProblems is how many problems of a file are told at a time.
+const maxProblems = 5
+
 // explain returns the error of reading the file without the values that err may
 // repeat.
 func explain(root *yaml.Node, err error) error {
@@ -81,6 +98,10 @@ func explain(root *yaml.Node, err error) error {
 	switch {
 	case errors.As(err, &several):
 		for _, e := range several.Errors {
+			if len(texts) == maxProblems {
+				texts = append(texts, "and more")
+				break
+			}
 			// An alias repeats the problems of its anchor.
 			if text := explainOne(root, e); !slices.Contains(texts, text) {
 				texts = append(texts, text)
@@ -100,6 +121,19 @@ var (
 	lowerCase = regexp.MustCompile(`^([a-z_]{1,40}|oauth2|enable_http2)$`)
 	letters   = regexp.MustCompile(`^([A-Za-z_-]{1,40}|oauth2|enable_http2|<<)$`)
 )
+
+// hints are for fields that people expect.
+var hints = map[string]string{ //nolint:gosec // the names of fields //nolint:gosec // these are names of fields
+	"kind":             ": it is kinds, a list",
+	"api_key":          ": the file of the key is credentials_file, below authorization",
+	"api_key_file":     ": it is credentials_file, below authorization",
+	"credentials":      " here: it belongs below authorization",
+	"credentials_file": " here: it belongs below authorization",
+	"credential_file":  ": it is credentials_file",
+	"authorisation":    ": it is authorization",
+	"target":           ": it is targets",
+	"scrape_configs":   ": this is a configuration of Prometheus",
+}
 
 func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	if inner := (*yaml.LoadError)(nil); errors.As(err.Unwrap(), &inner) && inner.Mark.Line > 0 {
@@ -125,8 +159,8 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	var own problem
 	if errors.As(err.Unwrap(), &own) {
 		// A merge makes copies of nodes.
-		at = func(n *yaml.Node, key bool) bool {
-			return !key && n.Kind == own.at.Kind && n.Line == own.at.Line && n.Column == own.at.Column
+		at = func(n *yaml.Node, _ bool) bool {
+			return n.Kind == own.at.Kind && n.Line == own.at.Line && n.Column == own.at.Column
 		}
 		line = fmt.Sprintf("line %d: ", own.at.Line)
 	}
@@ -141,9 +175,11 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	case own.at != nil:
 		return line + path + ": " + own.text
 	case unknown && lowerCase.MatchString(node.Value):
-		return line + path + ": there is no field " + node.Value
+		return line + path + ": there is no field " + node.Value + hints[node.Value]
 	case unknown:
 		return line + path + ": there is no such field"
+	case repeated && lowerCase.MatchString(node.Value):
+		return line + path + ": the field " + node.Value + " is there twice"
 	case repeated:
 		return line + path + ": a field is there twice"
 	}

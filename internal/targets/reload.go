@@ -17,8 +17,12 @@ type Reloader struct {
 	logger log.Logger
 	now    func() time.Time
 
-	mu                      sync.Mutex
 	successful, lastSuccess prometheus.Gauge
+
+	reloading sync.Mutex
+	mu        sync.Mutex
+	tried     time.Time
+	failure   error
 }
 
 var _ prometheus.Collector = (*Reloader)(nil)
@@ -46,9 +50,12 @@ func NewReloader(file string, set *Set, logger log.Logger, now func() time.Time)
 
 // Reload loads the file. Where that fails, the targets stay as they are.
 func (r *Reloader) Reload() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	targets, err := Load(r.file)
+	r.mu.Lock()
+	r.tried, r.failure = r.now(), err
+	r.mu.Unlock()
 	if err != nil {
 		r.successful.Set(0)
 		level.Error(r.logger).Log("msg", "configuration not reloaded: the one before stays in use", "err", err)
@@ -58,6 +65,13 @@ func (r *Reloader) Reload() error {
 	r.succeeded()
 	level.Info(r.logger).Log("msg", "configuration reloaded", "file", r.file, "targets", len(targets))
 	return nil
+}
+
+// Failure returns when and why the last attempt failed, nil where it did not.
+func (r *Reloader) Failure() (time.Time, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tried, r.failure
 }
 
 func (r *Reloader) succeeded() {

@@ -3,9 +3,10 @@
 package targets
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"net/http"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -61,11 +62,11 @@ func CheckKinds(kinds []client.Kind) error {
 	all := client.Kinds()
 	for i, kind := range kinds {
 		if !slices.Contains(all, kind) || slices.Contains(kinds[:i], kind) {
-			return fmt.Errorf("each must be one of %s, and not repeat", all)
+			return fmt.Errorf("each must be %s or %s, and not repeat", all[0], all[1])
 		}
 	}
 	if len(kinds) == 0 {
-		return fmt.Errorf("must have at least one of %s", all)
+		return fmt.Errorf("must have %s or %s", all[0], all[1])
 	}
 	return nil
 }
@@ -75,12 +76,35 @@ func (t *Target) Opaque(key client.Key) bool {
 	return key.Expiry.IsZero() && t.APIKeyToken == "" && !t.Renewed && t.Scheme != client.SchemeBasic
 }
 
-// client returns what the client of a target is made of.
-func (s *Settings) client(t *Target, limiter *client.Limiter, transport http.RoundTripper) client.Config {
-	return client.Config{
-		URL: t.URL, APIPrefix: t.APIPrefix, APIKey: t.APIKey, Scheme: t.Scheme, Renewed: t.Renewed,
-		PageSize: s.PageSize, Limiter: limiter, Transport: transport, UserAgent: s.UserAgent, Now: s.Now,
+// identity tells the target's control plane and API key from others, without
+// the key.
+func (t *Target) identity() string {
+	return fmt.Sprintf("%s%s %s %q", t.URL, t.APIPrefix, t.APIKey.Description(), t.APIKeyToken)
+}
+
+// host names the server of the control plane, however its URL is written.
+func (t *Target) host() string {
+	port := t.URL.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[t.URL.Scheme]
 	}
+	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(t.URL.Hostname()), "."), port)
+}
+
+// make makes the collector's target.
+func (s *Settings) make(t *Target, limiter *client.Limiter) collector.Target {
+	made := collector.Target{
+		Name: t.Name, Kinds: t.Kinds, APIKeyToken: t.APIKeyToken, Identity: t.identity(),
+		Client: client.Config{
+			URL: t.URL, APIPrefix: t.APIPrefix, APIKey: t.APIKey, Scheme: t.Scheme, Renewed: t.Renewed,
+			Discreet: t.HTTP.HTTPHeaders != nil, PageSize: s.PageSize, Limiter: limiter,
+			Transport: newConnection(t.HTTP), UserAgent: s.UserAgent, Now: s.Now,
+		},
+	}
+	if token, ok := t.APIKey.(*oauth2Token); ok {
+		made.Client.Refused = token.forget
+	}
+	return made
 }
 
 // Settings are the same for all targets.
@@ -117,22 +141,25 @@ func (s *Set) Replace(targets []Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, limiters := s.targets, map[string]*client.Limiter{}
+	known := map[string]string{}
+	for i := range before {
+		known[before[i].Name] = before[i].Identity
+	}
 	s.targets = nil
 	for i := range targets {
 		t := &targets[i]
-		limiter := limiters[t.URL.Host]
+		host := t.host()
+		limiter := cmp.Or(limiters[host], s.limiters[host])
 		if limiter == nil {
-			if limiter = s.limiters[t.URL.Host]; limiter == nil {
-				limiter = client.NewLimiter(s.settings.MaxConcurrency)
-			}
-			limiters[t.URL.Host] = limiter
+			limiter = client.NewLimiter(s.settings.MaxConcurrency)
 		}
-		s.targets = append(s.targets, collector.Target{
-			Name: t.Name, Kinds: t.Kinds, APIKeyToken: t.APIKeyToken,
-			Client: s.settings.client(t, limiter, newConnection(t.HTTP)),
-		})
-		level.Info(s.settings.Logger).Log("msg", "listing at each scrape", "target", t.Name, "url", t.URL, "api_prefix", t.APIPrefix,
-			"kinds", fmt.Sprint(t.Kinds), "api_key", t.APIKey.Description())
+		limiters[host] = limiter
+		made := s.settings.make(t, limiter)
+		s.targets = append(s.targets, made)
+		if known[t.Name] != made.Identity {
+			level.Info(s.settings.Logger).Log("msg", "listing at each scrape", "target", t.Name, "url", t.URL, "api_prefix", t.APIPrefix,
+				"kinds", fmt.Sprint(t.Kinds), "api_key", t.APIKey.Description())
+		}
 	}
 	s.limiters = limiters
 	s.collector.Set(s.targets...)

@@ -21,7 +21,7 @@ RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /truefoundry_exporter -l
 
 FROM scratch
 LABEL org.opencontainers.image.title="truefoundry_exporter" \
-      org.opencontainers.image.description="Prometheus exporter for the expiry of TrueFoundry personal access tokens" \
+      org.opencontainers.image.description="Prometheus exporter for the expiry of TrueFoundry personal access tokens and virtual accounts" \
       org.opencontainers.image.source="https://github.com/truefoundry-community/truefoundry_exporter" \
       org.opencontainers.image.licenses="Apache-2.0"
 

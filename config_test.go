@@ -327,7 +327,11 @@ func TestConfigCheck(t *testing.T) {
 		want         string
 	}{
 		{"a key that says when it ends", configOf("acme", "https://a.example", jwt), 0, "The configuration is valid. Targets: 1.\n"},
-		{"an opaque key", configOf("acme", "https://a.example", opaque), 0, `warning: target "acme": its key does not say when it ends`},
+		{"an opaque key", configOf("acme", "https://a.example", opaque), 0, `warning: target "acme": its API key does not say when it ends`},
+		{"an opaque key, whose token is named", "targets: [{name: acme, url: \"https://a.example\", api_key_token: ci, authorization: {credentials: " + opaque + "}}]", 0, "The configuration is valid. Targets: 1.\n"},
+		{"a URL without encryption", configOf("acme", "http://a.example", jwt), 0, `warning: target "acme": its URL begins with http://`},
+		{"a URL without encryption of the same machine", configOf("acme", "http://127.0.0.1:1", jwt), 0, "The configuration is valid. Targets: 1.\n"},
+		{"a URL without encryption of the same cluster", configOf("acme", "http://tfy.tfy.svc.cluster.local:3000", jwt), 0, "The configuration is valid. Targets: 1.\n"},
 		{"no URL", "targets: [{name: acme}]", 1, "line 1: targets[0]: it needs a url"},
 		{
 			"files that are missing",
@@ -344,9 +348,12 @@ func TestConfigCheck(t *testing.T) {
 			if !strings.Contains(string(output), tt.want) || strings.Contains(string(output), "s3cret") {
 				t.Errorf("said %s, want %s", output, tt.want)
 			}
+			if strings.Contains(string(output), "warning") != strings.Contains(tt.want, "warning") {
+				t.Errorf("said %s", output)
+			}
 		})
 	}
-	if output, err := command(t, []string{"TFY_API_KEY=" + opaque, "TFY_HOST=https://a.example"}, "--config.check").Output(); err != nil || !strings.Contains(string(output), "api_key_token") {
+	if output, err := command(t, []string{"TFY_API_KEY=" + opaque, "TFY_HOST=https://a.example"}, "--config.check").Output(); err != nil || !strings.Contains(string(output), "--truefoundry.api-key-token") {
 		t.Errorf("of flags: %v %s", err, output)
 	}
 }

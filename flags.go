@@ -30,9 +30,11 @@ const (
 )
 
 const (
-	flagURL       = "truefoundry.url"
-	flagAPIPrefix = "truefoundry.api-prefix"
-	flagKind      = "truefoundry.kind"
+	flagURL         = "truefoundry.url"
+	flagAPIKeyFile  = "truefoundry.api-key-file"  //nolint:gosec // the name of a flag
+	flagAPIKeyToken = "truefoundry.api-key-token" //nolint:gosec // the name of a flag
+	flagAPIPrefix   = "truefoundry.api-prefix"
+	flagKind        = "truefoundry.kind"
 )
 
 type flags struct {
@@ -74,11 +76,11 @@ func addFlags(app *kingpin.Application) *flags {
 
 	f.demo = app.Flag("demo", "Export made-up control planes that run inside the exporter, to see what it does.").Bool()
 	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
-	f.apiKeyFile = app.Flag("truefoundry.api-key-file", "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
+	f.apiKeyFile = app.Flag(flagAPIKeyFile, "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
 	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
 	f.kinds = app.Flag(flagKind, "Kind of token to list: "+string(client.PersonalAccessToken)+" or "+string(client.VirtualAccount)+". Repeatable.").
 		Default(string(client.PersonalAccessToken)).IsSetByUser(&f.kindsSet).Strings()
-	f.apiKeyToken = app.Flag("truefoundry.api-key-token", "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").String()
+	f.apiKeyToken = app.Flag(flagAPIKeyToken, "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").String()
 	f.creatorLabel = app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").
 		Default(string(collector.CreatorSlug)).Enum(string(collector.CreatorSlug), string(collector.CreatorID))
 	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
@@ -137,11 +139,19 @@ func (f *flags) check() error {
 		return errors.New("--truefoundry.timeout-offset must not be negative")
 	case *f.configFile != "" && *f.demo:
 		return errors.New("--config.file and --demo each bring their own targets: leave out one of them")
+	case *f.configCheck && *f.demo:
+		return errors.New("--config.check has nothing to check of --demo: leave out one of them")
 	case *f.configFile == "" && *f.enableLifecycle:
 		return errors.New("--web.enable-lifecycle needs --config.file: there is nothing else to reload")
 	}
-	if set := f.targetFlags(); len(set) > 0 && (*f.demo || *f.configFile != "") {
-		return fmt.Errorf("--%s brings its own targets: leave out --%s", map[bool]string{true: "demo", false: "config.file"}[*f.demo], strings.Join(set, ", --"))
+	if set := f.targetFlags(); len(set) > 0 {
+		set := strings.Join(set, ", --")
+		switch {
+		case *f.demo:
+			return fmt.Errorf("--demo brings its own targets: leave out --%s", set)
+		case *f.configFile != "":
+			return fmt.Errorf("--config.file brings its own targets: leave out --%s", set)
+		}
 	}
 	for _, address := range *f.web.WebListenAddresses {
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
@@ -166,11 +176,11 @@ func (f *flags) notice() string {
 func (f *flags) targetFlags() []string {
 	var set []string
 	for name, isSet := range map[string]bool{
-		flagURL:                     *f.url != "",
-		flagAPIPrefix:               f.apiPrefixSet,
-		flagKind:                    f.kindsSet,
-		"truefoundry.api-key-file":  *f.apiKeyFile != "",
-		"truefoundry.api-key-token": *f.apiKeyToken != "",
+		flagURL:         *f.url != "",
+		flagAPIPrefix:   f.apiPrefixSet,
+		flagKind:        f.kindsSet,
+		flagAPIKeyFile:  *f.apiKeyFile != "",
+		flagAPIKeyToken: *f.apiKeyToken != "",
 	} {
 		if isSet {
 			set = append(set, name)
@@ -247,23 +257,18 @@ func (f *flags) target() (target targets.Target, err error) {
 // apiKey returns where the key is to be read.
 func (f *flags) apiKey() (config.SecretReader, error) {
 	if *f.apiKeyFile != "" {
-		return config.NewFileSecret(*f.apiKeyFile), nil
+		key, err := targets.KeyFile(*f.apiKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", flagAPIKeyFile, err)
+		}
+		return key, nil
 	}
 	secret := strings.TrimSpace(os.Getenv(envAPIKey))
 	if secret == "" {
-		return nil, fmt.Errorf("no API key: set --truefoundry.api-key-file or %s", envAPIKey)
+		return nil, fmt.Errorf("no API key: set --%s or %s (or --config.file, or --demo)", flagAPIKeyFile, envAPIKey)
 	}
 	if err := client.CheckKey(secret); err != nil {
 		return nil, fmt.Errorf("%s: %w", envAPIKey, err)
 	}
-	return namedSecret{config.NewInlineSecret(secret), envAPIKey}, nil
+	return targets.NamedSecret{SecretReader: config.NewInlineSecret(secret), From: envAPIKey}, nil
 }
-
-// namedSecret is a secret that says where it is from.
-type namedSecret struct {
-	config.SecretReader
-	from string
-}
-
-// Description implements config.SecretReader.
-func (s namedSecret) Description() string { return s.from }

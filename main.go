@@ -44,6 +44,11 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run returns the exit code: an exit from here would skip what is deferred.
 func run(args []string) int {
+	// Before anything else: until then, a SIGHUP ends the process.
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+
 	version.Version = cmp.Or(version.Version, strings.TrimSpace(release))
 	app := kingpin.New(programName, description+".")
 	app.Version(version.Print(programName))
@@ -65,9 +70,6 @@ func run(args []string) int {
 		return 1
 	}
 	defer end()
-	if *f.configCheck {
-		return check(app, list)
-	}
 
 	c := collector.New(collector.Options{
 		CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
@@ -89,13 +91,7 @@ func run(args []string) int {
 	if !*f.disableExporterMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
-	var reload func() error
-	if *f.configFile != "" {
-		reloader := targets.NewReloader(*f.configFile, set, logger, time.Now)
-		registry.MustRegister(reloader)
-		reload = reloader.Reload
-	}
-	handler, err := server.New(server.Config{
+	cfg := server.Config{
 		Collector:         c,
 		Registry:          registry,
 		InstrumentHandler: !*f.disableExporterMetrics,
@@ -104,19 +100,28 @@ func run(args []string) int {
 		TimeoutOffset:     *f.timeoutOffset,
 		Description:       description,
 		Notice:            f.notice(),
-		Reload:            reload,
 		EnableLifecycle:   *f.enableLifecycle,
 		Now:               time.Now,
 		Logger:            logger,
-	})
+	}
+	if *f.configFile != "" {
+		reloader := targets.NewReloader(*f.configFile, set, logger, time.Now)
+		registry.MustRegister(reloader)
+		cfg.Reload, cfg.ReloadFailure = reloader.Reload, reloader.Failure
+	}
+	handler, err := server.New(cfg)
 	if err != nil {
 		app.Errorf("%s", err)
 		return 1
 	}
+	if *f.configCheck {
+		return check(app, list)
+	}
 
 	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
 	set.Replace(list)
-	if err := serve(handler, reload, f, logger); err != nil {
+	go reloadWhenTold(hangUp, cfg.Reload, logger)
+	if err := serve(handler, f, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
@@ -141,14 +146,23 @@ func check(app *kingpin.Application, list []targets.Target) (code int) {
 	return code
 }
 
+// reloadWhenTold reloads at each signal. It runs beside everything else, so that
+// a file that cannot be read in time holds up nothing.
+func reloadWhenTold(told <-chan os.Signal, reload func() error, logger log.Logger) {
+	for range told {
+		if reload == nil {
+			level.Info(logger).Log("msg", "nothing to reload without --config.file: the API key is read anew for each listing")
+			continue
+		}
+		_ = reload() // it has logged why not
+	}
+}
+
 // serve answers requests until the process is told to end; then it lets the
 // scrapes in flight finish.
-func serve(handler http.Handler, reload func() error, f *flags, logger log.Logger) error {
+func serve(handler http.Handler, f *flags, logger log.Logger) error {
 	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	hangUp := make(chan os.Signal, 1)
-	signal.Notify(hangUp, syscall.SIGHUP)
-	defer signal.Stop(hangUp)
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -160,18 +174,10 @@ func serve(handler http.Handler, reload func() error, f *flags, logger log.Logge
 	logErrors(srv, logger)
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(srv, f.web, newSlogger(logger)) }()
-	for told.Err() == nil {
-		select {
-		case err := <-served:
-			return err
-		case <-hangUp:
-			if reload == nil {
-				level.Info(logger).Log("msg", "nothing to reload without --config.file: the API key is read anew for each listing")
-			} else {
-				_ = reload() // it has logged why
-			}
-		case <-told.Done():
-		}
+	select {
+	case err := <-served:
+		return err
+	case <-told.Done():
 	}
 	stop() // a second signal ends the process at once
 	level.Info(logger).Log("msg", "shutting down, after any scrapes in flight")

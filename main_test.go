@@ -398,9 +398,13 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"file with a prefix", nil, []string{"--config.file=x", "--truefoundry.api-prefix="}, "leave out --truefoundry.api-prefix"},
 		{"file with a kind", nil, []string{"--config.file=x", "--truefoundry.kind=virtual-account"}, "leave out --truefoundry.kind"},
 		{"file with a key's token", nil, []string{"--config.file=x", "--truefoundry.api-key-token=x"}, "leave out --truefoundry.api-key-token"},
+		{"key in the place of its file", nil, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-key-file=tfy_secret-key"}, "--truefoundry.api-key-file: this looks like the key itself"},
+		{"key with quotes", []string{`TFY_API_KEY="secret-key"`}, []string{"--truefoundry.url=http://localhost"}, "TFY_API_KEY: it has quotes around it"},
+		{"check of the telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--config.check", "--web.telemetry-path=/-/ready"}, "--web.telemetry-path"},
+		{"check of the demonstration", nil, []string{"--demo", "--config.check"}, "--config.check has nothing to check"},
 		{"no such file", nil, []string{"--config.file=/does/not/exist"}, "/does/not/exist: no such file"},
 		{"lifecycle without a file", nil, []string{"--demo", "--web.enable-lifecycle"}, "needs --config.file"},
-		{"unknown kind", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.kind=x"}, "--truefoundry.kind: each must be one of"},
+		{"unknown kind", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.kind=x"}, "--truefoundry.kind: each must be personal-access-token or virtual-account"},
 		{"kind twice", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.kind=virtual-account", "--truefoundry.kind=virtual-account"}, "--truefoundry.kind: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,7 +27,7 @@ func (t *Target) Check(ctx context.Context) (problems, warnings []string) {
 	for _, c := range connections {
 		missing := false
 		for _, file := range c.files() {
-			if err := regular(file); err != nil {
+			if err := readable(file); err != nil {
 				missing = true
 				report(unreadable(err))
 			}

@@ -488,17 +488,19 @@ func TestRedirectsOfTheEndpointAreNotFollowed(t *testing.T) {
 }
 
 func TestNonsenseOfTheEndpointIsAnError(t *testing.T) {
+	inHeader := base64.StdEncoding.EncodeToString([]byte("exporter:s3cret"))
 	for name, tt := range map[string]struct{ kind, body, want string }{
-		"nothing":                   {"application/json", "", "connection"},
-		"a page":                    {"text/html", "<html>s3cret", "connection"},
-		"no token":                  {"application/json", `{"s3cret":"s3cret"}`, "connection"},
-		"a token that is a number":  {"application/json", `{"access_token":5}`, "connection"},
-		"a token that has blanks":   {"application/json", `{"access_token":"s3cret s3cret"}`, "credentials"},
-		"an end that is no number":  {"application/json", `{"access_token":"x","expires_in":"s3cret"}`, "connection"},
-		"an error that is a value":  {"application/json", `{"error":"s3cret"}`, "connection"},
-		"an error of several lines": {"application/json", `{"error":"a\nlevel=info s3cret"}`, "connection"},
-		"text":                      {"text/plain", "s3cret", "connection"},
-		"text that is no query":     {"text/plain", "access_token=s3cret%zz", "connection"},
+		"nothing":                     {"application/json", "", "connection"},
+		"a page":                      {"text/html", "<html>s3cret", "connection"},
+		"no token":                    {"application/json", `{"s3cret":"s3cret"}`, "connection"},
+		"a token that is a number":    {"application/json", `{"access_token":5}`, "connection"},
+		"a token that has blanks":     {"application/json", `{"access_token":"s3cret s3cret"}`, "credentials"},
+		"an end that is no number":    {"application/json", `{"access_token":"x","expires_in":"s3cret"}`, "connection"},
+		"an error that is a value":    {"application/json", `{"error":"s3cret"}`, "connection"},
+		"an error that is the header": {"application/json", `{"error":"` + inHeader + `"}`, "connection"},
+		"an error of several lines":   {"application/json", `{"error":"a\nlevel=info s3cret"}`, "connection"},
+		"text":                        {"text/plain", "s3cret", "connection"},
+		"text that is no query":       {"text/plain", "access_token=s3cret%zz", "connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cp, o := startControlPlane(t), newEndpoint(t)
@@ -512,6 +514,7 @@ func TestNonsenseOfTheEndpointIsAnError(t *testing.T) {
 				t.Errorf("it is told in %d lines:\n%s", n, e.log)
 			}
 			absent(t, e.log.String(), "s3cret")
+			absent(t, e.log.String(), inHeader)
 			o.set(give)
 			if tt.want == "credentials" {
 				e.write("secret", "rotated") // else it is kept until it ends
@@ -668,6 +671,8 @@ func TestKeyFileThatIsNoRegularFile(t *testing.T) {
 		"a pipe":      {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "is not a regular file"},
 		"a device":    {func(path string) error { return os.Symlink("/dev/zero", path) }, "is not a regular file"},
 		"a directory": {func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
+		// Where there is no such file, it is missing.
+		"unreadable":  {func(path string) error { return os.Symlink("/proc/self/mem", path) }, "/odd"},
 		"a huge file": {func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) }, "file too large"},
 	} {
 		for of, fields := range map[string]string{

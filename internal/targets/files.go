@@ -59,6 +59,22 @@ func regular(path string) error {
 	return nil
 }
 
+// readable refuses what cannot be read.
+func readable(path string) error {
+	if err := regular(path); err != nil {
+		return err
+	}
+	file, err := os.Open(path) //nolint:gosec // the user names it
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Read(make([]byte, 1)); err != io.EOF {
+		return err
+	}
+	return nil
+}
+
 // looksLikeKey is the form of API keys, old and new.
 var looksLikeKey = regexp.MustCompile(`^(tfy[-_]|eyJ[\w-]*\.)[^/]*$`)
 

@@ -160,7 +160,7 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	if errors.As(err.Unwrap(), &own) {
 		// A merge makes copies of nodes.
 		at = func(n *yaml.Node, _ bool) bool {
-			return n.Kind == own.at.Kind && n.Line == own.at.Line && n.Column == own.at.Column
+			return n.Line == own.at.Line && n.Column == own.at.Column
 		}
 		line = fmt.Sprintf("line %d: ", own.at.Line)
 	}

@@ -1,0 +1,480 @@
+package charttest
+
+import (
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+)
+
+const everything = `
+serviceMonitor: {enabled: true}
+prometheusRule: {enabled: true}
+dashboard: {enabled: true}
+networkPolicy: {enabled: true}
+test: {image: busybox}
+`
+
+func TestLint(t *testing.T) {
+	t.Parallel()
+	for _, values := range []string{"minimal-values.yaml", "full-values.yaml"} {
+		out, errOut, err := run(t, helmPath, "lint", "--strict", chartDir, "--values", filepath.Join(chartDir, "ci", values))
+		if err != nil || strings.Contains(out, "[WARNING]") {
+			t.Errorf("%s: %v\n%s%s", values, err, out, errOut)
+		}
+	}
+}
+
+// Decoding them is strict: they have no fields that Kubernetes and the operator
+// do not know.
+func TestObjects(t *testing.T) {
+	t.Parallel()
+	minimal := []string{"ConfigMap/NAME", "Deployment/NAME", "Pod/NAME-test-config", "Service/NAME", "ServiceAccount/NAME"}
+	more := slices.Sorted(slices.Values(append([]string{
+		"ConfigMap/NAME-dashboard", "NetworkPolicy/NAME", "Pod/NAME-test-answers", "PrometheusRule/NAME", "ServiceMonitor/NAME",
+	}, minimal...)))
+	for _, test := range []struct {
+		name, values, fullName string
+		want                   []string
+	}{
+		{"minimal", "minimal-values.yaml", fullName, minimal},
+		{"everything by default", everything, fullName, more},
+		{"full", "full-values.yaml", "tfy-exporter", more},
+		{"no service account", `serviceAccount: {create: false}`, fullName, slices.DeleteFunc(slices.Clone(minimal), func(id string) bool {
+			return strings.HasPrefix(id, "ServiceAccount")
+		})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got := mustRender(t, test.values)
+			var want []string
+			for _, id := range test.want {
+				id = strings.Replace(id, "NAME", test.fullName, 1)
+				want = append(want, strings.Replace(id, "ServiceAccount/tfy-exporter", "ServiceAccount/truefoundry", 1))
+			}
+			if ids := slices.Sorted(maps.Keys(got)); !slices.Equal(ids, want) {
+				t.Errorf("got %q, want %q", ids, want)
+			}
+			for id, object := range got {
+				if account, ok := object.(*core.ServiceAccount); ok && (account.AutomountServiceAccountToken == nil || *account.AutomountServiceAccountToken) {
+					t.Error("the service account's token is mounted")
+				}
+				its := object.(meta.Object).GetLabels()
+				for _, label := range []string{"helm.sh/chart", "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"} {
+					if its[label] == "" {
+						t.Errorf("%s has no label %s", id, label)
+					}
+				}
+			}
+			for id, pod := range pods(t, got, test.fullName) {
+				checkPod(t, id, pod)
+			}
+			checkSelectors(t, got, test.fullName)
+		})
+	}
+}
+
+// pods returns all pods by their id, that of the Deployment too.
+func pods(t *testing.T, from objects, name string) map[string]core.PodTemplateSpec {
+	t.Helper()
+	all := map[string]core.PodTemplateSpec{}
+	for id, object := range from {
+		if pod, ok := object.(*core.Pod); ok {
+			all[id] = core.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+		}
+	}
+	all["Deployment"] = renamed(t, from, name).Spec.Template
+	return all
+}
+
+func checkPod(t *testing.T, id string, pod core.PodTemplateSpec) {
+	t.Helper()
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
+	if result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec)); !result.Allowed {
+		t.Errorf("%s is not restricted: %s", id, result.ForbiddenDetail())
+	}
+	if mount := pod.Spec.AutomountServiceAccountToken; mount == nil || *mount {
+		t.Errorf("%s gets a token of Kubernetes", id)
+	}
+	volumes := map[string]bool{}
+	for _, volume := range pod.Spec.Volumes {
+		volumes[volume.Name] = true
+	}
+	for _, container := range pod.Spec.Containers {
+		if readOnly := container.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
+			t.Errorf("%s can write to its root filesystem", id)
+		}
+		if len(container.Resources.Limits) == 0 || len(container.Resources.Requests) == 0 {
+			t.Errorf("%s has no resources", id)
+		}
+		for _, env := range container.Env {
+			if !strings.HasSuffix(id, "-test-answers") || env.ValueFrom != nil {
+				t.Errorf("%s has %s in its environment", id, env.Name)
+			}
+		}
+		if len(container.EnvFrom) > 0 {
+			t.Errorf("%s has more in its environment", id)
+		}
+		for _, mount := range container.VolumeMounts {
+			if mount.SubPath != "" || mount.SubPathExpr != "" || !mount.ReadOnly || !volumes[mount.Name] {
+				t.Errorf("%s mounts %s with a subPath, for writing, or without the volume", id, mount.Name)
+			}
+		}
+	}
+}
+
+// checkSelectors checks that what selects pods or the Service selects these alone.
+func checkSelectors(t *testing.T, from objects, name string) {
+	t.Helper()
+	service := get[*core.Service](t, from, "Service/"+name)
+	selectors := map[string]map[string]string{
+		"Service":    service.Spec.Selector,
+		"Deployment": renamed(t, from, name).Spec.Selector.MatchLabels,
+	}
+	if network, ok := from["NetworkPolicy/"+name].(*networking.NetworkPolicy); ok {
+		selectors["NetworkPolicy"] = network.Spec.PodSelector.MatchLabels
+	}
+	for of, selector := range selectors {
+		for id, pod := range pods(t, from, name) {
+			if got, want := labels.SelectorFromSet(selector).Matches(labels.Set(pod.Labels)), id == "Deployment"; got != want {
+				t.Errorf("that the %s selects the %s is %v", of, id, got)
+			}
+		}
+	}
+	port, target := service.Spec.Ports[0], renamed(t, from, name).Spec.Template.Spec.Containers[0].Ports[0]
+	if port.TargetPort.String() != target.Name || port.Port != 10140 || target.ContainerPort != 10140 {
+		t.Errorf("the Service's port is %v, the container's %v", port, target)
+	}
+	if monitor, ok := from["ServiceMonitor/"+name].(*monitoring.ServiceMonitor); ok {
+		if !labels.SelectorFromSet(monitor.Spec.Selector.MatchLabels).Matches(labels.Set(service.Labels)) {
+			t.Error("the ServiceMonitor does not select the Service")
+		}
+	}
+}
+
+// Without any one of the full values, something else is rendered.
+func TestEveryValueMatters(t *testing.T) {
+	t.Parallel()
+	full := func() (values map[string]any) {
+		if err := yaml.UnmarshalStrict([]byte(read(t, chartDir, "ci/full-values.yaml")), &values); err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	// The pods of `helm test` share values with the Deployment, and hide that it
+	// does not use one.
+	render := func(t *testing.T, values map[string]any, part string) string {
+		t.Helper()
+		text, err := yaml.Marshal(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := renderDir(t, chartDir, string(text))
+		if err != nil {
+			return err.Error()
+		}
+		documents := strings.Split(out, "\n---\n")
+		return strings.Join(slices.DeleteFunc(documents, func(document string) bool {
+			return part != "test" && strings.Contains(document, "kind: Pod\n")
+		}), "\n---\n")
+	}
+	before := map[string]string{"": render(t, full(), ""), "test": render(t, full(), "test")}
+	try := func(name, part string, values map[string]any) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := before[""]
+			if part == "test" {
+				want = before["test"]
+			}
+			if render(t, values, part) == want {
+				t.Error("it makes no difference")
+			}
+		})
+	}
+	for name, value := range full() {
+		// A parent chart's, a list that has to be there, and defaults.
+		if slices.Contains([]string{"global", "enabled", "targets"}, name) {
+			continue
+		}
+		fields, ok := value.(map[string]any)
+		if !ok || slices.Contains([]string{"affinity", "nodeSelector", "podAnnotations", "podLabels", "resources"}, name) {
+			values := full()
+			delete(values, name)
+			try(name, name, values)
+			continue
+		}
+		for field := range fields {
+			if id := name + "." + field; id != "webConfig.auth" && id != "serviceAccount.create" {
+				values := full()
+				delete(values[name].(map[string]any), field)
+				try(id, name, values)
+			}
+		}
+	}
+}
+
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	all := mustRender(t, everything)
+	var weights []string
+	for _, name := range []string{"config", "answers"} {
+		pod := get[*core.Pod](t, all, "Pod/"+fullName+"-test-"+name)
+		if pod.Annotations["helm.sh/hook"] != "test" || pod.Spec.RestartPolicy != core.RestartPolicyNever {
+			t.Errorf("%s is no test: %v", name, pod.Annotations)
+		}
+		weights = append(weights, pod.Annotations["helm.sh/hook-weight"])
+	}
+	if !slices.Equal(weights, []string{"", "1"}) {
+		t.Errorf("the configuration is not checked first: %q", weights)
+	}
+	args := get[*core.Pod](t, all, "Pod/"+fullName+"-test-config").Spec.Containers[0].Args
+	if want := deployment(t, all).Spec.Template.Spec.Containers[0].Args[0]; !slices.Equal(args, []string{want, "--config.check"}) {
+		t.Errorf("got %q", args)
+	}
+	// Nobody gives it credentials.
+	if _, there := mustRender(t, everything, `webConfig: {secretName: web, auth: true}`)["Pod/"+fullName+"-test-answers"]; there {
+		t.Error("the exporter is asked without credentials")
+	}
+}
+
+// What helm packages is what it renders from the folder: it follows the links.
+func TestPackage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if out, errOut, err := run(t, helmPath, "package", chartDir, "--destination", dir); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errOut)
+	}
+	version := strings.TrimSpace(read(t, "../../VERSION"))
+	var chart struct{ Name, Version, AppVersion string }
+	if err := yaml.Unmarshal([]byte(read(t, chartDir, "Chart.yaml")), &chart); err != nil {
+		t.Fatal(err)
+	}
+	if chart.AppVersion != version {
+		t.Errorf("appVersion is %s, VERSION %s", chart.AppVersion, version)
+	}
+	packaged, err := renderDir(t, filepath.Join(dir, chart.Name+"-"+chart.Version+".tgz"), "full-values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := renderDir(t, chartDir, "full-values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packaged != direct {
+		t.Error("the packaged chart renders something else")
+	}
+	if got, want := deployment(t, mustRender(t)).Spec.Template.Spec.Containers[0].Image, "images.example/truefoundry-exporter:"+version; got != want {
+		t.Errorf("the image is %s, want %s", got, want)
+	}
+}
+
+func TestLinksThatWereNotFollowed(t *testing.T) {
+	t.Parallel()
+	dir := copyChart(t)
+	write(t, "../../../prometheus/rules.yml", dir, "files/rules.yml")
+	write(t, "../../../grafana/dashboard.json", dir, "files/dashboard.json")
+	_, err := renderDir(t, dir)
+	if err == nil || !strings.Contains(err.Error(), "files/rules.yml has no rules") || !strings.Contains(err.Error(), "files/dashboard.json is no dashboard") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestProbes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, values, want string }{
+		{"plain", ``, "HTTP"},
+		{"a web configuration with neither", `webConfig: {secretName: web}`, "HTTP"},
+		{"TLS", `webConfig: {secretName: web, tls: true}`, "HTTPS"},
+		{"authentication", `webConfig: {secretName: web, auth: true}`, "TCP"},
+		{"both", `webConfig: {secretName: web, tls: true, auth: true}`, "TCP"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			spec := deployment(t, mustRender(t, test.values)).Spec.Template.Spec
+			container := spec.Containers[0]
+			for path, probe := range map[string]*core.Probe{"/-/healthy": container.LivenessProbe, "/-/ready": container.ReadinessProbe} {
+				got := "TCP"
+				if probe.HTTPGet != nil {
+					got = string(probe.HTTPGet.Scheme)
+				}
+				if got != test.want || probe.HTTPGet != nil && probe.HTTPGet.Path != path || (probe.TCPSocket != nil) != (got == "TCP") {
+					t.Errorf("%s: got %v, want %s", path, probe, test.want)
+				}
+			}
+			index := slices.IndexFunc(spec.Volumes, func(v core.Volume) bool { return v.Name == "web" })
+			if test.values == "" {
+				if index >= 0 || slices.ContainsFunc(container.Args, func(arg string) bool { return strings.HasPrefix(arg, "--web") }) {
+					t.Error("there is a web configuration")
+				}
+			} else if spec.Volumes[index].Secret.SecretName != "web" || !slices.Contains(container.Args, "--web.config.file=/etc/truefoundry-exporter/web/web-config.yml") {
+				t.Errorf("the web configuration is not used: %q", container.Args)
+			}
+		})
+	}
+}
+
+func TestServiceMonitor(t *testing.T) {
+	t.Parallel()
+	const id = "ServiceMonitor/" + fullName
+	endpoint := get[*monitoring.ServiceMonitor](t, mustRender(t, everything), id).Spec.Endpoints[0]
+	if endpoint.Interval != "2m" || endpoint.ScrapeTimeout != "60s" || endpoint.Port != "http" || *endpoint.Scheme != "http" {
+		t.Errorf("got %+v", endpoint)
+	}
+	monitor := get[*monitoring.ServiceMonitor](t, mustRender(t, everything, `
+webConfig: {secretName: web, tls: true}
+serviceMonitor:
+  labels: {release: prometheus}
+  annotations: {owner: us}
+  interval: 1m
+  endpoint: {tlsConfig: {insecureSkipVerify: true}}
+`), id)
+	endpoint = monitor.Spec.Endpoints[0]
+	if endpoint.Interval != "1m" || *endpoint.Scheme != "https" || !*endpoint.TLSConfig.InsecureSkipVerify ||
+		monitor.Labels["release"] != "prometheus" || monitor.Annotations["owner"] != "us" {
+		t.Errorf("got %+v", monitor)
+	}
+}
+
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	const id = "ConfigMap/" + fullName + "-dashboard"
+	plain := get[*core.ConfigMap](t, mustRender(t, everything), id)
+	if got, want := strings.TrimSpace(plain.Data["truefoundry-exporter.json"]), strings.TrimSpace(read(t, "../../deploy/grafana/dashboard.json")); got != want {
+		t.Error("the dashboard is not that of deploy/grafana")
+	}
+	if plain.Labels["grafana_dashboard"] != "1" {
+		t.Errorf("got the labels %v", plain.Labels)
+	}
+	own := get[*core.ConfigMap](t, mustRender(t, everything, `
+dashboard:
+  labels: {grafana_dashboard: null, truefoundry_monitoring: "1"}
+  annotations: {grafana_folder: TrueFoundry}
+`), id)
+	if _, there := own.Labels["grafana_dashboard"]; there || own.Labels["truefoundry_monitoring"] != "1" || own.Annotations["grafana_folder"] != "TrueFoundry" {
+		t.Errorf("got the labels %v and the annotations %v", own.Labels, own.Annotations)
+	}
+}
+
+func TestNetworkPolicy(t *testing.T) {
+	t.Parallel()
+	spec := func(t *testing.T, values string) networking.NetworkPolicySpec {
+		t.Helper()
+		return get[*networking.NetworkPolicy](t, mustRender(t, `networkPolicy: {enabled: true}`, values), "NetworkPolicy/"+fullName).Spec
+	}
+	for _, test := range []struct{ values, ports string }{
+		{``, "UDP/53 TCP/53 TCP/443"},
+		{`targets: [{name: a, url: "http://tfy.svc", keySecret: {name: s, key: k}}]`, "UDP/53 TCP/53 TCP/80"},
+		{`targets: [{name: a, url: "http://[fd00::1]:3000/x", keySecret: {name: s, key: k}}]`, "UDP/53 TCP/53 TCP/3000"},
+		{`targets: [{name: a, url: "https://[fd00::1]", keySecret: {name: s, key: k}}]`, "UDP/53 TCP/53 TCP/443"},
+		{`
+targets:
+  - {name: a, url: "https://a:1/b:2", keySecret: {name: s, key: k}, http: {proxy_url: "http://p:3128"}}
+  - {name: b, url: "https://b", keySecret: {name: s, key: k}, http: {oauth2: {client_id: i, token_url: "https://o:8443/t", proxy_url: "socks5://s"}}}
+`, "UDP/53 TCP/53 TCP/1 TCP/3128 TCP/443 TCP/8443 TCP/1080"},
+		{`networkPolicy: {egress: [{ports: [{port: 7, protocol: TCP}]}]}`, "TCP/7"},
+	} {
+		var got []string
+		for _, rule := range spec(t, test.values).Egress {
+			for _, port := range rule.Ports {
+				got = append(got, string(*port.Protocol)+"/"+port.Port.String())
+			}
+		}
+		if strings.Join(got, " ") != test.ports {
+			t.Errorf("%s lets out %q, want %q", test.values, got, test.ports)
+		}
+	}
+	if open := spec(t, ``).Ingress; len(open) != 1 || len(open[0].From) != 0 || open[0].Ports[0].Port.String() != "http" {
+		t.Errorf("got %v", open)
+	}
+	closed := spec(t, `networkPolicy: {from: [{namespaceSelector: {}}]}`).Ingress[0].From
+	testPod := get[*core.Pod](t, mustRender(t), "Pod/"+fullName+"-test-config")
+	if len(closed) != 2 || closed[0].NamespaceSelector == nil || !labels.SelectorFromSet(closed[1].PodSelector.MatchLabels).Matches(labels.Set(testPod.Labels)) {
+		t.Errorf("got %v", closed)
+	}
+}
+
+// What values.yaml has, the schema knows, and the other way round.
+func TestSchemaHasTheValues(t *testing.T) {
+	t.Parallel()
+	var values map[string]any
+	if err := yaml.UnmarshalStrict([]byte(read(t, chartDir, "values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	// As a list of names alone: what a property may be is another matter.
+	var root struct {
+		Properties map[string]struct {
+			AdditionalProperties any
+			Properties           map[string]any
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, chartDir, "values.schema.json")), &root); err != nil {
+		t.Fatal(err)
+	}
+	var has, knows []string
+	for name, value := range values {
+		has = append(has, name)
+		if below, ok := value.(map[string]any); ok && root.Properties[name].Properties != nil && name != "resources" {
+			for inner := range below {
+				has = append(has, name+"."+inner)
+			}
+		}
+	}
+	for name, property := range root.Properties {
+		if name == "global" || name == "enabled" { // a parent chart's
+			continue
+		}
+		knows = append(knows, name)
+		if _, ok := values[name].(map[string]any); ok && name != "resources" {
+			for inner := range property.Properties {
+				knows = append(knows, name+"."+inner)
+			}
+		}
+	}
+	slices.Sort(has)
+	slices.Sort(knows)
+	if !slices.Equal(has, knows) {
+		t.Errorf("values.yaml has %q,\nthe schema knows %q", has, knows)
+	}
+}
+
+// The README's values are rendered, and what it shows comes out.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartDir, "README.md"), -1)
+	var (
+		configs string
+		shown   []string
+	)
+	for _, block := range blocks {
+		switch text := block[1]; {
+		case strings.HasPrefix(text, "image:"):
+			out, err := renderDir(t, chartDir, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configs += config(t, decode(t, out), fullName)
+		case strings.HasPrefix(text, "targets:"):
+			shown = append(shown, text)
+		case !strings.Contains(text, "kind: ExternalSecret"):
+			t.Errorf("nothing tests this:\n%s", text)
+		}
+	}
+	if len(shown) != 1 || !strings.Contains(configs, shown[0]) {
+		t.Errorf("the README shows %q, which is not rendered:\n%s", shown, configs)
+	}
+}

@@ -1,0 +1,343 @@
+package charttest
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	core "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// Long enough for a busy machine; nothing waits longer than it has to.
+const patience = 30 * time.Second
+
+// The exporter finds each key where the pod has it, in a folder in place of
+// /etc/truefoundry-exporter.
+func TestExporterTakesTheConfiguration(t *testing.T) {
+	t.Parallel()
+	all := mustRender(t, "full-values.yaml")
+	pod := renamed(t, all, "tfy-exporter").Spec.Template.Spec
+	dir := t.TempDir()
+	file := layOut(t, dir, pod, strings.ReplaceAll(config(t, all, "tfy-exporter"), "/etc/globex", filepath.Join(dir, "globex")))
+
+	check := func() string {
+		out, errOut, err := run(t, exporterPath, "--config.check", "--config.file="+file)
+		return fmt.Sprint(out, errOut, err)
+	}
+	// Its certificates are all that is missing. They are no business of the chart.
+	got := check()
+	missing := strings.Count(got, `error: target "globex": a file that the connection needs cannot be read: `+dir+`/globex/`)
+	if missing == 0 || strings.Count(got, "truefoundry_exporter: error: ") != missing {
+		t.Errorf("got %s", got)
+	}
+	if err := os.Remove(filepath.Join(dir, "keys/acme-ci")); err != nil {
+		t.Fatal(err)
+	}
+	if got := check(); !strings.Contains(got, `target "acme-ci"`) || !strings.Contains(got, "no such file") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// layOut writes what the pod mounts below /etc/truefoundry-exporter, with a made-up
+// key wherever a Secret has one, and returns the path of the configuration.
+func layOut(t *testing.T, dir string, pod core.PodSpec, config string) (file string) {
+	t.Helper()
+	const root = "/etc/truefoundry-exporter"
+	for _, mount := range pod.Containers[0].VolumeMounts {
+		for _, volume := range pod.Volumes {
+			if volume.Name != mount.Name {
+				continue
+			}
+			if volume.ConfigMap != nil {
+				write(t, config, dir, strings.TrimPrefix(mount.MountPath, root), "targets.yml")
+			}
+			if volume.Projected == nil {
+				continue
+			}
+			for _, from := range volume.Projected.Sources {
+				for _, item := range from.Secret.Items {
+					write(t, "tfy_made-up", dir, strings.TrimPrefix(mount.MountPath, root), item.Path)
+				}
+			}
+		}
+	}
+	path, found := strings.CutPrefix(pod.Containers[0].Args[0], "--config.file="+root)
+	if !found {
+		t.Fatalf("the first of %q is not --config.file", pod.Containers[0].Args)
+	}
+	return filepath.Join(dir, path)
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	all := mustRender(t, "full-values.yaml")
+	for id, pod := range pods(t, all, "tfy-exporter") {
+		if strings.HasSuffix(id, "-answers") {
+			continue
+		}
+		keys := map[string]string{}
+		for _, volume := range pod.Spec.Volumes {
+			if volume.Name != "keys" {
+				continue
+			}
+			for _, source := range volume.Projected.Sources {
+				if source.Secret.Optional == nil || !*source.Secret.Optional {
+					t.Errorf("%s: without the Secret %s it does not start", id, source.Secret.Name)
+				}
+				for _, item := range source.Secret.Items {
+					keys[item.Path] = source.Secret.Name + "/" + item.Key
+				}
+			}
+		}
+		want := map[string]string{
+			"acme-ci": "truefoundry-keys/acme-ci", "acme-services": "truefoundry-keys/acme-services",
+			"globex": "globex/api_key", "initech": "initech/password", "umbrella": "umbrella/client.secret",
+		}
+		if fmt.Sprint(keys) != fmt.Sprint(want) {
+			t.Errorf("%s: got %v, want %v", id, keys, want)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, values, want string }{
+		{"the least", `}]`, `
+targets:
+- {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
+		{"all fields", `apiPrefix: "", kinds: [virtual-account], apiKeyToken: x, http: {enable_http2: false, tls_config: {ca_file: /ca}}}]`, `
+targets:
+- name: a
+  url: https://a
+  api_prefix: ""
+  kinds: [virtual-account]
+  api_key_token: x
+  authorization: {credentials_file: ../keys/a}
+  enable_http2: false
+  tls_config: {ca_file: /ca}`},
+		{"a password", `http: {basic_auth: {username: u}}}]`, `
+targets:
+- {name: a, url: "https://a", basic_auth: {username: u, password_file: ../keys/a}}`},
+		{"a client's secret", `http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
+targets:
+- {name: a, url: "https://a", oauth2: {client_id: i, token_url: "https://o", client_secret_file: ../keys/a}}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var got, want any
+			if err := yaml.Unmarshal([]byte(config(t, mustRender(t, target+test.values), fullName)), &got); err != nil {
+				t.Fatal(err)
+			}
+			if err := yaml.Unmarshal([]byte(test.want), &want); err != nil {
+				t.Fatal(err)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// A pod is replaced where its targets change, and else not.
+func TestChecksum(t *testing.T) {
+	t.Parallel()
+	checksum := func(values string) string {
+		sum := deployment(t, mustRender(t, values)).Spec.Template.Annotations["checksum/config"]
+		if sum == "" {
+			t.Error("there is no checksum")
+		}
+		return sum
+	}
+	before := checksum(target + `}]`)
+	for values, changes := range map[string]bool{
+		target + `kinds: [virtual-account]}]`:                                                                       true,
+		target + `}, {name: b, url: "https://a", keySecret: {name: s, key: k}}]`:                                    true,
+		"serviceMonitor: {enabled: true}\nprometheusRule: {enabled: true}\nreplicas: 2\n" + target + `}]`:           false,
+		`targets: [{keySecret: {key: k, name: s}, url: "https://a", name: a}]` + "\nservice: {annotations: {a: b}}": false,
+	} {
+		if got := checksum(values) != before; got != changes {
+			t.Errorf("that the checksum changes with %s is %v", values, got)
+		}
+	}
+}
+
+// The probes' paths, and the answers of `helm test`, come from the real exporter.
+func TestHelmTest(t *testing.T) {
+	t.Parallel()
+	controlPlane := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer tfy_made-up" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		io.WriteString(w, `{"data": [], "pagination": {"total": 0, "offset": 0, "limit": 1000}}`)
+	}))
+	t.Cleanup(controlPlane.Close)
+	prometheus := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/scrapes/api/v1/query" && r.FormValue("query") == `truefoundry_up{namespace="mon",job="`+fullName+`"}` {
+			io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{"job":"j"},"value":[1,"1"]}]}}`)
+			return
+		}
+		io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[]}}`)
+	}))
+	t.Cleanup(prometheus.Close)
+
+	values := `
+targets: [{name: a, url: "` + controlPlane.URL + `", keySecret: {name: s, key: k}}]
+serviceMonitor: {enabled: true}
+test: {image: busybox}
+`
+	all := mustRender(t, values)
+	spec := deployment(t, all).Spec.Template.Spec
+	dir := t.TempDir()
+	exporter := start(t, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
+
+	for _, probe := range []*core.Probe{spec.Containers[0].LivenessProbe, spec.Containers[0].ReadinessProbe} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exporter+probe.HTTPGet.Path, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", probe.HTTPGet.Path, response.Status)
+		}
+	}
+
+	for _, test := range []struct {
+		name, key, values string
+		exporter          string
+		works             bool
+		want              []string
+	}{
+		{"a good key", "tfy_made-up", ``, exporter, true, []string{`truefoundry_up{target="a"} 1`}},
+		{"a bad key", "tfy_wrong", ``, exporter, false, []string{`truefoundry_up{target="a"} 0`, `reason="unauthorized"`}},
+		{"no exporter", "tfy_made-up", ``, "http://127.0.0.1:1", false, []string{"does not answer"}},
+		{"scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/scrapes/"}`, exporter, true, []string{"scraped?\nYes."}},
+		{"not scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/"}`, exporter, false, []string{`} 1`, "Not yet"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			write(t, test.key, dir, "keys/a")
+			container := get[*core.Pod](t, mustRender(t, values, test.values), "Pod/"+fullName+"-test-answers").Spec.Containers[0]
+			if container.Command[0] != "sh" || container.Env[0].Value != "http://"+fullName+":10140/metrics" {
+				t.Fatalf("got %q, with %v", container.Command, container.Env)
+			}
+			container.Env[0].Value = test.exporter + "/metrics"
+			args := []string{"-i"}
+			for _, env := range container.Env {
+				args = append(args, env.Name+"="+env.Value)
+			}
+			args = append(args, "busybox")
+			args = append(args, append(container.Command, container.Args...)...)
+			out, errOut, err := run(t, "env", args...)
+			if (err == nil) != test.works {
+				t.Errorf("got %v", err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("it does not say %q:\n%s%s", want, out, errOut)
+				}
+			}
+		})
+	}
+}
+
+// Helm prints the notes for a cluster only, so the test has them rendered as an
+// object.
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	dir := copyChart(t)
+	write(t, read(t, dir, "templates/NOTES.txt"), dir, "files/NOTES.txt")
+	write(t, `{notes: {{ tpl (.Files.Get "files/NOTES.txt") . | toJson }}}`, dir, "templates/notes.yaml")
+	const get, forward = "kubectl get --raw /api/v1/namespaces/mon/services/http", "port-forward"
+	for _, test := range []struct {
+		values    string
+		has, none []string
+	}{
+		{
+			``,
+			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme: the key acme of truefoundry-keys", `truefoundry_up{target="acme"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "With test.image"},
+			[]string{forward},
+		},
+		{
+			everything + `webConfig: {secretName: web, tls: true}`,
+			[]string{get + "s:" + fullName, `truefoundry_up{namespace="mon",job="` + fullName + `"}`, "app.kubernetes.io/name: truefoundry-exporter", "serviceMonitorSelector", "with test.prometheusUrl"},
+			[]string{"enabled is false", forward},
+		},
+		{`webConfig: {secretName: web, auth: true}`, []string{forward, "http://localhost:10140/metrics", "no credentials"}, []string{"get --raw"}},
+		{"full-values.yaml", []string{"release: prometheus", "initech: the key password of initech", "and Prometheus."}, []string{"enabled is false"}},
+	} {
+		out, err := renderDir(t, dir, test.values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var notes struct{ Notes string }
+		if err := yaml.Unmarshal([]byte(regexp.MustCompile(`(?m)^\{notes: .*$`).FindString(out)), &notes); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range test.has {
+			if !strings.Contains(notes.Notes, want) {
+				t.Errorf("the notes do not say %q:\n%s", want, notes.Notes)
+			}
+		}
+		for _, unwanted := range test.none {
+			if strings.Contains(notes.Notes, unwanted) {
+				t.Errorf("the notes say %q:\n%s", unwanted, notes.Notes)
+			}
+		}
+	}
+}
+
+// copyChart returns a copy of the chart that a test may change.
+func copyChart(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	err := filepath.WalkDir(chartDir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		below, err := filepath.Rel(chartDir, path)
+		if err == nil {
+			write(t, read(t, path), dir, below)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// listening finds in the exporter's log where it listens.
+type listening struct {
+	at chan string
+
+	mu    sync.Mutex
+	log   strings.Builder
+	found bool
+}
+
+var listeningLine = regexp.MustCompile(`msg="Listening on".* address=(127\.0\.0\.1:\d+)\n`)
+
+// Write implements io.Writer.
+func (l *listening) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.log.Write(text)
+	if match := listeningLine.FindStringSubmatch(l.log.String()); match != nil && !l.found {
+		l.found = true
+		l.at <- match[1]
+	}
+	return len(text), nil
+}

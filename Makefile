@@ -1,12 +1,27 @@
 GO ?= go
 
 # Pinned; a new version gets a folder of its own, and is therefore installed.
+# Alertmanager's later modules lack its pages, and cannot be built.
 PROMETHEUS_VERSION    := v0.316.0
+ALERTMANAGER_VERSION  := v0.31.1
+HELM_VERSION          := v3.22.0
 GOLANGCI_LINT_VERSION := v2.15.0
 
-TOOLS          := $(CURDIR)/.tools
-PROMETHEUS_DIR := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
-GOLANGCI_LINT  := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+TOOLS            := $(CURDIR)/.tools
+PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
+ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
+HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
+GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+
+PROMTOOL := $(PROMETHEUS_DIR)/promtool
+SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+
+# What the tests start, and where they find it.
+E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
+CHART_ENV := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
+
+# Tests with heavy dependencies have modules of their own.
+MODULES := . internal/e2e internal/deploytest internal/charttest
 
 # What the binary says of its build. Without git, or outside a clone, revision
 # and branch stay empty. Only harmless characters get into the command line.
@@ -43,36 +58,64 @@ unit: ## Run the hermetic tests only.
 
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e
-e2e: build $(PROMETHEUS_DIR)/prometheus $(PROMETHEUS_DIR)/promtool ## Run the built binary against a real Prometheus.
-	cd internal/e2e && E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' \
-		$(GO) test -race -count=1 ./...
+e2e: build $(SERVERS) ## Run the built binary against a real Prometheus and Alertmanager.
+	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
+
+.PHONY: deploy-check
+deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm and systemd-analyze.
+	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 ./...
+
+.PHONY: rules-check
+rules-check: $(PROMTOOL) ## Test the alerts.
+	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules.yml
+	$(PROMTOOL) test rules deploy/prometheus/rules_test.yml deploy/prometheus/rules_week_test.yml
+
+.PHONY: chart-check
+chart-check: build $(PROMTOOL) $(HELM) ## Test the Helm chart.
+	cd internal/charttest && $(CHART_ENV) $(GO) test -race -count=1 ./...
+
+.PHONY: dashboard-check
+dashboard-check: ## Check the dashboard against Grafana's types; its queries are run by e2e.
+	cd internal/dashboard && npm ci --no-audit --no-fund && npm run check
+
+.PHONY: demo
+demo: build $(SERVERS) ## Show made-up tokens, and their alerts in a real Prometheus and Alertmanager.
+	@cd internal/e2e && $(E2E_ENV) $(GO) run ./demo
+
+.PHONY: demo-check
+demo-check: build $(SERVERS) ## Run the same unattended: check its targets, alerts and dashboard.
+	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 -run Demo .
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters, and check that go.mod is tidy.
-	$(GO) mod tidy -diff
-	$(GOLANGCI_LINT) run
-	cd internal/e2e && $(GO) mod tidy -diff
-	cd internal/e2e && $(GOLANGCI_LINT) run
+lint: $(GOLANGCI_LINT) ## Run the linters, and check that each go.mod is tidy.
+	@set -e; for module in $(MODULES); do \
+		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
+	done
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.
-	$(GOLANGCI_LINT) fmt
-	cd internal/e2e && $(GOLANGCI_LINT) fmt
+	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(PROMETHEUS_DIR)/prometheus $(PROMETHEUS_DIR)/promtool $(GOLANGCI_LINT) ## Install the pinned tools.
+tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
 	GOBIN='$(@D)' $(GO) install -tags remove_all_sd github.com/prometheus/prometheus/cmd/$*@$(PROMETHEUS_VERSION)
+
+$(ALERTMANAGER_DIR)/%:
+	GOBIN='$(@D)' $(GO) install github.com/prometheus/alertmanager/cmd/$*@$(ALERTMANAGER_VERSION)
+
+$(HELM):
+	GOBIN='$(@D)' $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
 
 $(GOLANGCI_LINT):
 	GOBIN='$(@D)' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 
 .PHONY: help
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "%-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: clean
 clean: ## Remove what was built here, the tools too.
-	rm -rf truefoundry_exporter .build .tarballs .tools
+	rm -rf truefoundry_exporter .build .tarballs .tools internal/dashboard/node_modules

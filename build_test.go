@@ -37,9 +37,11 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 		t.Fatalf("go.mod names the Go versions %q, want one", want)
 	}
 	for file, pattern := range map[string]string{
-		".promu.yml":          `(?m)^\s+version: (\S+)$`,
-		"Dockerfile":          `(?m)^FROM golang:(\d+\.\d+)`,
-		"internal/e2e/go.mod": `(?m)^go (\d+\.\d+)`,
+		".promu.yml":                 `(?m)^\s+version: (\S+)$`,
+		"Dockerfile":                 `(?m)^FROM golang:(\d+\.\d+)`,
+		"internal/charttest/go.mod":  `(?m)^go (\d+\.\d+)`,
+		"internal/deploytest/go.mod": `(?m)^go (\d+\.\d+)`,
+		"internal/e2e/go.mod":        `(?m)^go (\d+\.\d+)`,
 	} {
 		if got := submatches(t, file, pattern); !slices.Equal(got, want) {
 			t.Errorf("%s names the Go versions %q, go.mod %q", file, got, want)

@@ -4,10 +4,8 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,17 +15,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/e2e/internal/stack"
 )
 
-func startDemo(t *testing.T) *server {
+func startDemo(t *testing.T) *stack.Server {
 	t.Helper()
-	return start(t, exporterPath, "--demo", "--web.listen-address=127.0.0.1:0")
+	return start(t, programs.Exporter, "--demo", "--web.listen-address=127.0.0.1:0")
 }
 
 func TestMetricsPleasePromtool(t *testing.T) {
 	demo := startDemo(t)
-	check := command(t, filepath.Join(prometheusDir, "promtool"), "check", "metrics")
-	check.Stdin = strings.NewReader(demo.mustGet(t, "/metrics"))
+	check := stack.Command(t.Context(), filepath.Join(programs.PrometheusDir, "promtool"), "check", "metrics")
+	check.Stdin = strings.NewReader(mustGet(t, demo, "/metrics"))
 	if output, err := check.CombinedOutput(); err != nil || len(output) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, output)
 	}
@@ -36,9 +36,9 @@ func TestMetricsPleasePromtool(t *testing.T) {
 func TestPages(t *testing.T) {
 	demo := startDemo(t)
 	for _, path := range []string{"/-/healthy", "/-/ready"} {
-		demo.mustGet(t, path)
+		mustGet(t, demo, path)
 	}
-	landing := demo.mustGet(t, "/")
+	landing := mustGet(t, demo, "/")
 	for _, want := range []string{"metrics", "demonstration"} {
 		if !strings.Contains(landing, want) {
 			t.Errorf("the landing page does not say %q:\n%s", want, landing)
@@ -52,10 +52,10 @@ func TestPrometheusKnowsEveryToken(t *testing.T) {
 
 	eventually(t, func(ctx context.Context) error {
 		// Two of the demonstration's targets work, and one does not.
-		up, err := query(ctx, prometheus, "truefoundry_up")
+		up, err := stack.Query(ctx, prometheus, "truefoundry_up")
 		works := 0
 		for _, target := range up {
-			works += int(target.value)
+			works += int(target.Value)
 		}
 		if err == nil && (len(up) != 3 || works != 2) {
 			err = fmt.Errorf("truefoundry_up is %v", up)
@@ -63,7 +63,7 @@ func TestPrometheusKnowsEveryToken(t *testing.T) {
 		return err
 	})
 
-	exposition := demo.mustGet(t, "/metrics")
+	exposition := mustGet(t, demo, "/metrics")
 	for _, metric := range []string{"truefoundry_token_info", "truefoundry_token_expiry_timestamp_seconds"} {
 		want := namesExposed(t, exposition, metric)
 		got := namesStored(t, prometheus, metric)
@@ -77,34 +77,34 @@ func TestPrometheusKnowsEveryToken(t *testing.T) {
 		t.Errorf("no name has a quote, a newline and an emoji: %q", names)
 	}
 
-	difference, err := query(t.Context(), prometheus, "count(truefoundry_token_info) - sum(truefoundry_listing_tokens)")
-	if err != nil || len(difference) != 1 || difference[0].value != 0 {
+	difference, err := stack.Query(t.Context(), prometheus, "count(truefoundry_token_info) - sum(truefoundry_listing_tokens)")
+	if err != nil || len(difference) != 1 || difference[0].Value != 0 {
 		t.Errorf("tokens with an info, less tokens listed: %v, %v", difference, err)
 	}
 
-	expiries, err := query(t.Context(), prometheus, "truefoundry_token_expiry_timestamp_seconds")
+	expiries, err := stack.Query(t.Context(), prometheus, "truefoundry_token_expiry_timestamp_seconds")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, expiry := range expiries {
-		if at := time.Unix(int64(expiry.value), 0); time.Since(at).Abs() > 10*365*24*time.Hour {
-			t.Errorf("%v expires at %v", expiry.labels, at)
+		if at := time.Unix(int64(expiry.Value), 0); time.Since(at).Abs() > 10*365*24*time.Hour {
+			t.Errorf("%v expires at %v", expiry.Labels, at)
 		}
 	}
 }
 
 func TestSIGTERMEndsIt(t *testing.T) {
 	demo := startDemo(t)
-	demo.mustGet(t, "/metrics")
-	if err := demo.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	mustGet(t, demo, "/metrics")
+	if err := demo.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-demo.done:
-		if demo.err != nil {
-			t.Errorf("after SIGTERM: %v, want exit status 0", demo.err)
+	case <-demo.Done():
+		if err := demo.Err(); err != nil {
+			t.Errorf("after SIGTERM: %v, want exit status 0", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(stack.Patience):
 		t.Error("it runs on after SIGTERM")
 	}
 }
@@ -114,7 +114,7 @@ func TestVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	output, err := command(t, exporterPath, "--version").Output()
+	output, err := stack.Command(t.Context(), programs.Exporter, "--version").Output()
 	if prefix := "truefoundry_exporter, version " + strings.TrimSpace(string(want)) + " ("; err != nil || !strings.HasPrefix(string(output), prefix) {
 		t.Errorf("--version: %v, %q, want the prefix %q", err, output, prefix)
 	}
@@ -135,7 +135,7 @@ func TestMistakesAreOneLine(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			output, err := command(t, exporterPath, test.args...).Output()
+			output, err := stack.Command(t.Context(), programs.Exporter, test.args...).Output()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {
 				t.Fatalf("%v, want a failure", err)
@@ -159,7 +159,7 @@ func hard(name string) bool {
 }
 
 // startPrometheus starts a Prometheus that scrapes the exporter every second.
-func startPrometheus(t *testing.T, exporter *server) *server {
+func startPrometheus(t *testing.T, exporter *stack.Server) *stack.Server {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
@@ -171,10 +171,10 @@ scrape_configs:
   - job_name: truefoundry
     static_configs:
       - targets: [%q]
-`, strings.TrimPrefix(exporter.url, "http://")), 0o600); err != nil {
+`, strings.TrimPrefix(exporter.URL, "http://")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, filepath.Join(prometheusDir, "prometheus"),
+	return start(t, filepath.Join(programs.PrometheusDir, "prometheus"),
 		"--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0",
@@ -182,49 +182,16 @@ scrape_configs:
 	)
 }
 
-type sample struct {
-	labels map[string]string
-	value  float64
-}
-
-// query asks Prometheus for the present value of an expression.
-func query(ctx context.Context, prometheus *server, expression string) ([]sample, error) {
-	body, err := prometheus.get(ctx, "/api/v1/query?query="+url.QueryEscape(expression))
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any // seconds, and the value as text
-			}
-		}
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, err
-	}
-	var samples []sample
-	for _, result := range answer.Data.Result {
-		value, err := strconv.ParseFloat(fmt.Sprint(result.Value[1]), 64)
-		if err != nil {
-			return nil, err
-		}
-		samples = append(samples, sample{result.Metric, value})
-	}
-	return samples, nil
-}
-
 // namesStored returns the label `name` of a metric's series in Prometheus, sorted.
-func namesStored(t *testing.T, prometheus *server, metric string) []string {
+func namesStored(t *testing.T, prometheus *stack.Server, metric string) []string {
 	t.Helper()
-	samples, err := query(t.Context(), prometheus, metric)
+	samples, err := stack.Query(t.Context(), prometheus, metric)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
 	for _, sample := range samples {
-		names = append(names, sample.labels["name"])
+		names = append(names, sample.Labels["name"])
 	}
 	slices.Sort(names)
 	return names

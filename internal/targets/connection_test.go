@@ -22,6 +22,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // authority signs certificates.
@@ -336,6 +337,23 @@ func TestTheProxyOfTheEnvironment(t *testing.T) {
 				t.Errorf("the proxy was asked for %q, and the server for %q", byProxy, byItself)
 			}
 		})
+	}
+}
+
+// A target that comes from flags has no configuration.
+func TestTheProxyOfTheEnvironmentIsUsedWhereNothingIsConfigured(t *testing.T) {
+	p, hosts := proxy(t, handler(t))
+	for _, name := range []string{"NO_PROXY", "no_proxy", "REQUEST_METHOD"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("HTTP_PROXY", p)
+	e := newExporter(t)
+	bare := e.configure(target("a", "http://acme.example", withKey))
+	bare[0].HTTP = targets.DefaultHTTP()
+	e.set.Replace(bare)
+	e.expect("a: up")
+	if got := hosts.take(); !slices.Equal(got, []string{"acme.example"}) {
+		t.Errorf("the proxy was asked for %q", got)
 	}
 }
 

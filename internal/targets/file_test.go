@@ -437,6 +437,7 @@ func TestTheProxyOfTheEnvironmentIsUsedUnlessSomethingElseIsSaid(t *testing.T) {
 		target, oauth bool
 	}{
 		{"nothing is said", with(other + "}"), true, true},
+		{"it has no value", with(other+", proxy_from_environment: }", "proxy_from_environment:"), true, true},
 		{"it is asked for", with(other+", proxy_from_environment: true}", "proxy_from_environment: true"), true, true},
 		{"it is off", with(other+", proxy_from_environment: false}", "proxy_from_environment: false"), false, false},
 		{"it is off by a merge", with(other+", <<: {proxy_from_environment: false}}", "<<: {proxy_from_environment: false}"), false, false},

@@ -63,6 +63,27 @@ func TestControlPlanesHaveLimitsOfTheirOwn(t *testing.T) {
 	e.expectWithin(500*time.Millisecond, "a: timeout, b: up")
 }
 
+func TestManyMayReplaceTheTargetsAtOnce(t *testing.T) {
+	cp := startControlPlane(t)
+	e := newExporter(t)
+	list := e.configure(target("a", cp.URL, withKey))
+	var replaced sync.WaitGroup
+	for range 4 {
+		replaced.Go(func() {
+			for range 20 {
+				e.set.Replace(list)
+				if !ups(e.gather(patience))["a"] {
+					t.Error("it is down")
+				}
+			}
+		})
+	}
+	replaced.Wait()
+	if n := strings.Count(e.log.String(), "listing at each scrape"); n != 1 {
+		t.Errorf("the target is told %d times", n)
+	}
+}
+
 func TestCountersSurviveAChangeOfTheirTargetAndGoWithIt(t *testing.T) {
 	fault := faults.Switch()
 	fault.Set(faults.Status(http.StatusForbidden))

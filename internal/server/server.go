@@ -2,6 +2,7 @@
 package server
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/klauspost/compress/gzhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
@@ -68,8 +70,12 @@ func New(cfg Config) (http.Handler, error) {
 	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || slices.Contains([]string{healthyPath, readyPath, reloadPath}, at) {
 		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and none of %s, %s and %s", at, healthyPath, readyPath, reloadPath)
 	}
+	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(at), cfg.metrics())
+	mux.Handle("GET "+exactly(at), cfg.metrics(compress))
 	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
 	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
 	mux.Handle("POST "+reloadPath, cfg.reload())
@@ -105,16 +111,18 @@ func (cfg *Config) reload() http.Handler {
 	})
 }
 
-func (cfg *Config) metrics() http.Handler {
+func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Handler {
 	opts := promhttp.HandlerOpts{
 		ErrorLog:          errorLog{cfg.Logger},
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true,
+		// compress does it, several times faster (docs/performance.md).
+		DisableCompression: true,
 	}
 	if cfg.InstrumentHandler {
 		opts.Registry = cfg.Registry
 	}
-	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var handler http.Handler = compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		if timeout, ok := scrapeTimeout(r.Header, cfg.TimeoutOffset); ok {
 			limited, cancel := context.WithTimeout(ctx, timeout)
@@ -129,7 +137,7 @@ func (cfg *Config) metrics() http.Handler {
 			return append(families, own...), errors.Join(err, ownErr)
 		}
 		promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
-	})
+	}))
 	if cfg.MaxRequests > 0 {
 		handler = limit(handler, cfg.MaxRequests)
 	}

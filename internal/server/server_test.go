@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -153,8 +154,25 @@ func TestFormatAndEncodingAreNegotiated(t *testing.T) {
 	if !strings.HasPrefix(header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(open, "# EOF\n") {
 		t.Errorf("OpenMetrics: %s", header.Get("Content-Type"))
 	}
-	if _, _, header = get(t, url+"/metrics", "Accept-Encoding", "gzip"); header.Get("Content-Encoding") != "gzip" {
-		t.Errorf("gzip: %s", header)
+	for accept, want := range map[string]string{"gzip": "gzip", "zstd, gzip;q=0.5": "gzip", "gzip;q=0": "", "br": ""} {
+		_, body, header := get(t, url+"/metrics", "Accept-Encoding", accept)
+		if got := header.Get("Content-Encoding"); got != want {
+			t.Errorf("to %q: %q, want %q", accept, got, want)
+		}
+		if want == "gzip" {
+			unzipped, err := gzip.NewReader(strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(unzipped)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = string(text)
+		}
+		if !strings.Contains(body, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`) {
+			t.Errorf("to %q: %s", accept, body)
+		}
 	}
 }
 

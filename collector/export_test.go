@@ -3,7 +3,13 @@ package collector
 import (
 	"flag"
 	"fmt"
+	"net/url"
 	"strings"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
 // Update is set to rewrite golden files and what documents repeat of the code.
@@ -19,6 +25,15 @@ func (c *Collector) Holds() bool {
 		}
 	}
 	return false
+}
+
+// Build makes the metrics of a listing with these tokens.
+func Build(tokens []client.Token, now func() time.Time) ([]*dto.MetricFamily, error) {
+	c := New(Options{CreatorLabel: CreatorSlug, Now: now})
+	u := &url.URL{Scheme: "https", Host: "acme.truefoundry.example"}
+	c.Set(Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{URL: u}})
+	listed := outcome{kind: client.PersonalAccessToken, result: &client.Listing{Tokens: tokens}}
+	return c.build(*c.targets.Load(), [][]outcome{{listed}})
 }
 
 // ContractTable is the contract as Markdown.

@@ -1,0 +1,71 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// pageOf is the JSON of a page of n tokens, as a current server sends it.
+func pageOf(tb testing.TB, n int) []byte {
+	tb.Helper()
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	items := make([]any, n)
+	for i := range items {
+		id := fmt.Sprintf("token-%06d", i)
+		items[i] = map[string]any{
+			"id": id, "name": "name-of-" + id, "type": "virtual-account", "tenantName": "acme", "accountId": "a1",
+			"createdBySubject": map[string]any{"subjectId": "u1", "subjectType": "user", "subjectSlug": "ada@acme.example"},
+			"createdAt":        at, "updatedAt": at, "lastAccessedAt": at, "isExpired": false, "jwtId": id + "-2",
+			"jwts": []any{
+				map[string]any{"id": id + "-1", "expiry": at.AddDate(0, 1, 0), "createdAt": at, "subjectType": "user", "metadata": map[string]any{"x": 1}},
+				map[string]any{"id": id + "-2", "expiry": at.AddDate(1, 0, 0), "createdAt": at, "subjectType": "user"},
+			},
+			"nextScheduledRotation": at.AddDate(0, 2, 0),
+			"manifest": map[string]any{
+				"name": id, "type": "virtual-account", "expiration_date": "2027-01-01", "ownedBy": map[string]any{"team": "ml"},
+				"auto_rotate": map[string]any{"auto_rotate_interval": 60, "grace_period": 30},
+				"permissions": []any{map[string]any{"resource_fqn": "tenant:acme", "role_id": "member"}},
+			},
+		}
+	}
+	text, err := json.Marshal(map[string]any{"data": items, "pagination": map[string]any{"total": n}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, n := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
+			text := pageOf(b, n)
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What a token costs to decode does not depend on how many there are.
+func TestAllocationsOfDecoding(t *testing.T) {
+	perToken := func(n int) float64 {
+		text := pageOf(t, n)
+		return testing.AllocsPerRun(10, func() {
+			if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+				t.Fatal(err)
+			}
+		}) / float64(n)
+	}
+	few, many := perToken(100), perToken(1000)
+	const most = 45
+	if many > most || many > 1.05*few {
+		t.Errorf("%.1f allocations a token of 100, %.1f of 1000; %d should be enough for any", few, many, most)
+	}
+}

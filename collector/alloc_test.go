@@ -1,0 +1,96 @@
+package collector_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+)
+
+func clock() time.Time { return noon }
+
+// tokensOf returns n tokens that have every metric.
+func tokensOf(n int) []client.Token {
+	days := int64(60)
+	tokens := make([]client.Token, n)
+	for i := range tokens {
+		tokens[i] = client.Token{
+			ID: fmt.Sprintf("token-%06d", i), Name: fmt.Sprintf("name-%06d", i), Type: "jwt", Tenant: "acme", Team: "ml",
+			Creator: client.Subject{ID: "u1", Type: "user", Slug: "ada@acme.example"},
+			Expiry:  client.Expiry{At: noon.AddDate(0, 3, 0), Readable: true},
+			Created: noon, Issued: noon, LastAccessed: noon, NextRotation: noon, PreviousJWTExpiry: noon,
+			AutoRotateInterval: &days, GracePeriod: &days,
+		}
+	}
+	return tokens
+}
+
+func build(tb testing.TB, tokens []client.Token) []*dto.MetricFamily {
+	tb.Helper()
+	families, err := collector.Build(tokens, clock)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return families
+}
+
+func expose(tb testing.TB, families []*dto.MetricFamily) {
+	tb.Helper()
+	encoder := expfmt.NewEncoder(io.Discard, expfmt.NewFormat(expfmt.TypeTextPlain))
+	for _, family := range families {
+		if err := encoder.Encode(family); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
+			tokens := tokensOf(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				build(b, tokens)
+			}
+		})
+	}
+}
+
+func BenchmarkExpose(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
+			families := build(b, tokensOf(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				expose(b, families)
+			}
+		})
+	}
+}
+
+// What a token costs does not depend on how many there are.
+func TestAllocationsOfATokensMetrics(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		most float64
+		cost func(tokens []client.Token) func()
+	}{
+		{"building them", 3, func(tokens []client.Token) func() { return func() { build(t, tokens) } }},
+		{"exposing them", 0.1, func(tokens []client.Token) func() {
+			families := build(t, tokens)
+			return func() { expose(t, families) }
+		}},
+	} {
+		perToken := func(n int) float64 { return testing.AllocsPerRun(5, tt.cost(tokensOf(n))) / float64(n) }
+		few, many := perToken(1000), perToken(10_000)
+		if many > tt.most || many > few {
+			t.Errorf("%s: %.2f allocations a token of 1000, %.2f of 10,000; %.1f should be enough for any", tt.name, few, many, tt.most)
+		}
+	}
+}

@@ -12,6 +12,14 @@ var (
 	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)
 )
 
+const withoutZone = "2006-01-02T15:04:05"
+
+// withoutSeconds are layouts that lack the seconds of others.
+var withoutSeconds = map[string]string{
+	time.RFC3339: "2006-01-02T15:04Z07:00",
+	withoutZone:  "2006-01-02T15:04",
+}
+
 // parseTime reads the forms of ISO 8601 that the API was seen to use: RFC 3339,
 // the same without seconds or without a zone (which is UTC then), and a bare
 // date, which is 00:00 UTC of its day.
@@ -21,12 +29,13 @@ func parseTime(text string) (t time.Time, dateOnly, ok bool) {
 		layout, dateOnly = time.DateOnly, true
 	} else if len(date) == len(time.DateOnly) {
 		zone := strings.IndexAny(clock, "Z+-")
-		layout = time.DateOnly + "T15:04"
-		if hhmm := clock[:max(zone, 0)]; zone < 0 && len(clock) > len("15:04") || len(hhmm) > len("15:04") {
-			layout += ":05"
+		if zone < 0 {
+			layout = withoutZone
+		} else {
+			clock = clock[:zone]
 		}
-		if zone >= 0 {
-			layout += "Z07:00"
+		if len(clock) <= len("15:04") {
+			layout = withoutSeconds[layout]
 		}
 	}
 	t, err := time.Parse(layout, text)

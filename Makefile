@@ -21,7 +21,7 @@ E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$
 CHART_ENV := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
 
 # Tests with heavy dependencies have modules of their own.
-MODULES := . internal/e2e internal/deploytest internal/charttest
+MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest
 
 # What the binary says of its build. Without git, or outside a clone, revision
 # and branch stay empty. Only harmless characters get into the command line.
@@ -77,6 +77,14 @@ chart-check: build $(PROMTOOL) $(HELM) ## Test the Helm chart.
 .PHONY: dashboard-check
 dashboard-check: ## Check the dashboard against Grafana's types; its queries are run by e2e.
 	cd internal/dashboard && npm ci --no-audit --no-fund && npm run check
+
+.PHONY: bench
+bench: ## Measure whole scrapes against the least that one can cost; takes some ten minutes.
+	@cd internal/bench && $(GO) run .
+
+.PHONY: bench-check
+bench-check: ## Check that the benchmark works, and that what it compares agrees.
+	cd internal/bench && $(GO) test -count=1 ./...
 
 .PHONY: demo
 demo: build $(SERVERS) ## Show made-up tokens, and their alerts in a real Prometheus and Alertmanager.

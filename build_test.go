@@ -39,6 +39,7 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 	for file, pattern := range map[string]string{
 		".promu.yml":                 `(?m)^\s+version: (\S+)$`,
 		"Dockerfile":                 `(?m)^FROM golang:(\d+\.\d+)`,
+		"internal/bench/go.mod":      `(?m)^go (\d+\.\d+)`,
 		"internal/charttest/go.mod":  `(?m)^go (\d+\.\d+)`,
 		"internal/deploytest/go.mod": `(?m)^go (\d+\.\d+)`,
 		"internal/e2e/go.mod":        `(?m)^go (\d+\.\d+)`,

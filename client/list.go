@@ -20,6 +20,9 @@ const (
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
+	// maxExpected bounds what is set aside for tokens on the word of a total.
+	maxExpected = 10_000
+
 	maxRetries = 2
 	minBackoff = 500 * time.Millisecond
 	// maxBan is the longest that a Retry-After is remembered.
@@ -107,9 +110,10 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 	if failure != nil {
 		return nil, failure
 	}
+	expected := max(0, min(first.total, maxExpected))
 	w := &walk{
-		Listing: Listing{Reported: -1, Losses: Losses{InvalidFields: map[Field]int{}}},
-		seen:    map[string]bool{},
+		Listing: Listing{Tokens: make([]Token, 0, expected), Reported: -1, Losses: Losses{InvalidFields: map[Field]int{}}},
+		seen:    make(map[string]bool, expected),
 		step:    first.length,
 		asked:   1,
 		short:   -1,

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/config"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
+)
+
+// newExporter returns the exporter, made as its main function makes it with
+// --web.disable-exporter-metrics.
+func newExporter(cfg serving) (http.Handler, error) {
+	u, err := client.ParseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	logger := log.NewNopLogger()
+	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: time.Now})
+	set := targets.NewSet(c, targets.Settings{
+		PageSize: cfg.PageSize, UserAgent: "truefoundry_exporter/bench", MaxConcurrency: cfg.Concurrency, Now: time.Now, Logger: logger,
+	})
+	set.Replace([]targets.Target{{
+		Name: targetName, URL: u, APIPrefix: cfg.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
+		APIKey: config.NewInlineSecret(apiKey), HTTP: targets.DefaultHTTP(),
+	}})
+	return server.New(server.Config{
+		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: metricsPath, MaxRequests: 40,
+		TimeoutOffset: 500 * time.Millisecond, Description: "benchmark", Now: time.Now, Logger: logger,
+	})
+}
+
+// hostOf is the value of the label control_plane.
+func hostOf(base string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	return u.Host, nil
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// What a scraper accepts.
+const (
+	encodingGzip     = "gzip"
+	encodingIdentity = "identity"
+)
+
+// process is a program under test at work.
+type process struct {
+	cfg       serving
+	url       string
+	cmd       *exec.Cmd
+	stdin     io.Closer
+	transport *http.Transport
+}
+
+// start starts this binary once more, as the program under test.
+func start(ctx context.Context, cfg serving) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	argument, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cfg: cfg, transport: &http.Transport{DisableCompression: true}}
+	p.cmd = exec.CommandContext(ctx, self, serveArgument, string(argument)) //nolint:gosec // it is this very binary
+	p.cmd.Stderr = os.Stderr
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s does not serve: %w", cfg.Program, err), p.stop())
+	}
+	p.url = strings.TrimSpace(line)
+	return p, nil
+}
+
+// stop ends the program and waits for its end.
+func (p *process) stop() error {
+	p.transport.CloseIdleConnections()
+	return errors.Join(p.stdin.Close(), p.cmd.Wait())
+}
+
+// get asks for a page of the program.
+func (p *process) get(ctx context.Context, path, encoding string, read func(io.Reader) error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "text/plain;version=0.0.4")
+	req.Header.Set("Accept-Encoding", encoding)
+	resp, err := p.transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if got := resp.Header.Get("Content-Encoding"); resp.StatusCode != http.StatusOK || (got == encodingGzip) != (encoding == encodingGzip) {
+		return fmt.Errorf("%s answers %s with the encoding %q, asked for %s", p.cfg.Program, resp.Status, got, encoding)
+	}
+	return read(resp.Body)
+}
+
+// usage asks the program what it has used.
+func (p *process) usage(ctx context.Context) (used usage, err error) {
+	err = p.get(ctx, usagePath, encodingIdentity, func(r io.Reader) error { return json.NewDecoder(r).Decode(&used) })
+	return used, err
+}
+
+// sample is what one scrape has cost.
+type sample struct {
+	wall, cpu      time.Duration
+	mallocs, bytes uint64
+	// size is that of the answer in bytes, as it was sent.
+	size int64
+}
+
+// scrape scrapes once.
+func (p *process) scrape(ctx context.Context, encoding string) (s sample, err error) {
+	before, err := p.usage(ctx)
+	if err != nil {
+		return s, err
+	}
+	begin := time.Now()
+	err = p.get(ctx, metricsPath, encoding, func(r io.Reader) error {
+		s.size, err = io.Copy(io.Discard, r)
+		return err
+	})
+	s.wall = time.Since(begin)
+	if err != nil {
+		return s, err
+	}
+	after, err := p.usage(ctx)
+	s.cpu, s.mallocs, s.bytes = after.CPU-before.CPU, after.Mallocs-before.Mallocs, after.Bytes-before.Bytes
+	return s, err
+}
+
+// content is which series of tokens an exposition has, in whatever order.
+type content struct {
+	series int
+	sum    uint64
+}
+
+var seed = maphash.MakeSeed()
+
+// add adds a line of an exposition.
+func (c *content) add(line []byte) {
+	if bytes.HasPrefix(line, []byte("truefoundry_token_")) {
+		c.series++
+		c.sum += maphash.Bytes(seed, line)
+	}
+}
+
+// content scrapes once, and reads what comes.
+func (p *process) content(ctx context.Context, encoding string) (c content, err error) {
+	err = p.get(ctx, metricsPath, encoding, func(r io.Reader) error {
+		if encoding == encodingGzip {
+			unzipped, err := gzip.NewReader(r)
+			if err != nil {
+				return err
+			}
+			r = unzipped
+		}
+		lines := bufio.NewScanner(r)
+		for lines.Scan() {
+			c.add(lines.Bytes())
+		}
+		return lines.Err()
+	})
+	return c, err
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bounded is the number of tokens that most of the bounds are about.
+const bounded = 10_000
+
+const mebibyte = 1 << 20
+
+// report prints the tables as Markdown.
+func (o *options) report(ctx context.Context, out io.Writer, r *results, bytesPerToken int) {
+	fmt.Fprintf(out, "%s; commit %s; %s %s/%s, GOMAXPROCS %d; %s; %s.\n", time.Now().UTC().Format(time.DateOnly), commit(ctx),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cpuModel(), system())
+	fmt.Fprintf(out, "%d B of JSON and %d series a token; pages of %d, sent as %s. Medians of n rounds, in each of which everything runs once.\n",
+		bytesPerToken, len(series), o.pageSize, o.pages)
+	for _, latency := range o.latencies {
+		fmt.Fprintf(out, "\n## %s a page\n\n", latency)
+		o.scrapes(out, r, latency)
+	}
+	o.growth(out, r)
+	o.tuning(out, r)
+	o.bounds(out, r)
+}
+
+// at returns the cell of a variant.
+func at(v variant, latency time.Duration, tokens int, encoding string) cell {
+	return cell{place{v, latency, tokens}, encoding}
+}
+
+func (o *options) exporter() variant { return variant{programExporter, o.concurrency} }
+
+func (o *options) variants() []variant {
+	return []variant{{programFloor, 1}, {programFloor, o.concurrency}, o.exporter(), {programConst, 1}}
+}
+
+// scrapes prints what whole scrapes have cost.
+func (o *options) scrapes(out io.Writer, r *results, latency time.Duration) {
+	row(out, "tokens", "encoding", "program", "n", "wall ms", "CPU ms", "allocations a token", "bytes a token", "peak RSS MiB",
+		"× floor", fmt.Sprintf("× floor, %d at a time", o.concurrency), "const metrics ÷ this")
+	row(out, "--:", "---", "---", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:", "--:")
+	for _, n := range o.sizes {
+		for _, encoding := range []string{encodingGzip, encodingIdentity} {
+			for _, v := range o.variants() {
+				this := at(v, latency, n, encoding)
+				if r.samples[this] == nil {
+					continue
+				}
+				perToken := func(value func(sample) uint64) func(sample) float64 {
+					return func(s sample) float64 { return float64(value(s)) / float64(n) }
+				}
+				row(out, strconv.Itoa(n), encoding, v.String(), strconv.Itoa(len(r.samples[this])),
+					number(1)(r.median(this, wall)),
+					number(1)(r.median(this, cpu)),
+					number(1)(r.median(this, perToken(func(s sample) uint64 { return s.mallocs }))),
+					number(0)(r.median(this, perToken(func(s sample) uint64 { return s.bytes }))),
+					number(0)(r.peak(this.place)),
+					number(2)(r.ratio(this, at(variant{programFloor, 1}, latency, n, encoding), wall)),
+					number(2)(r.ratio(this, at(variant{programFloor, o.concurrency}, latency, n, encoding), wall)),
+					number(2)(r.ratio(at(variant{programConst, 1}, latency, n, encoding), this, wall)))
+			}
+		}
+	}
+}
+
+// growth prints how the time per token grows.
+func (o *options) growth(out io.Writer, r *results) {
+	fmt.Fprintf(out, "\n## Time per token at %d ÷ at %d, no latency\n\n", large, bounded)
+	row(out, "program", encodingGzip, encodingIdentity)
+	row(out, "---", "--:", "--:")
+	for _, v := range o.variants() {
+		if r.samples[at(v, 0, large, encodingGzip)] != nil {
+			row(out, v.String(), number(2)(r.growth(v, encodingGzip, wall)), number(2)(r.growth(v, encodingIdentity, wall)))
+		}
+	}
+}
+
+func (r *results) growth(v variant, encoding string, value func(sample) float64) (float64, bool) {
+	ratio, ok := r.ratio(at(v, 0, large, encoding), at(v, 0, bounded, encoding), value)
+	return ratio * bounded / large, ok
+}
+
+// peak returns the peak memory of a process in MiB.
+func (r *results) peak(at place) (float64, bool) {
+	return float64(r.peaks[at]) / mebibyte, r.peaks[at] > 0
+}
+
+// tuning prints what --truefoundry.max-concurrency does.
+func (o *options) tuning(out io.Writer, r *results) {
+	n := o.tuningSize()
+	for _, latency := range o.latencies {
+		if latency == 0 {
+			continue
+		}
+		fmt.Fprintf(out, "\n## --truefoundry.max-concurrency at %d tokens, %s a page, gzip\n\n", n, latency)
+		row(out, "pages at a time", "wall ms", "÷ one at a time")
+		row(out, "--:", "--:", "--:")
+		for _, concurrency := range tuned {
+			this := at(variant{programExporter, concurrency}, latency, n, encodingGzip)
+			row(out, strconv.Itoa(concurrency),
+				number(0)(r.median(this, wall)),
+				number(2)(r.ratio(this, at(variant{programExporter, 1}, latency, n, encodingGzip), wall)))
+		}
+	}
+}
+
+// bounds prints whether the bounds are held.
+func (o *options) bounds(out io.Writer, r *results) {
+	fmt.Fprint(out, "\n## Bounds\n\n")
+	row(out, "exporter", "goal", "never above", "measured", "the same in CPU time", "")
+	row(out, "---", "--:", "--:", "--:", "--:", "---")
+	o.floorBounds(out, r)
+	encodings := []string{encodingGzip, encodingIdentity}
+	for _, encoding := range encodings {
+		inverse := func(value func(sample) float64) (float64, bool) {
+			return r.ratio(at(variant{programConst, 1}, 0, bounded, encoding), at(o.exporter(), 0, bounded, encoding), value)
+		}
+		const goal = 3
+		faster, ok := inverse(wall)
+		verdict := "held"
+		if !ok {
+			verdict = "not measured"
+		} else if faster < goal {
+			verdict = "**not held**"
+		}
+		row(out, fmt.Sprintf("%d tokens, %s, no latency: × faster than const metrics", bounded, encoding), "at least "+number(2)(goal, true), "–",
+			number(2)(faster, ok), number(2)(inverse(cpu)), verdict)
+	}
+	for _, encoding := range encodings {
+		bound{fmt.Sprintf("time per token at %d ÷ at %d, %s", large, bounded, encoding), 1.1, 1.35}.print(out,
+			func(value func(sample) float64) (float64, bool) { return r.growth(o.exporter(), encoding, value) })
+	}
+	for _, n := range o.sizes {
+		goal := 25 + 4500*float64(n)/mebibyte
+		var most float64
+		for _, latency := range o.latencies {
+			peak, _ := r.peak(place{o.exporter(), latency, n})
+			most = max(most, peak)
+		}
+		b := bound{fmt.Sprintf("%d tokens: peak RSS in MiB", n), goal, goal * 1.15}
+		row(out, b.what, number(2)(b.goal, true), number(2)(b.never, true), number(2)(most, most > 0), "–", b.verdict(most, most > 0))
+	}
+}
+
+// floorBounds prints those that compare with the floor.
+func (o *options) floorBounds(out io.Writer, r *results) {
+	overFloor := func(v variant, latency time.Duration, encoding string) func(func(sample) float64) (float64, bool) {
+		return func(value func(sample) float64) (float64, bool) {
+			return r.ratio(at(o.exporter(), latency, bounded, encoding), at(v, latency, bounded, encoding), value)
+		}
+	}
+	sequential, concurrent := variant{programFloor, 1}, variant{programFloor, o.concurrency}
+	bound{fmt.Sprintf("%d tokens, gzip, no latency: × floor", bounded), 1.7, 2.5}.print(out, overFloor(sequential, 0, encodingGzip))
+	bound{fmt.Sprintf("%d tokens, identity, no latency: × floor", bounded), 5, 7}.print(out, overFloor(sequential, 0, encodingIdentity))
+	for _, latency := range o.latencies {
+		if latency == 0 {
+			continue
+		}
+		for _, encoding := range []string{encodingGzip, encodingIdentity} {
+			bound{fmt.Sprintf("%d tokens, %s, %s a page: × floor, %d at a time", bounded, encoding, latency, o.concurrency), 1.3, 1.6}.print(out,
+				overFloor(concurrent, latency, encoding))
+		}
+	}
+}
+
+// bound is what a value of the exporter may be at most.
+type bound struct {
+	what        string
+	goal, never float64
+}
+
+// print prints what was measured of a ratio, of which the wall time counts.
+func (b bound) print(out io.Writer, ratio func(func(sample) float64) (float64, bool)) {
+	measured, ok := ratio(wall)
+	row(out, b.what, number(2)(b.goal, true), number(2)(b.never, true), number(2)(measured, ok), number(2)(ratio(cpu)), b.verdict(measured, ok))
+}
+
+func (b bound) verdict(measured float64, ok bool) string {
+	switch {
+	case !ok:
+		return "not measured"
+	case measured > b.never:
+		return "**not held**"
+	case measured > b.goal:
+		return "held, the goal missed"
+	}
+	return "held"
+}
+
+func row(out io.Writer, columns ...string) {
+	fmt.Fprintf(out, "| %s |\n", strings.Join(columns, " | "))
+}
+
+// number writes numbers with so many decimals, and a dash where there is none.
+func number(decimals int) func(value float64, ok bool) string {
+	return func(value float64, ok bool) string {
+		if !ok {
+			return "–"
+		}
+		return strconv.FormatFloat(value, 'f', decimals, 64)
+	}
+}
+
+// commit names the commit, where git knows it.
+func commit(ctx context.Context) string {
+	name, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(name))
+}
+
+// cpuModel names the CPU, where Linux tells it.
+func cpuModel() string {
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown CPU"
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if name, model, found := strings.Cut(lines.Text(), ":"); found && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(model)
+		}
+	}
+	return "unknown CPU"
+}
+
+// system names the operating system.
+func system() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
+	}
+	return "Linux " + strings.TrimSpace(string(release))
+}

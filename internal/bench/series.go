@@ -1,0 +1,39 @@
+package main
+
+// series are the metrics of the benchmark's tokens, as the exporter has them.
+// Each token has a value for each of them.
+var series = [...]struct{ name, help string }{
+	{"truefoundry_token_created_timestamp_seconds", "When the token was created, in seconds since the Unix epoch."},
+	{"truefoundry_token_expired", "Whether the token is expired, as the API says; where it does not say, whether its expiry has passed."},
+	{"truefoundry_token_expires", "Whether the token has an expiry (1) or never expires (0)."},
+	{"truefoundry_token_expiry_timestamp_seconds", "When the token stops working, in seconds since the Unix epoch."},
+	{"truefoundry_token_info", "A token that the control plane lists; always 1."},
+	{"truefoundry_token_issued_timestamp_seconds", "When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was."},
+	{"truefoundry_token_last_accessed_timestamp_seconds", "When the token last authenticated somebody, in seconds since the Unix epoch."},
+	{"truefoundry_token_next_rotation_timestamp_seconds", "When the token's next rotation is due, in seconds since the Unix epoch."},
+}
+
+// The indexes of the series.
+const (
+	created = iota
+	expired
+	expires
+	expiry
+	info
+	issued
+	lastAccessed
+	nextRotation
+)
+
+// The values of the labels that are the same for all tokens.
+const (
+	targetName = "bench"
+	kindName   = "personal-access-token"
+)
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -3,6 +3,7 @@ package charttest
 import (
 	"maps"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,7 +24,6 @@ serviceMonitor: {enabled: true}
 prometheusRule: {enabled: true}
 dashboard: {enabled: true}
 networkPolicy: {enabled: true}
-test: {image: busybox}
 `
 
 func TestLint(t *testing.T) {
@@ -40,9 +40,9 @@ func TestLint(t *testing.T) {
 // do not know.
 func TestObjects(t *testing.T) {
 	t.Parallel()
-	minimal := []string{"ConfigMap/NAME", "Deployment/NAME", "Pod/NAME-test-config", "Service/NAME", "ServiceAccount/NAME"}
+	minimal := []string{"ConfigMap/NAME", "Deployment/NAME", "Pod/NAME-test-answers", "Pod/NAME-test-config", "Service/NAME", "ServiceAccount/NAME"}
 	more := slices.Sorted(slices.Values(append([]string{
-		"ConfigMap/NAME-dashboard", "NetworkPolicy/NAME", "Pod/NAME-test-answers", "PrometheusRule/NAME", "ServiceMonitor/NAME",
+		"ConfigMap/NAME-dashboard", "NetworkPolicy/NAME", "PrometheusRule/NAME", "ServiceMonitor/NAME",
 	}, minimal...)))
 	for _, test := range []struct {
 		name, values, fullName string
@@ -53,6 +53,9 @@ func TestObjects(t *testing.T) {
 		{"full", "full-values.yaml", "tfy-exporter", more},
 		{"no service account", `serviceAccount: {create: false}`, fullName, slices.DeleteFunc(slices.Clone(minimal), func(id string) bool {
 			return strings.HasPrefix(id, "ServiceAccount")
+		})},
+		{"no image to test with", `test: {image: ""}`, fullName, slices.DeleteFunc(slices.Clone(minimal), func(id string) bool {
+			return strings.HasSuffix(id, "-answers")
 		})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -246,9 +249,53 @@ func TestHooks(t *testing.T) {
 	if want := deployment(t, all).Spec.Template.Spec.Containers[0].Args[0]; !slices.Equal(args, []string{want, "--config.check"}) {
 		t.Errorf("got %q", args)
 	}
+	full := mustRender(t, "full-values.yaml")
+	args = get[*core.Pod](t, full, "Pod/tfy-exporter-test-config").Spec.Containers[0].Args
+	for _, want := range []string{"--log.format=json", "--truefoundry.timeout=30s"} {
+		if !slices.Contains(args, want) {
+			t.Errorf("%q has no %s", args, want)
+		}
+	}
+	for values, want := range map[string]*int64{``: new(int64(65534)), `test: {runAsUser: 7}`: new(int64(7)), `test: {runAsUser: null}`: nil} {
+		got := get[*core.Pod](t, mustRender(t, values), "Pod/"+fullName+"-test-answers").Spec.SecurityContext.RunAsUser
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("with %q it runs as %v", values, got)
+		}
+	}
 	// Nobody gives it credentials.
-	if _, there := mustRender(t, everything, `webConfig: {secretName: web, auth: true}`)["Pod/"+fullName+"-test-answers"]; there {
+	if _, there := mustRender(t, everything, "webConfig: {secretName: web, auth: true}\nserviceMonitor: {endpoint: {basicAuth: {}}}", `serviceMonitor: {enabled: false}`)["Pod/"+fullName+"-test-answers"]; there {
 		t.Error("the exporter is asked without credentials")
+	}
+}
+
+// A null leaves a default out, or is refused by the schema; no template fails.
+func TestNull(t *testing.T) {
+	t.Parallel()
+	var values map[string]any
+	if err := yaml.UnmarshalStrict([]byte(read(t, chartDir, "values.yaml")), &values); err != nil {
+		t.Fatal(err)
+	}
+	var nulls []string
+	for name, value := range values {
+		nulls = append(nulls, name+": null")
+		fields, _ := value.(map[string]any)
+		for field := range fields {
+			nulls = append(nulls, name+": {"+field+": null}")
+		}
+	}
+	dir := chartWithNotes(t)
+	for _, null := range nulls {
+		t.Run(null, func(t *testing.T) {
+			t.Parallel()
+			out, err := renderDir(t, dir, everything, null)
+			switch {
+			case err == nil:
+				decode(t, notesDocument.ReplaceAllString(out, ""))
+			case strings.Contains(err.Error(), "missing property"), strings.Contains(err.Error(), "\n  * "):
+			default:
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -288,7 +335,10 @@ func TestLinksThatWereNotFollowed(t *testing.T) {
 	dir := copyChart(t)
 	write(t, "../../../prometheus/rules.yml", dir, "files/rules.yml")
 	write(t, "../../../grafana/dashboard.json", dir, "files/dashboard.json")
-	_, err := renderDir(t, dir)
+	if _, err := renderDir(t, dir, `prometheusRule: {alerts: {`+firstAlert(t)+`: {enabled: false}}}`); err != nil {
+		t.Errorf("they are demanded where nothing uses them: %v", err)
+	}
+	_, err := renderDir(t, dir, everything)
 	if err == nil || !strings.Contains(err.Error(), "files/rules.yml has no rules") || !strings.Contains(err.Error(), "files/dashboard.json is no dashboard") {
 		t.Errorf("got %v", err)
 	}

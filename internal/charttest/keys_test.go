@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,9 @@ func TestExporterTakesTheConfiguration(t *testing.T) {
 	file := layOut(t, dir, pod, strings.ReplaceAll(config(t, all, "tfy-exporter"), "/etc/globex", filepath.Join(dir, "globex")))
 
 	check := func() string {
-		out, errOut, err := run(t, exporterPath, "--config.check", "--config.file="+file)
+		args := slices.Clone(get[*core.Pod](t, all, "Pod/tfy-exporter-test-config").Spec.Containers[0].Args)
+		args[0] = "--config.file=" + file
+		out, errOut, err := run(t, exporterPath, args...)
 		return fmt.Sprint(out, errOut, err)
 	}
 	// Its certificates are all that is missing. They are no business of the chart.
@@ -193,7 +196,6 @@ func TestHelmTest(t *testing.T) {
 	values := `
 targets: [{name: a, url: "` + controlPlane.URL + `", keySecret: {name: s, key: k}}]
 serviceMonitor: {enabled: true}
-test: {image: busybox}
 `
 	all := mustRender(t, values)
 	spec := deployment(t, all).Spec.Template.Spec
@@ -221,7 +223,7 @@ test: {image: busybox}
 		works             bool
 		want              []string
 	}{
-		{"a good key", "tfy_made-up", ``, exporter, true, []string{`truefoundry_up{target="a"} 1`}},
+		{"a good key", "tfy_made-up", ``, exporter, true, []string{`truefoundry_up{target="a"} 1`, "asked for its metrics before: 0\n"}},
 		{"a bad key", "tfy_wrong", ``, exporter, false, []string{`truefoundry_up{target="a"} 0`, `reason="unauthorized"`}},
 		{"no exporter", "tfy_made-up", ``, "http://127.0.0.1:1", false, []string{"does not answer"}},
 		{"scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/scrapes/"}`, exporter, true, []string{"scraped?\nYes."}},
@@ -253,13 +255,24 @@ test: {image: busybox}
 	}
 }
 
-// Helm prints the notes for a cluster only, so the test has them rendered as an
-// object.
-func TestNotes(t *testing.T) {
-	t.Parallel()
-	dir := copyChart(t)
+var (
+	notesLine     = regexp.MustCompile(`(?m)^\{notes: .*$`)
+	notesDocument = regexp.MustCompile(`(?m)^---\n# Source: .*\n\{notes: .*\n`)
+)
+
+// chartWithNotes returns a copy of the chart that renders its notes as an object:
+// Helm prints them for a cluster only.
+func chartWithNotes(t *testing.T) (dir string) {
+	t.Helper()
+	dir = copyChart(t)
 	write(t, read(t, dir, "templates/NOTES.txt"), dir, "files/NOTES.txt")
 	write(t, `{notes: {{ tpl (.Files.Get "files/NOTES.txt") . | toJson }}}`, dir, "templates/notes.yaml")
+	return dir
+}
+
+func TestNotes(t *testing.T) {
+	t.Parallel()
+	dir := chartWithNotes(t)
 	const get, forward = "kubectl get --raw /api/v1/namespaces/mon/services/http", "port-forward"
 	for _, test := range []struct {
 		values    string
@@ -267,15 +280,18 @@ func TestNotes(t *testing.T) {
 	}{
 		{
 			``,
-			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme: the key acme of truefoundry-keys", `truefoundry_up{target="acme"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "With test.image"},
+			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme: the key acme of truefoundry-keys", `truefoundry_up{target="acme"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "one per Prometheus", "with test.prometheusUrl"},
 			[]string{forward},
 		},
 		{
-			everything + `webConfig: {secretName: web, tls: true}`,
-			[]string{get + "s:" + fullName, `truefoundry_up{namespace="mon",job="` + fullName + `"}`, "app.kubernetes.io/name: truefoundry-exporter", "serviceMonitorSelector", "with test.prometheusUrl"},
+			strings.Replace(everything, "serviceMonitor: {", "serviceMonitor: {endpoint: {tlsConfig: {insecureSkipVerify: true}}, ", 1) + `webConfig: {secretName: web, tls: true}`,
+			[]string{get + "s:" + fullName, `truefoundry_up{namespace="mon",job="` + fullName + `"}`, "app.kubernetes.io/name: truefoundry-exporter", "serviceMonitorSelector", "with test.prometheusUrl", "into one release per Prometheus"},
 			[]string{"enabled is false", forward},
 		},
 		{`webConfig: {secretName: web, auth: true}`, []string{forward, "http://localhost:10140/metrics", "no credentials"}, []string{"get --raw"}},
+		{`networkPolicy: {enabled: true, from: [{podSelector: {}}]}`, []string{forward, "http://localhost:10140/metrics for truefoundry_up"}, []string{"get --raw", "credentials"}},
+		{`networkPolicy: {enabled: true}`, []string{get}, []string{forward}},
+		{`test: {image: ""}`, []string{"With test.image"}, nil},
 		{"full-values.yaml", []string{"release: prometheus", "initech: the key password of initech", "and Prometheus."}, []string{"enabled is false"}},
 	} {
 		out, err := renderDir(t, dir, test.values)
@@ -283,7 +299,7 @@ func TestNotes(t *testing.T) {
 			t.Fatal(err)
 		}
 		var notes struct{ Notes string }
-		if err := yaml.Unmarshal([]byte(regexp.MustCompile(`(?m)^\{notes: .*$`).FindString(out)), &notes); err != nil {
+		if err := yaml.Unmarshal([]byte(notesLine.FindString(out)), &notes); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range test.has {

@@ -39,6 +39,22 @@ func TestRefused(t *testing.T) {
 		{"a TLS key of OAuth2", target + `http: {oauth2: {client_id: i, token_url: "https://o", tls_config: {key: ` + secret + `}}}}]`, "oauth2/tls_config/key"},
 		{"a secret header", target + `http: {http_headers: {X: {secrets: [` + secret + `]}}}}]`, "http_headers/X/secrets"},
 		{"a proxy's header", target + `http: {proxy_connect_header: {X: [` + secret + `]}}}]`, "http/proxy_connect_header"},
+		{"a header for a key", target + `http: {http_headers: {x-api-KEY: {values: [` + secret + `]}}}}]`, "http_headers/x-api-KEY"},
+		{"a header for a key in one word", target + `http: {http_headers: {ApiKey: {values: [` + secret + `]}}}}]`, "http_headers/ApiKey"},
+		{"a header for a token", target + `http: {http_headers: {X-Auth-Token: {values: [` + secret + `]}}}}]`, "http_headers/X-Auth-Token"},
+		{"a header for a secret", target + `http: {http_headers: {Client-SECRET: {values: [` + secret + `]}}}}]`, "http_headers/Client-SECRET"},
+		{"a header for a password", target + `http: {http_headers: {X-Password: {values: [` + secret + `]}}}}]`, "http_headers/X-Password"},
+		{"a header for authorization", target + `http: {http_headers: {AUTHORIZATION: {values: [` + secret + `]}}}}]`, "http_headers/AUTHORIZATION"},
+		{"a header for the proxy's", target + `http: {http_headers: {Proxy-Authorization: {values: [` + secret + `]}}}}]`, "http_headers/Proxy-Authorization"},
+		{"a cookie", target + `http: {http_headers: {cookie: {values: [` + secret + `]}}}}]`, "http_headers/cookie"},
+		{"a client's secret as a parameter", target + `http: {oauth2: {client_id: i, token_url: "https://o", endpoint_params: {client_secret: ` + secret + `}}}}]`, "endpoint_params/client_secret"},
+		{"a password as a parameter", target + `http: {oauth2: {client_id: i, token_url: "https://o", endpoint_params: {password: ` + secret + `}}}}]`, "endpoint_params/password"},
+		{"an assertion as a parameter", target + `http: {oauth2: {client_id: i, token_url: "https://o", endpoint_params: {client_assertion: ` + secret + `}}}}]`, "endpoint_params/client_assertion"},
+		{"another assertion as a parameter", target + `http: {oauth2: {client_id: i, token_url: "https://o", endpoint_params: {assertion: ` + secret + `}}}}]`, "endpoint_params/assertion"},
+		{"an unknown field of http", target + `http: {proxy: "http://p"}}]`, "'proxy' not allowed"},
+		{"a URL's query", `targets: [{name: a, url: "https://a/?b=` + secret + `", keySecret: {name: s, key: k}}]`, "targets/0/url"},
+		{"a URL's port that is none", `targets: [{name: a, url: "https://a:b", keySecret: {name: s, key: k}}]`, "targets/0/url"},
+		{"a URL with a space", `targets: [{name: a, url: "https://a b", keySecret: {name: s, key: k}}]`, "targets/0/url"},
 		{"a proxy's password", target + `http: {proxy_url: "http://u:` + secret + `@p"}}]`, "http/proxy_url"},
 		{"a password in the URL", `targets: [{name: a, url: "https://u:` + secret + `@a", keySecret: {name: s, key: k}}]`, "targets/0/url"},
 		{"a key as a flag", `extraArgs: ["` + secret + `"]`, "extraArgs/0"},
@@ -49,19 +65,39 @@ func TestRefused(t *testing.T) {
 		{"a flag of a single target", `extraArgs: ["--truefoundry.url=https://a"]`, "extraArgs/0"},
 		{"TLS of no web configuration", `webConfig: {tls: true}`, "set webConfig.secretName"},
 		{"a subPath", `extraVolumeMounts: [{name: a, mountPath: /a, subPath: b}]`, "extraVolumeMounts/0/subPath"},
-		{"a Prometheus that nobody asks", `test: {prometheusUrl: "http://p"}`, "set that as well"},
+		{"a Prometheus that nobody asks", `test: {image: "", prometheusUrl: "http://p"}`, "set that as well"},
 		{"an interval that is none", `serviceMonitor: {interval: 2}`, "serviceMonitor/interval"},
 		{"a label that is no text", `serviceMonitor: {labels: {a: 1}}`, "serviceMonitor/labels/a"},
 		{"an unknown value", `serviceMonitors: {enabled: true}`, "'serviceMonitors' not allowed"},
 
+		{"a scrape longer than its interval", `serviceMonitor: {interval: 1m, scrapeTimeout: 1m1s}`, "serviceMonitor.scrapeTimeout, 1m1s, is longer than serviceMonitor.interval, 1m:"},
+		{"a scrape without credentials", "webConfig: {secretName: web, auth: true}\nserviceMonitor: {enabled: true}", "set basicAuth, authorization, oauth2 or tlsConfig"},
+		{"a scrape without a CA", "webConfig: {secretName: web, tls: true}\nserviceMonitor: {enabled: true}", "set serviceMonitor.endpoint.tlsConfig"},
+		{"a selector's label of the pod", `podLabels: {app.kubernetes.io/component: a}`, "podLabels/app.kubernetes.io~1component"},
+		{"the checksum's annotation", `podAnnotations: {checksum/config: a}`, "podAnnotations/checksum~1config"},
+		{"a label of the chart in the ServiceMonitor", `serviceMonitor: {labels: {app.kubernetes.io/name: a}}`, "serviceMonitor/labels/app.kubernetes.io~1name"},
+		{"a label of the chart in the rules", `prometheusRule: {labels: {app.kubernetes.io/name: a}}`, "prometheusRule/labels/app.kubernetes.io~1name"},
+		{"a label of the chart in the dashboard", `dashboard: {labels: {app.kubernetes.io/name: a}}`, "dashboard/labels/app.kubernetes.io~1name"},
+		{"a volume of the chart", `extraVolumes: [{name: keys}]`, "a volume keys of its own"},
+		{"a mount over the chart's", `extraVolumeMounts: [{name: a, mountPath: /etc/truefoundry-exporter/keys/}]`, "hides what the chart mounts"},
+		{"a mount over all", `extraVolumeMounts: [{name: a, mountPath: /etc/}]`, "hides what the chart mounts"},
+		{"a tag in the repository", `image: {repository: "images.example:5000/a:1.2"}`, "image.repository has a tag, 1.2"},
+		{"a grace period that is none", `terminationGracePeriodSeconds: 0`, "/terminationGracePeriodSeconds"},
+		{"a test by root", `test: {runAsUser: 0}`, "test/runAsUser"},
+
 		{"an unknown alert", `prometheusRule: {alerts: {TrueFoundryNothing: {enabled: false}}}`, "there is no alert TrueFoundryNothing, but TrueFoundry"},
 		{"an alert's unknown field", `prometheusRule: {alerts: {` + firstAlert(t) + `: {severty: info}}}`, "'severty' not allowed"},
 		{"an alert's wrong time", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 10}}}`, "/for"},
+		{"a time that Prometheus forgets", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 9m59s}}}`, "set 0s, or at least 10m"},
 		{"a severity for all", `prometheusRule: {alertLabels: {severity: info}}`, "alertLabels/severity"},
 		{"an unknown threshold", `prometheusRule: {thresholds: {"truefoundry:nothing": 1}}`, "there is no threshold truefoundry:nothing, but truefoundry:"},
 		{"a rule that is no threshold", `prometheusRule: {thresholds: {"` + firstComputed(t) + `": 1}}`, "there is no threshold " + firstComputed(t)},
 		{"a query for a threshold", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": "up * 2"}}`, "/thresholds/"},
 		{"a threshold below nothing", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": -1}}`, "/thresholds/"},
+		{"a threshold of nothing", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": 0}}`, "/thresholds/"},
+		{"a threshold of nothing as text", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": "0.0"}}`, "/thresholds/"},
+		{"a division by nothing", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": "1 / 0"}}`, "/thresholds/"},
+		{"a difference", `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": "1 - 2"}}`, "/thresholds/"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,6 +110,40 @@ func TestRefused(t *testing.T) {
 				t.Errorf("it repeats the secret: %s", got)
 			}
 		})
+	}
+}
+
+// What is near to what is refused.
+func TestNotRefused(t *testing.T) {
+	t.Parallel()
+	for _, values := range []string{
+		target + `http: {http_headers: {X-Team: {values: [a]}}, no_proxy: a, proxy_from_environment: true, enable_http2: false, follow_redirects: false}}]`,
+		target + `http: {oauth2: {client_id: i, token_url: "https://o", endpoint_params: {audience: a}}}}]`,
+		`targets: [{name: a, url: "http://[fd00::1]:80/a/b", keySecret: {name: s, key: k}}]`,
+		`serviceMonitor: {interval: 1m30s, scrapeTimeout: 90s}`,
+		"webConfig: {secretName: web, auth: true}\nserviceMonitor: {enabled: true, endpoint: {basicAuth: {username: {name: s, key: k}}}}",
+		"webConfig: {secretName: web, auth: true, tls: true}",
+		`image: {repository: "images.example:5000/a"}`,
+		"extraVolumes: [{name: key}]\nextraVolumeMounts: [{name: key, mountPath: /etc/truefoundry-exporters}]",
+		`prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 0s}}}`,
+		`prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 10m}}}`,
+		`prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": "0.05 * 10 + 100/3"}}`,
+	} {
+		if _, err := renderDir(t, chartDir, values); err != nil {
+			t.Errorf("%s: %v", values, err)
+		}
+	}
+}
+
+func TestReleaseNames(t *testing.T) {
+	t.Parallel()
+	for name, good := range map[string]bool{"a": true, "a-1": true, "1a": false, "a.b": false} {
+		for _, override := range []string{"", "tfy"} {
+			_, errOut, err := run(t, helmPath, "template", name, chartDir, "--values", chartDir+"/ci/minimal-values.yaml", "--set", "fullnameOverride="+override)
+			if (err == nil) != (good || override != "") || err != nil && !strings.Contains(errOut, "set fullnameOverride") {
+				t.Errorf("%s with %q: %v %s", name, override, err, errOut)
+			}
+		}
 	}
 }
 

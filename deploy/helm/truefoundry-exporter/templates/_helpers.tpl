@@ -114,3 +114,13 @@ truefoundry_up{namespace={{ .Release.Namespace | quote }},job={{ include "truefo
 truefoundry_up{target={{ (first .Values.targets).name | quote }}}
 {{- end }}
 {{- end }}
+
+{{- /* A duration of Prometheus as a number that can be compared. */ -}}
+{{- define "truefoundry-exporter.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "w" 604800000 "y" 31536000000 }}
+{{- $sum := 0 }}
+{{- range regexFindAll "[0-9]+(ms|[smhdwy])" . -1 }}
+  {{- $sum = add $sum (mul (regexFind "^[0-9]+" . | atoi) (get $units (regexFind "[a-z]+$" .))) }}
+{{- end }}
+{{- $sum }}
+{{- end }}

@@ -5,9 +5,10 @@
 //   npm run check
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const here = import.meta.dirname;
+const here = dirname(fileURLToPath(import.meta.url));
 const text = readFileSync(join(here, '../../deploy/grafana/dashboard.json'), 'utf8');
 const { panels } = JSON.parse(text);
 const errors = [];

@@ -4,12 +4,13 @@
 //
 //   npm run render -- http://localhost:9090 [picture.png]
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import UPNG from 'upng-js';
 
-const here = import.meta.dirname;
+const here = dirname(fileURLToPath(import.meta.url));
 const [prometheus, picture = join(here, '../../deploy/grafana/dashboard.png')] = process.argv.slice(2);
 if (!prometheus) {
   console.error('usage: npm run render -- PROMETHEUS_URL [PICTURE]');

@@ -1,6 +1,8 @@
 package deploytest
 
 import (
+	"encoding/json"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -66,6 +68,50 @@ func TestCompose(t *testing.T) {
 				t.Errorf("%s: docker would make a folder of %s, which is no file: %v", name, volume.Source, err)
 			}
 		}
+	}
+}
+
+// The images are of the versions that everything else is tested with.
+func TestComposeImages(t *testing.T) {
+	makefile := read(t, "../Makefile")
+	pinned := func(name, pattern string) string {
+		match := regexp.MustCompile(`(?m)^` + name + ` *:= *` + pattern + `$`).FindStringSubmatch(makefile)
+		if match == nil {
+			t.Fatalf("the Makefile has no %s like %s", name, pattern)
+		}
+		return match[1]
+	}
+	// As a module, Prometheus 3.16.0 is v0.316.0: the minor version has two digits.
+	module := pinned("PROMETHEUS_VERSION", `v0\.(\d{3,}\.\d+)`)
+	want := map[string]string{
+		"prometheus":   "prom/prometheus:v" + module[:1] + "." + strings.TrimPrefix(module[1:3], "0") + module[3:],
+		"alertmanager": "prom/alertmanager:" + pinned("ALERTMANAGER_VERSION", `(v\d+\.\d+\.\d+)`),
+	}
+
+	var dashboard struct{ DevDependencies map[string]string }
+	if err := json.Unmarshal([]byte(read(t, "../internal/dashboard/package.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	for name, version := range dashboard.DevDependencies {
+		if !strings.HasPrefix(name, "@grafana/") {
+			continue
+		}
+		image := "grafana/grafana:" + version
+		if other, ok := want["grafana"]; ok && other != image {
+			t.Errorf("Grafana's packages differ: %s and %s", image, other)
+		}
+		want["grafana"] = image
+	}
+
+	project := loadProject(t)
+	got := map[string]string{}
+	for name, service := range project.Services {
+		if service.Build == nil {
+			got[name] = service.Image
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the images are %v, want %v", got, want)
 	}
 }
 

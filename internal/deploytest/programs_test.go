@@ -18,12 +18,13 @@ const deploy = "../../deploy"
 
 // make installs the programs, and says where they are.
 var (
+	exporter = os.Getenv("E2E_EXPORTER")
 	promtool = filepath.Join(os.Getenv("E2E_PROMETHEUS_DIR"), "promtool")
 	amtool   = filepath.Join(os.Getenv("E2E_ALERTMANAGER_DIR"), "amtool")
 )
 
 func TestMain(m *testing.M) {
-	for _, env := range []string{"E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR"} {
+	for _, env := range []string{"E2E_EXPORTER", "E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR"} {
 		if os.Getenv(env) == "" {
 			fmt.Fprintf(os.Stderr, "These tests run installed programs, and %s does not say where. Run them with `make deploy-check` at the top of the repository.\n", env)
 			os.Exit(1)

@@ -2,10 +2,13 @@ package deploytest
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const installed = "/usr/local/bin/truefoundry_exporter"
@@ -73,6 +76,65 @@ func TestSystemdWatchesTheKeys(t *testing.T) {
 	watched := settings("PathChanged", "truefoundry_exporter-key.path")
 	if len(copied) != 2 || strings.Join(copied, " ") != strings.Join(watched, " ") {
 		t.Errorf("credentials are copied from %q, and %q is watched", copied, watched)
+	}
+}
+
+// setting returns the last value of a setting of a unit that starts so.
+func setting(t *testing.T, file, start string) string {
+	t.Helper()
+	all := regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(start)+`(.*)$`).FindAllStringSubmatch(read(t, file), -1)
+	if len(all) == 0 {
+		t.Fatalf("%s has no %s", file, start)
+	}
+	return all[len(all)-1][1]
+}
+
+// The exporter finds nothing wrong with what the unit starts it with.
+func TestSystemdStartsTheExporter(t *testing.T) {
+	args, err := strconv.Unquote(setting(t, "systemd/truefoundry_exporter.default", "ARGS="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	credentials := t.TempDir()
+	const key = "api-key"
+	if loaded := setting(t, "systemd/truefoundry_exporter.service", "LoadCredential="); !strings.HasPrefix(loaded, key+":") {
+		t.Errorf("the credential is %s, want it as %s", loaded, key)
+	}
+	write(t, filepath.Join(credentials, key), "not-a-key-of-anybody\n")
+
+	command := setting(t, "systemd/truefoundry_exporter.service", "ExecStart="+installed+" ")
+	if !strings.Contains(command, "%d/") || !strings.HasSuffix(command, " $ARGS") {
+		t.Fatalf("ExecStart= has neither the credential nor $ARGS: %s", command)
+	}
+	// systemd splits $ARGS at spaces, too.
+	check := func(credentials string) *exec.Cmd {
+		flags := strings.Fields(strings.NewReplacer("%d", credentials, "$ARGS", args).Replace(command))
+		cmd := exec.CommandContext(t.Context(), exporter, append(flags, "--config.check")...)
+		cmd.Env = []string{} // in which a key may be
+		return cmd
+	}
+	if output, err := check(credentials).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, output)
+	}
+	// Proves that it reads the key.
+	if output, err := check(t.TempDir()).CombinedOutput(); err == nil {
+		t.Errorf("without a key all is well, too:\n%s", output)
+	}
+}
+
+// A scrape in flight has the time that the exporter gives it.
+func TestSystemdWaitsForAScrape(t *testing.T) {
+	match := regexp.MustCompile("\\| `--truefoundry.timeout` \\| `([^`]+)`").FindStringSubmatch(read(t, "../README.md"))
+	if match == nil {
+		t.Fatal("README.md has no default of --truefoundry.timeout")
+	}
+	timeout, err := time.ParseDuration(match[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, err := time.ParseDuration(setting(t, "systemd/truefoundry_exporter.service", "TimeoutStopSec="))
+	if err != nil || stop <= timeout {
+		t.Errorf("systemd waits for %v (%v), and a scrape may take %v", stop, err, timeout)
 	}
 }
 

@@ -26,15 +26,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	// Nothing may outlive a closed terminal, or a pipe that nobody reads.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
+	parent := os.Getppid()
 	dir, err := os.MkdirTemp("", "truefoundry_exporter-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-
-	// Nothing may outlive a closed terminal, or a pipe that nobody reads.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
-	defer stop()
 	s, err := stack.Start(ctx, programs, "../../deploy", dir)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -44,7 +44,8 @@ func run() error {
 	}
 	defer s.Stop()
 
-	fmt.Printf(`The demonstration runs. Ctrl-C ends it, and leaves nothing behind.
+	fmt.Printf(`The demonstration runs; end it with Ctrl-C, or: kill %[5]d
+It leaves nothing behind.
 
   the exporter     %[1]s and %[1]s/metrics
   Alertmanager     %[2]s
@@ -53,12 +54,13 @@ func run() error {
 
 Alerts, after ten seconds of what takes minutes or hours elsewhere:
 
-`, s.Exporter.URL, s.Alertmanager.URL, s.Prometheus.URL, filepath.Join(programs.PrometheusDir, "promtool"))
-	return watch(ctx, s)
+`, s.Exporter.URL, s.Alertmanager.URL, s.Prometheus.URL, filepath.Join(programs.PrometheusDir, "promtool"), os.Getpid())
+	return watch(ctx, s, parent)
 }
 
-// watch prints the alerts as they begin to fire, until ctx ends.
-func watch(ctx context.Context, s *stack.Stack) error {
+// watch prints the alerts as they begin to fire, until ctx ends, or what has
+// started this, such as make, is no longer there.
+func watch(ctx context.Context, s *stack.Stack, parent int) error {
 	shown := map[string]bool{}
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -66,6 +68,9 @@ func watch(ctx context.Context, s *stack.Stack) error {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			return nil
+		}
+		if os.Getppid() != parent {
 			return nil
 		}
 		for _, server := range s.Servers() {

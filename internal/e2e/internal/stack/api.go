@@ -38,6 +38,22 @@ func Query(ctx context.Context, prometheus *Server, expression string) ([]Sample
 	return samples, nil
 }
 
+// MetricNames returns the names of all metrics that Prometheus has.
+func MetricNames(ctx context.Context, prometheus *Server) ([]string, error) {
+	return names(ctx, prometheus, "/api/v1/label/__name__/values")
+}
+
+// LabelNames returns the names of the labels of the series that match.
+func LabelNames(ctx context.Context, prometheus *Server, match string) ([]string, error) {
+	return names(ctx, prometheus, "/api/v1/labels?match[]="+url.QueryEscape(match))
+}
+
+func names(ctx context.Context, prometheus *Server, path string) ([]string, error) {
+	var answer struct{ Data []string }
+	err := get(ctx, prometheus, path, &answer)
+	return answer.Data, err
+}
+
 // An Alert is one that is pending or firing.
 type Alert struct {
 	Labels      map[string]string

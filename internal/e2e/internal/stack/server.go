@@ -17,10 +17,12 @@ import (
 const Patience = 30 * time.Second
 
 // Command makes a command that gets nothing of the environment, in which a key
-// or a proxy may be set. When ctx ends, it is told to end.
+// or a proxy may be set. It is told to end when ctx ends and, on Linux, when this
+// process is killed.
 func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // running these programs is what this package is for
 	cmd.Env = []string{}
+	cmd.SysProcAttr = endsWithParent()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = Patience
 	return cmd

@@ -32,8 +32,11 @@ func Build(tokens []client.Token, now func() time.Time) ([]*dto.MetricFamily, er
 	c := New(Options{CreatorLabel: CreatorSlug, Now: now})
 	u := &url.URL{Scheme: "https", Host: "acme.truefoundry.example"}
 	c.Set(Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{URL: u}})
-	listed := outcome{kind: client.PersonalAccessToken, result: &client.Listing{Tokens: tokens}}
-	return c.build(*c.targets.Load(), [][]outcome{{listed}})
+	var scraped [][]outcome
+	for range *c.targets.Load() {
+		scraped = append(scraped, []outcome{{kind: client.PersonalAccessToken, result: &client.Listing{Tokens: tokens}}})
+	}
+	return c.build(*c.targets.Load(), scraped)
 }
 
 // ContractTable is the contract as Markdown.

@@ -89,7 +89,7 @@ bench-check: ## Check that the benchmark works, and that what it compares agrees
 .PHONY: demo
 demo: build $(SERVERS) ## Show made-up tokens, and their alerts in a real Prometheus and Alertmanager.
 	cd internal/e2e && $(GO) build -o '$(CURDIR)/.build/demo' ./demo
-	@exec env $(E2E_ENV) .build/demo
+	@cd internal/e2e && exec env $(E2E_ENV) '$(CURDIR)/.build/demo'
 
 .PHONY: demo-check
 demo-check: build $(SERVERS) ## Run the same unattended: check its targets, alerts and dashboard.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"testing"
@@ -53,12 +52,8 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 // submatches returns what the pattern's group matched, for every match in the file.
 func submatches(t *testing.T, file, pattern string) []string {
 	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var groups []string
-	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, file), -1) {
 		groups = append(groups, match[1])
 	}
 	return groups

@@ -139,10 +139,6 @@ targets:
 
 // The example file works when it is copied: with other URLs, next to its keys.
 func TestExampleFile(t *testing.T) {
-	example, err := os.ReadFile("deploy/targets.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	plain := httptest.NewServer(cp)
 	t.Cleanup(plain.Close)
@@ -158,7 +154,7 @@ func TestExampleFile(t *testing.T) {
 		"https://acme.truefoundry.cloud", plain.URL,
 		"https://tools.globex.example", belowAPath.URL,
 		"http://truefoundry-server.truefoundry.svc:3000", inCluster.URL,
-	).Replace(string(example))
+	).Replace(read(t, "deploy/targets.yml"))
 	file := write(t, "targets.yml", text)
 	dir := filepath.Dir(file)
 	rewrite(t, filepath.Join(dir, "globex-ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: belowAPath.Certificate().Raw})))

@@ -175,10 +175,7 @@ func TestDemo(t *testing.T) {
 
 func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := write(t, "key", controlplanetest.Key+"\n")
 	for _, tt := range []struct {
 		name   string
 		env    []string
@@ -446,9 +443,7 @@ func TestKeyFileMayComeLater(t *testing.T) {
 	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `reason="credentials",target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
 		t.Errorf("got %s", metrics)
 	}
-	if err := os.WriteFile(file, []byte(controlplanetest.Key), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, file, controlplanetest.Key)
 	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `truefoundry_up{target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
 		t.Errorf("got %s", metrics)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -37,10 +36,6 @@ func TestReadmeHasTheExampleFiles(t *testing.T) {
 		"scrape":  "deploy/prometheus/prometheus.yml",
 		"targets": "deploy/targets.yml",
 	} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		docstest.Region(t, "README.md", region, "```yaml\n"+string(text)+"```", *update)
+		docstest.Region(t, "README.md", region, "```yaml\n"+read(t, file)+"```", *update)
 	}
 }

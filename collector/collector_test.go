@@ -18,10 +18,8 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/config"
-	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -29,6 +27,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -68,7 +67,6 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	clock := func() time.Time { return noon }
 	s := set{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
@@ -100,7 +98,7 @@ func gather(t *testing.T, c *collector.Collector, timeout time.Duration) []*dto.
 // scrape returns the exposition of c.
 func scrape(t *testing.T, c *collector.Collector) string {
 	t.Helper()
-	return text(t, gather(t, c, 10*time.Second))
+	return metricstest.Text(t, gather(t, c, 10*time.Second))
 }
 
 func value(m *dto.Metric, label string) string {
@@ -116,30 +114,7 @@ func value(m *dto.Metric, label string) string {
 // what is wrong with the metrics; so does the linter.
 func register(t *testing.T, c *collector.Collector) string {
 	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(c); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %v %v", problems, err)
-	}
-	return text(t, families)
-}
-
-func text(t *testing.T, families []*dto.MetricFamily) string {
-	t.Helper()
-	var b bytes.Buffer
-	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, family := range families {
-		if err := encoder.Encode(family); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return b.String()
+	return metricstest.Text(t, metricstest.Register(t, c))
 }
 
 // golden compares got with a file of testdata.
@@ -282,15 +257,15 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 func TestListWithoutATotalReportsNone(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...), faults.Total(func(int) any { return nil }))
 	got := scrape(t, newCollector(t, cp.URL))
-	present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`)
-	absent(t, got, "truefoundry_listing_reported_tokens")
+	metricstest.Present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`)
+	metricstest.Absent(t, got, "truefoundry_listing_reported_tokens")
 }
 
 func TestCreatorLabelHoldsTheIDWhereAskedTo(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(everything()...))
 	got := scrape(t, newCollector(t, cp.URL, func(s *set) { s.CreatorLabel = collector.CreatorID }))
-	present(t, got, `creator="user-1"`)
-	absent(t, got, "@acme.example")
+	metricstest.Present(t, got, `creator="user-1"`)
+	metricstest.Absent(t, got, "@acme.example")
 }
 
 func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
@@ -304,7 +279,7 @@ func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
 		"created-by": subject(nil),
 	} {
 		cp := controlplanetest.Start(t, controlplanetest.Always(item))
-		present(t, scrape(t, newCollector(t, cp.URL)), `creator="`+want+`"`)
+		metricstest.Present(t, scrape(t, newCollector(t, cp.URL)), `creator="`+want+`"`)
 	}
 }
 
@@ -314,8 +289,8 @@ func TestControlPlaneBelowAPath(t *testing.T) {
 	server := httptest.NewServer(http.StripPrefix("/tfy", cp))
 	t.Cleanup(server.Close)
 	got := scrape(t, newCollector(t, server.URL, func(s *set) { s.URL.Path = "/tfy" }))
-	present(t, got, `truefoundry_target_info{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
-	present(t, got, `truefoundry_up{target="acme"} 1`)
+	metricstest.Present(t, got, `truefoundry_target_info{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
+	metricstest.Present(t, got, `truefoundry_up{target="acme"} 1`)
 }
 
 func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
@@ -373,8 +348,8 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 	good := func() {
 		t.Helper()
 		got := scrape(t, c)
-		present(t, got, `truefoundry_up{target="acme"} 1`)
-		present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 30`)
+		metricstest.Present(t, got, `truefoundry_up{target="acme"} 1`)
+		metricstest.Present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 30`)
 	}
 	good()
 	failures := map[string]int{}
@@ -403,16 +378,16 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 			if tt.reason == "timeout" {
 				timeout = 200 * time.Millisecond
 			}
-			got := text(t, gather(t, c, timeout))
+			got := metricstest.Text(t, gather(t, c, timeout))
 			failures[tt.reason]++
-			present(t, got, `truefoundry_up{target="acme"} 0`)
-			present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="acme"} 0`)
-			present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
-			present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
-			absent(t, got, "truefoundry_token_")
-			absent(t, got, "truefoundry_listing_tokens")
+			metricstest.Present(t, got, `truefoundry_up{target="acme"} 0`)
+			metricstest.Present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="acme"} 0`)
+			metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
+			metricstest.Present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
+			metricstest.Absent(t, got, "truefoundry_token_")
+			metricstest.Absent(t, got, "truefoundry_listing_tokens")
 			if tt.key != "other-key" {
-				present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+				metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
 			}
 
 			writeKey(controlplanetest.Key)
@@ -427,25 +402,11 @@ func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
 	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewFileSecret(key) })
 	got := scrape(t, c)
-	present(t, got, `reason="credentials",target="acme"} 1`)
-	absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")
-	absent(t, got, "truefoundry_exporter_api_requests_total")
+	metricstest.Present(t, got, `reason="credentials",target="acme"} 1`)
+	metricstest.Absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")
+	metricstest.Absent(t, got, "truefoundry_exporter_api_requests_total")
 	if err := os.WriteFile(key, []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
-}
-
-func present(t *testing.T, exposition, want string) {
-	t.Helper()
-	if !strings.Contains(exposition, want) {
-		t.Errorf("there is no %s in\n%s", want, exposition)
-	}
-}
-
-func absent(t *testing.T, exposition, unwanted string) {
-	t.Helper()
-	if strings.Contains(exposition, unwanted) {
-		t.Errorf("there is %s in\n%s", unwanted, exposition)
-	}
+	metricstest.Present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
 }

@@ -1,7 +1,6 @@
 package collector_test
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 )
 
 // bubble is a collector and its control plane in a synctest bubble: time is
@@ -22,7 +22,7 @@ import (
 type bubble struct {
 	*collector.Collector
 	cp  *controlplanetest.ControlPlane
-	log *lockedBuffer
+	log *metricstest.Log
 	t   *testing.T
 }
 
@@ -39,7 +39,7 @@ func inBubble(t *testing.T, latency time.Duration, test func(t *testing.T, b *bu
 				}
 			})
 		}
-		b := &bubble{t: t, log: new(lockedBuffer)}
+		b := &bubble{t: t, log: new(metricstest.Log)}
 		b.cp = controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 		transport, stop := controlplanetest.InMemory(slow(b.cp.With(fs...)))
 		defer stop()
@@ -65,7 +65,7 @@ func (b *bubble) up(ctx context.Context, timeout time.Duration) (up bool, took t
 	if err != nil {
 		b.t.Error(err)
 	}
-	return strings.Contains(text(b.t, families), `truefoundry_up{target="acme"} 1`), time.Since(start)
+	return strings.Contains(metricstest.Text(b.t, families), `truefoundry_up{target="acme"} 1`), time.Since(start)
 }
 
 // expect scrapes in the background.
@@ -81,12 +81,12 @@ func (b *bubble) expect(wg *sync.WaitGroup, name string, timeout time.Duration, 
 // meanwhile: so many lines, each with all the words of the same line of want.
 func (b *bubble) scrapesLog(n int, want string) {
 	b.t.Helper()
-	b.log.take()
+	b.log.Take()
 	for range n {
 		b.up(b.t.Context(), 10*time.Second)
 		pass(2 * time.Minute)
 	}
-	if got := b.log.take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
+	if got := b.log.Take(); strings.Count(got, "\n") != strings.Count(want, "\n") || !matchLines(got, want) {
 		b.t.Errorf("logged %q, want %q", got, want)
 	}
 }
@@ -266,23 +266,4 @@ func matchLines(got, want string) bool {
 		}
 	}
 	return true
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// take returns what was written since the last call.
-func (l *lockedBuffer) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.b.Reset()
-	return l.b.String()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 )
 
 var bothKinds = []client.Kind{client.PersonalAccessToken, client.VirtualAccount}
@@ -56,7 +57,7 @@ func TestSeveralTargetsAndKinds(t *testing.T) {
 		`truefoundry_listing_tokens{kind="personal-access-token",target="d"} 1`,
 		`truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="c"} 1`,
 	} {
-		present(t, served, want)
+		metricstest.Present(t, served, want)
 	}
 	if n := strings.Count(served, "\ntruefoundry_token_info{"); n != 2*(3+2)+1 {
 		t.Errorf("%d tokens", n)
@@ -74,23 +75,23 @@ func TestTargetsAreReplaced(t *testing.T) {
 	s := newSet(t, working)
 	c := collector.New(s.Options, a, b)
 	const errorsOf = `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="a"} `
-	present(t, scrape(t, c), errorsOf+"1")
+	metricstest.Present(t, scrape(t, c), errorsOf+"1")
 
 	moved := targetOf(t, "a", working)
 	moved.Kinds = moved.Kinds[:1]
 	c.Set(moved)
 	got := scrape(t, c)
-	present(t, got, `truefoundry_up{target="a"} 1`)
-	present(t, got, errorsOf+"1")
-	present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 2`)
-	absent(t, got, `target="b"`)
-	absent(t, got, `kind="virtual-account"`)
+	metricstest.Present(t, got, `truefoundry_up{target="a"} 1`)
+	metricstest.Present(t, got, errorsOf+"1")
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 2`)
+	metricstest.Absent(t, got, `target="b"`)
+	metricstest.Absent(t, got, `kind="virtual-account"`)
 
 	c.Set(a, b)
 	got = scrape(t, c)
-	present(t, got, errorsOf+"2")
-	present(t, got, `truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="a"} 1`)
-	present(t, got, `truefoundry_exporter_api_requests_total{code="200",target="b"} 3`)
+	metricstest.Present(t, got, errorsOf+"2")
+	metricstest.Present(t, got, `truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="200",target="b"} 3`)
 	if last := `truefoundry_listing_last_success_timestamp_seconds{kind="personal-access-token",target="a"} `; !strings.Contains(got, last) {
 		t.Error("a target has forgotten when it last succeeded")
 	}
@@ -115,13 +116,13 @@ func TestScrapeUnderWayKeepsItsTargets(t *testing.T) {
 	<-begun
 	c.Set(targetOf(t, "new", controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil).URL))
 	now := scrape(t, c)
-	present(t, now, `truefoundry_up{target="new"} 1`)
-	absent(t, now, `"old"`)
+	metricstest.Present(t, now, `truefoundry_up{target="new"} 1`)
+	metricstest.Absent(t, now, `"old"`)
 	close(finish)
 	before := <-scraped
-	present(t, before, `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="old"} 1`)
-	absent(t, before, `"new"`)
-	absent(t, scrape(t, c), `"old"`)
+	metricstest.Present(t, before, `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="old"} 1`)
+	metricstest.Absent(t, before, `"new"`)
+	metricstest.Absent(t, scrape(t, c), `"old"`)
 }
 
 // What comes of a configuration that was replaced does not show as the state of
@@ -135,7 +136,7 @@ func TestLateFailureOfAReplacedConfigurationIsOnlyCounted(t *testing.T) {
 			faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
 		})
 	})
-	logged := new(lockedBuffer)
+	logged := new(metricstest.Log)
 	s := newSet(t, slow.URL, func(s *set) { s.Logger = log.NewLogfmtLogger(logged) })
 	c := collector.New(s.Options, s.target())
 	scraped := make(chan string)
@@ -143,14 +144,14 @@ func TestLateFailureOfAReplacedConfigurationIsOnlyCounted(t *testing.T) {
 	<-begun
 	good := newSet(t, controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...)).URL)
 	c.Set(good.target())
-	present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
 	close(finish)
-	present(t, <-scraped, `truefoundry_up{target="acme"} 0`)
+	metricstest.Present(t, <-scraped, `truefoundry_up{target="acme"} 0`)
 	status := c.Status()[0].Listings[0]
-	if status.Failing || status.Failure != nil || status.Tokens != 2 || logged.take() != "" {
+	if status.Failing || status.Failure != nil || status.Tokens != 2 || logged.Take() != "" {
 		t.Errorf("%+v", status)
 	}
-	present(t, scrape(t, c), `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="acme"} 1`)
 }
 
 // A ban and the end of a key belong to a control plane and a key; counters to
@@ -160,12 +161,12 @@ func TestWhatIsKnownOfAnotherControlPlaneOrKeyIsForgotten(t *testing.T) {
 	working := controlplanetest.Start(t, controlplanetest.Always())
 	banned := newSet(t, banning.URL)
 	c := collector.New(banned.Options, banned.target())
-	present(t, scrape(t, c), `reason="rate_limited",target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `reason="rate_limited",target="acme"} 1`)
 
 	c.Set(banned.target())
 	got := scrape(t, c)
-	present(t, got, `reason="rate_limited",target="acme"} 2`)
-	present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+	metricstest.Present(t, got, `reason="rate_limited",target="acme"} 2`)
+	metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
 	if n := len(banning.Requests()); n != 1 {
 		t.Errorf("%d requests, want one before the ban", n)
 	}
@@ -175,8 +176,8 @@ func TestWhatIsKnownOfAnotherControlPlaneOrKeyIsForgotten(t *testing.T) {
 	moved.Identity = "another"
 	c.Set(moved)
 	got = scrape(t, c)
-	present(t, got, `reason="credentials",target="acme"} 1`)
-	absent(t, got, "truefoundry_api_key_expiry_timestamp_seconds{")
+	metricstest.Present(t, got, `reason="credentials",target="acme"} 1`)
+	metricstest.Absent(t, got, "truefoundry_api_key_expiry_timestamp_seconds{")
 }
 
 func TestStatus(t *testing.T) {
@@ -272,7 +273,7 @@ func TestWhenTheAPIKeyEnds(t *testing.T) {
 		{name: "an opaque key whose token is not named tells nothing", key: opaque, personal: []any{named("a", "mine", noon, in(1))}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			logged := new(lockedBuffer)
+			logged := new(metricstest.Log)
 			url := controlplanetest.StartKinds(t, tt.key, tt.personal, tt.virtual).URL
 			c := newCollector(t, url, func(s *set) {
 				s.APIKey, s.apiKeyToken, s.kinds = config.NewInlineSecret(tt.key), tt.token, bothKinds
@@ -281,15 +282,15 @@ func TestWhenTheAPIKeyEnds(t *testing.T) {
 			got := scrape(t, c) + scrape(t, c)
 			const metric = "\ntruefoundry_api_key_expiry_timestamp_seconds{"
 			if tt.want.IsZero() {
-				absent(t, got, metric)
+				metricstest.Absent(t, got, metric)
 			} else {
-				present(t, got, metric+`target="acme"} `+strconv.FormatFloat(float64(tt.want.Unix()), 'g', -1, 64))
+				metricstest.Present(t, got, metric+`target="acme"} `+strconv.FormatFloat(float64(tt.want.Unix()), 'g', -1, 64))
 			}
 			want := 0
 			if tt.logged {
 				want = 1
 			}
-			if text := logged.take(); strings.Count(text, "api_key_token=mine") != want {
+			if text := logged.Take(); strings.Count(text, "api_key_token=mine") != want {
 				t.Errorf("logged %q", text)
 			}
 		})
@@ -311,11 +312,11 @@ func TestWhenTheAPIKeyEndsIsKeptWhileTheListingFails(t *testing.T) {
 	cp.Key = secret
 	cp.Serve(t, fault.Wrap)
 	c := newCollector(t, cp.URL, func(s *set) { s.APIKey, s.apiKeyToken = config.NewFileSecret(file), "mine" })
-	present(t, scrape(t, c), tokenEnds)
+	metricstest.Present(t, scrape(t, c), tokenEnds)
 	fault.Set(faults.Status(http.StatusForbidden))
-	present(t, scrape(t, c), tokenEnds)
+	metricstest.Present(t, scrape(t, c), tokenEnds)
 	use(controlplanetest.Key)
-	present(t, scrape(t, c), jwtEnds)
+	metricstest.Present(t, scrape(t, c), jwtEnds)
 	use(secret)
-	present(t, scrape(t, c), tokenEnds)
+	metricstest.Present(t, scrape(t, c), tokenEnds)
 }

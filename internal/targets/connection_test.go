@@ -22,6 +22,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
@@ -120,7 +121,7 @@ func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
 	e := newExporter(t)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"), target("b", startControlPlane(t).URL, withKey))
 	e.expect("a: credentials, b: up")
-	present(t, e.log.String(), "a file that the connection needs cannot be read: "+e.path("ca.pem")+": no such file or directory")
+	metricstest.Present(t, e.log.String(), "a file that the connection needs cannot be read: "+e.path("ca.pem")+": no such file or directory")
 
 	for _, step := range []struct{ text, want string }{
 		{good.PEM, "up"},
@@ -134,8 +135,8 @@ func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
 		e.write("ca.pem", step.text)
 		e.expect("a: " + step.want + ", b: up")
 	}
-	present(t, e.log.String(), "tls_config cannot be used: unable to use specified CA cert file "+e.path("ca.pem")+": correct what it names")
-	present(t, e.log.String(), "certificate signed by unknown authority")
+	metricstest.Present(t, e.log.String(), "tls_config cannot be used: unable to use specified CA cert file "+e.path("ca.pem")+": correct what it names")
+	metricstest.Present(t, e.log.String(), "certificate signed by unknown authority")
 
 	e.remove("ca.pem")
 	e.expect("a: credentials, b: up")
@@ -219,7 +220,7 @@ func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
 	cert, key = clients.issue()
 	e.write("client.pem", cert)
 	e.expect("a: tls")
-	present(t, e.log.String(), "tls_config cannot be used: unable to use specified client cert (file "+e.path("client.pem")+") & key (file "+e.path("client.key")+")")
+	metricstest.Present(t, e.log.String(), "tls_config cannot be used: unable to use specified client cert (file "+e.path("client.pem")+") & key (file "+e.path("client.key")+")")
 	e.write("client.key", key)
 	e.expect("a: up")
 
@@ -227,7 +228,7 @@ func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
 	e.write("client.pem", cert)
 	e.write("client.key", key)
 	e.expect("a: tls")
-	present(t, e.log.String(), "remote error: tls")
+	metricstest.Present(t, e.log.String(), "remote error: tls")
 
 	e.remove("client.key")
 	e.expect("a: credentials")
@@ -249,7 +250,7 @@ func TestTheEndpointHasATLSOfItsOwn(t *testing.T) {
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("tls_config: {ca_file: ca.pem}")))
 	e.expect("a: credentials")
-	present(t, e.log.String(), "no access token from the OAuth2 endpoint: a file that the connection needs cannot be read: "+e.path("ca.pem"))
+	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: a file that the connection needs cannot be read: "+e.path("ca.pem"))
 	e.write("ca.pem", newAuthority(t).PEM)
 	e.expect("a: tls")
 	e.write("ca.pem", "no PEM")
@@ -292,7 +293,7 @@ func TestAProxyThatWantsHTTPSIsAskedWithTheHeaders(t *testing.T) {
 	if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
 		t.Errorf("the proxy got %q", got)
 	}
-	absent(t, e.log.String(), "s3cret")
+	metricstest.Absent(t, e.log.String(), "s3cret")
 }
 
 // What fails may be a proxy that has a password.
@@ -302,8 +303,8 @@ func TestTheProxysPasswordIsInNoError(t *testing.T) {
 	e := newExporter(t)
 	e.use(target("a", "http://acme.example", withKey, "proxy_url: http://user:s3cret@"+closed.Listener.Addr().String()))
 	e.expect("a: connection")
-	present(t, e.log.String(), "refused")
-	absent(t, e.log.String(), "s3cret")
+	metricstest.Present(t, e.log.String(), "refused")
+	metricstest.Absent(t, e.log.String(), "s3cret")
 }
 
 // 0.0.0.0 is this machine, but not one of the loopback addresses for which no
@@ -387,8 +388,8 @@ func TestWhatAControlPlaneSaysOfHeadersIsNotRepeated(t *testing.T) {
 			e := newExporter(t)
 			e.use(target("a", startControlPlane(t, fault).URL, withKey, "http_headers: {X-A: {secrets: [s3cret]}}"))
 			e.gather(patience)
-			present(t, e.log.String(), `msg="listing failed"`)
-			absent(t, e.log.String(), "s3cret")
+			metricstest.Present(t, e.log.String(), `msg="listing failed"`)
+			metricstest.Absent(t, e.log.String(), "s3cret")
 		})
 	}
 }
@@ -402,7 +403,7 @@ func TestHeadersAreSentAndTheirFilesReadAnew(t *testing.T) {
 		target("b", startControlPlane(t).URL, withKey),
 	)
 	e.expect("a: credentials, b: up")
-	present(t, e.log.String(), "a file that the connection needs cannot be read: "+e.path("header")+": no such file or directory")
+	metricstest.Present(t, e.log.String(), "a file that the connection needs cannot be read: "+e.path("header")+": no such file or directory")
 	if n := len(cp.Requests()); n > 0 {
 		t.Errorf("%d requests", n)
 	}
@@ -445,11 +446,11 @@ func TestEveryPathIsRelativeToTheFile(t *testing.T) {
 		"tls_config: {ca_file: none/ca, cert_file: none/cert, key_file: none/key}", "http_headers: {X-A: {files: [none/header]}}"))
 	problems, _ := list[0].Check(t.Context())
 	for _, name := range []string{"user", "ca", "header"} {
-		present(t, strings.Join(problems, "\n"), filepath.Join(e.dir, "none", name))
+		metricstest.Present(t, strings.Join(problems, "\n"), filepath.Join(e.dir, "none", name))
 	}
 	cfg := list[0].HTTP.TLSConfig
 	if cfg.CertFile != e.path("none/cert") || cfg.KeyFile != e.path("none/key") {
 		t.Errorf("the client's certificate is in %s and %s", cfg.CertFile, cfg.KeyFile)
 	}
-	present(t, list[0].APIKey.Description(), e.path("none/password"))
+	metricstest.Present(t, list[0].APIKey.Description(), e.path("none/password"))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 )
 
 // badKeys are what may be wrong with a file of a key, with what the error says.
@@ -65,9 +66,9 @@ func TestABadKeyFileFailsItsOwnTargetUntilItIsPutRight(t *testing.T) {
 			if n := len(cp.Requests()); n != 2 {
 				t.Errorf("%d requests for the one that is good", n)
 			}
-			present(t, e.log.String(), "file "+e.path("other"))
-			present(t, e.log.String(), tt.want)
-			absent(t, e.log.String(), "s3cret")
+			metricstest.Present(t, e.log.String(), "file "+e.path("other"))
+			metricstest.Present(t, e.log.String(), tt.want)
+			metricstest.Absent(t, e.log.String(), "s3cret")
 
 			e.remove("other")
 			e.write("other", controlplanetest.Key)
@@ -114,10 +115,10 @@ func TestEachTargetHasAControlPlaneAndAKeyOfItsOwn(t *testing.T) {
 	if want := []string{"Bearer " + controlplanetest.Key, "Bearer tfy-other"}; !slices.Equal(slices.Compact(sent), want) {
 		t.Errorf("sent %q, want %q", sent, want)
 	}
-	present(t, e.log.String(), `url=`+first.URL)
-	present(t, e.log.String(), `api_key="file `+e.path("other")+`"`)
-	absent(t, e.log.String(), controlplanetest.Key)
-	absent(t, e.log.String(), "tfy-other")
+	metricstest.Present(t, e.log.String(), `url=`+first.URL)
+	metricstest.Present(t, e.log.String(), `api_key="file `+e.path("other")+`"`)
+	metricstest.Absent(t, e.log.String(), controlplanetest.Key)
+	metricstest.Absent(t, e.log.String(), "tfy-other")
 }
 
 func TestEachKindOfATargetIsListed(t *testing.T) {
@@ -125,10 +126,10 @@ func TestEachKindOfATargetIsListed(t *testing.T) {
 	e := newExporter(t)
 	e.use(target("a", cp.URL, withKey, "kinds: [virtual-account, personal-access-token]"), target("b", cp.URL, withKey))
 	got := e.exposition()
-	present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="a"} 1`)
-	present(t, got, `truefoundry_listing_success{kind="virtual-account",target="a"} 1`)
-	present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="b"} 1`)
-	absent(t, got, `{kind="virtual-account",target="b"}`)
+	metricstest.Present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_listing_success{kind="virtual-account",target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="b"} 1`)
+	metricstest.Absent(t, got, `{kind="virtual-account",target="b"}`)
 }
 
 // A control plane inside its cluster has no prefix.
@@ -156,8 +157,8 @@ func TestTheKeysTokenTellsWhenItEnds(t *testing.T) {
 	e.write("key", "tfy-opaque")
 	e.use(target("a", cp.URL, withKey, "api_key_token: token-t0000"), target("b", cp.URL, withKey, "api_key_token: other"))
 	got := e.exposition()
-	present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="a"} 1.7750016e+09`)
-	absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"}`)
+	metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="a"} 1.7750016e+09`)
+	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"}`)
 }
 
 // translate lets who comes with this header pass as one who has the key.
@@ -202,7 +203,7 @@ func TestBasicAuthIsSentAsSuchAndReadAnewForEachListing(t *testing.T) {
 			e.write("password", "s3cret\n")
 			e.use(target("a", cp.URL, "basic_auth: "+fields))
 			e.expect("a: up")
-			absent(t, e.exposition(), "truefoundry_api_key_expiry_timestamp_seconds")
+			metricstest.Absent(t, e.exposition(), "truefoundry_api_key_expiry_timestamp_seconds")
 			if got, want := keys.take(), "Basic "+base64.StdEncoding.EncodeToString([]byte("ada:s3cret")); !slices.Equal(got, []string{want}) {
 				t.Errorf("sent %q, want %q", got, want)
 			}
@@ -223,9 +224,9 @@ func TestBasicAuthIsInNoError(t *testing.T) {
 	e := newExporter(t)
 	e.use(target("a", cp.URL, "basic_auth: {username: ada, password: s3cret}"))
 	e.expect("a: forbidden")
-	present(t, e.log.String(), "403 Forbidden (not Basic <secret> ada <secret>)")
-	absent(t, e.log.String(), "s3cret")
-	absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("ada:s3cret")))
+	metricstest.Present(t, e.log.String(), "403 Forbidden (not Basic <secret> ada <secret>)")
+	metricstest.Absent(t, e.log.String(), "s3cret")
+	metricstest.Absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("ada:s3cret")))
 }
 
 func TestBasicAuthWithoutAUserOrAPasswordSendsNothing(t *testing.T) {
@@ -246,9 +247,9 @@ func TestBasicAuthWithoutAUserOrAPasswordSendsNothing(t *testing.T) {
 			}
 			e.use(target("a", cp.URL, "basic_auth: {username_file: user, password_file: password}"))
 			e.expect("a: credentials")
-			present(t, e.log.String(), tt.want)
-			present(t, e.log.String(), e.path("password"))
-			absent(t, e.log.String(), "s3cret")
+			metricstest.Present(t, e.log.String(), tt.want)
+			metricstest.Present(t, e.log.String(), e.path("password"))
+			metricstest.Absent(t, e.log.String(), "s3cret")
 			if n := len(cp.Requests()); n > 0 {
 				t.Errorf("%d requests", n)
 			}
@@ -406,9 +407,9 @@ func TestAnAccessTokenThatIsAJWTIsNoKeyThatEnds(t *testing.T) {
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()), target("b", cp.URL, withKey))
 	got := e.exposition()
-	present(t, got, `truefoundry_up{target="a"} 1`)
-	present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"} 1.79e+09`)
-	absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="a"}`)
+	metricstest.Present(t, got, `truefoundry_up{target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"} 1.79e+09`)
+	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="a"}`)
 }
 
 func TestTwoKindsAskForOneAccessToken(t *testing.T) {
@@ -441,7 +442,7 @@ func TestAnEndpointThatHangsEndsWithTheListing(t *testing.T) {
 	e.use(target("a", cp.URL, o.oauth2(), "kinds: [personal-access-token, virtual-account]"))
 	e.expectWithin(200*time.Millisecond, "a: timeout")
 	<-gone
-	present(t, e.log.String(), "the list did not arrive within the scrape's deadline")
+	metricstest.Present(t, e.log.String(), "the list did not arrive within the scrape's deadline")
 	o.set(give)
 	e.expect("a: up")
 }
@@ -452,9 +453,9 @@ func TestARefusalOfTheEndpointIsToldWithoutTheSecret(t *testing.T) {
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: connection")
-	present(t, e.log.String(), "no access token from the OAuth2 endpoint: 401 Unauthorized (invalid_client): check token_url, client_id and the client's secret")
-	absent(t, e.log.String(), "s3cret")
-	absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("exporter:s3cret")))
+	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: 401 Unauthorized (invalid_client): check token_url, client_id and the client's secret")
+	metricstest.Absent(t, e.log.String(), "s3cret")
+	metricstest.Absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("exporter:s3cret")))
 	if n := len(cp.Requests()); n > 0 {
 		t.Errorf("the control plane got %d requests", n)
 	}
@@ -468,8 +469,8 @@ func TestACodeOfTheEndpointThatIsTheSecretIsNotTold(t *testing.T) {
 	e.write("secret", "open_sesame")
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: connection")
-	present(t, e.log.String(), "200 OK (<secret>)")
-	absent(t, e.log.String(), "sesame")
+	metricstest.Present(t, e.log.String(), "200 OK (<secret>)")
+	metricstest.Absent(t, e.log.String(), "sesame")
 }
 
 func TestRedirectsOfTheEndpointAreNotFollowed(t *testing.T) {
@@ -481,8 +482,8 @@ func TestRedirectsOfTheEndpointAreNotFollowed(t *testing.T) {
 			e.use(target("a", cp.URL, o.oauth2()))
 			e.expect("a: connection")
 			elsewhere.expect(t)
-			present(t, e.log.String(), fmt.Sprintf("%d %s: check token_url", status, http.StatusText(status)))
-			absent(t, e.log.String(), "s3cret")
+			metricstest.Present(t, e.log.String(), fmt.Sprintf("%d %s: check token_url", status, http.StatusText(status)))
+			metricstest.Absent(t, e.log.String(), "s3cret")
 		})
 	}
 }
@@ -513,8 +514,8 @@ func TestNonsenseOfTheEndpointIsAnError(t *testing.T) {
 			if n := strings.Count(e.log.String(), "\n") - before; n != 1 {
 				t.Errorf("it is told in %d lines:\n%s", n, e.log)
 			}
-			absent(t, e.log.String(), "s3cret")
-			absent(t, e.log.String(), inHeader)
+			metricstest.Absent(t, e.log.String(), "s3cret")
+			metricstest.Absent(t, e.log.String(), inHeader)
 			o.set(give)
 			if tt.want == "credentials" {
 				e.write("secret", "rotated") // else it is kept until it ends
@@ -556,8 +557,8 @@ func TestWithoutTheClientsSecretNobodyIsAsked(t *testing.T) {
 			e.use(target("a", cp.URL, o.oauth2()))
 			e.expect("a: credentials")
 			o.expect(t)
-			present(t, e.log.String(), "no usable API key in oauth2 (client secret file "+e.path("secret")+"): ")
-			present(t, e.log.String(), name)
+			metricstest.Present(t, e.log.String(), "no usable API key in oauth2 (client secret file "+e.path("secret")+"): ")
+			metricstest.Present(t, e.log.String(), name)
 			e.write("secret", "s3cret")
 			e.expect("a: up")
 			o.expect(t, asked)
@@ -655,8 +656,8 @@ func TestCheckFindsEveryBadKeyFile(t *testing.T) {
 			if len(problems) != 1 {
 				t.Fatalf("problems %q, want one", problems)
 			}
-			present(t, problems[0], tt.want)
-			absent(t, problems[0], "s3cret")
+			metricstest.Present(t, problems[0], tt.want)
+			metricstest.Absent(t, problems[0], "s3cret")
 		})
 	}
 }
@@ -694,8 +695,8 @@ func TestKeyFileThatIsNoRegularFile(t *testing.T) {
 					t.Errorf("Check: %q", problems)
 				}
 				e.use(target("a", cp.URL, fields))
-				present(t, e.exposition(), `reason="credentials",target="a"} 1`)
-				present(t, e.log.String(), tt.want)
+				metricstest.Present(t, e.exposition(), `reason="credentials",target="a"} 1`)
+				metricstest.Present(t, e.log.String(), tt.want)
 			})
 		}
 	}

@@ -1,7 +1,6 @@
 package targets_test
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -17,11 +16,11 @@ import (
 
 	"github.com/go-kit/log"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
@@ -40,7 +39,7 @@ type exporter struct {
 	*clock
 
 	set  *targets.Set
-	log  *lockedBuffer
+	log  *metricstest.Log
 	dir  string
 	t    *testing.T
 	errs map[string]float64
@@ -49,7 +48,7 @@ type exporter struct {
 // newExporter returns an exporter that has no targets yet.
 func newExporter(t *testing.T, choose ...func(*targets.Settings)) *exporter {
 	t.Helper()
-	e := &exporter{clock: &clock{now: time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, log: new(lockedBuffer), dir: t.TempDir(), t: t}
+	e := &exporter{clock: &clock{now: time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, log: new(metricstest.Log), dir: t.TempDir(), t: t}
 	logger := log.NewLogfmtLogger(e.log)
 	settings := targets.Settings{PageSize: 1000, UserAgent: "test", MaxConcurrency: 4, Now: e.Now, Logger: logger}
 	for _, f := range choose {
@@ -191,33 +190,7 @@ func each(families []*dto.MetricFamily, name string, f func(label func(string) s
 // exposition scrapes, and returns all metrics as text.
 func (e *exporter) exposition() string {
 	e.t.Helper()
-	return text(e.t, e.gather(patience))
-}
-
-func text(t *testing.T, families []*dto.MetricFamily) string {
-	t.Helper()
-	var b bytes.Buffer
-	encoder := expfmt.NewEncoder(&b, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, family := range families {
-		if err := encoder.Encode(family); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return b.String()
-}
-
-func present(t *testing.T, text, want string) {
-	t.Helper()
-	if !strings.Contains(text, want) {
-		t.Errorf("there is no %s in\n%s", want, text)
-	}
-}
-
-func absent(t *testing.T, text, unwanted string) {
-	t.Helper()
-	if strings.Contains(text, unwanted) {
-		t.Errorf("there is %s in\n%s", unwanted, text)
-	}
+	return metricstest.Text(e.t, e.gather(patience))
 }
 
 // startControlPlane starts a control plane that has one token.
@@ -409,23 +382,4 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String implements fmt.Stringer.
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
@@ -25,19 +24,8 @@ func (e *exporter) newReloader(entries ...string) *targets.Reloader {
 // expectReloads compares what a Reloader tells of the last one.
 func expectReloads(t *testing.T, r *targets.Reloader, successful bool, at time.Time) {
 	t.Helper()
-	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(r); err != nil {
-		t.Fatal(err)
-	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if problems, err := promlint.NewWithMetricFamilies(families).Lint(); err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %v %v", problems, err)
-	}
 	got := map[string]float64{}
-	for _, family := range families {
+	for _, family := range metricstest.Register(t, r) {
 		got[family.GetName()] = family.Metric[0].GetGauge().GetValue()
 	}
 	want := map[string]float64{
@@ -81,10 +69,10 @@ func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s is no error", name)
 		}
-		present(t, err.Error(), e.path("targets.yml"))
-		present(t, e.log.String()[logged:], `level=error msg="configuration not reloaded: the one before stays in use" err="`)
-		present(t, e.log.String()[logged:], strings.ReplaceAll(err.Error(), `"`, `\"`))
-		absent(t, e.log.String(), "s3cret")
+		metricstest.Present(t, err.Error(), e.path("targets.yml"))
+		metricstest.Present(t, e.log.String()[logged:], `level=error msg="configuration not reloaded: the one before stays in use" err="`)
+		metricstest.Present(t, e.log.String()[logged:], strings.ReplaceAll(err.Error(), `"`, `\"`))
+		metricstest.Absent(t, e.log.String(), "s3cret")
 		if n := strings.Count(e.log.String()[logged:], "\n"); n != 1 {
 			t.Errorf("%s is logged in %d lines", name, n)
 		}
@@ -104,7 +92,7 @@ func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
 		t.Errorf("the last failure is %v", failure)
 	}
 	expectReloads(t, r, true, e.Now())
-	present(t, e.log.String(), `level=info msg="configuration reloaded" file=`+e.path("targets.yml")+" targets=2\n")
+	metricstest.Present(t, e.log.String(), `level=info msg="configuration reloaded" file=`+e.path("targets.yml")+" targets=2\n")
 	e.expect("b: up, c: credentials")
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
@@ -99,18 +100,18 @@ func TestCountersSurviveAChangeOfTheirTargetAndGoWithIt(t *testing.T) {
 	fault.Set(nil)
 	e.use(target("a", cp.URL, withKey, bothKinds, "enable_http2: false"))
 	got := e.exposition()
-	present(t, got, count("a", 1))
-	present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 1`)
-	absent(t, got, `target="b"`)
+	metricstest.Present(t, got, count("a", 1))
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 1`)
+	metricstest.Absent(t, got, `target="b"`)
 
 	e.use(a, b)
 	got = e.exposition()
-	present(t, got, count("a", 1))
-	present(t, got, count("b", 0))
-	absent(t, got, `kind="virtual-account"`)
+	metricstest.Present(t, got, count("a", 1))
+	metricstest.Present(t, got, count("b", 0))
+	metricstest.Absent(t, got, `kind="virtual-account"`)
 
 	e.set.Replace(nil)
-	absent(t, e.exposition(), "target=")
+	metricstest.Absent(t, e.exposition(), "target=")
 }
 
 func TestAScrapeInFlightFinishesWithWhatItBeganWith(t *testing.T) {
@@ -212,7 +213,10 @@ func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
 	open.expectNone(t)
 }
 
-func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
+// banned returns an exporter whose target a is to send nothing for two minutes,
+// though its control plane would answer again.
+func banned(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
+	t.Helper()
 	fault := faults.Switch()
 	fault.Set(faults.Status(http.StatusTooManyRequests, "Retry-After", "120"))
 	cp := startControlPlane(t, fault.Wrap)
@@ -220,6 +224,11 @@ func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: rate_limited")
 	fault.Set(nil)
+	return e, cp
+}
+
+func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
+	e, cp := banned(t)
 	n := len(cp.Requests())
 
 	e.use(target("a", cp.URL, withKey, bothKinds))
@@ -234,13 +243,7 @@ func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
 
 // The name stands for the key: another one is not banned.
 func TestABanGoesWithItsTarget(t *testing.T) {
-	fault := faults.Switch()
-	fault.Set(faults.Status(http.StatusTooManyRequests, "Retry-After", "120"))
-	cp := startControlPlane(t, fault.Wrap)
-	e := newExporter(t)
-	e.use(target("a", cp.URL, withKey))
-	e.expect("a: rate_limited")
-	fault.Set(nil)
+	e, cp := banned(t)
 	e.use(target("b", cp.URL, withKey))
 	e.expect("b: up")
 	e.use(target("a", cp.URL, withKey))
@@ -248,13 +251,7 @@ func TestABanGoesWithItsTarget(t *testing.T) {
 }
 
 func TestABanGoesWithTheKeyOfItsTarget(t *testing.T) {
-	fault := faults.Switch()
-	fault.Set(faults.Status(http.StatusTooManyRequests, "Retry-After", "120"))
-	cp := startControlPlane(t, fault.Wrap)
-	e := newExporter(t)
-	e.use(target("a", cp.URL, withKey))
-	e.expect("a: rate_limited")
-	fault.Set(nil)
+	e, cp := banned(t)
 	e.write("other", controlplanetest.Key)
 	e.use(target("a", cp.URL, "authorization: {credentials_file: other}"))
 	e.expect("a: up")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/exposition"
 )
 
 func clock() time.Time { return noon }
@@ -40,14 +41,18 @@ func build(tb testing.TB, tokens []client.Token) []*dto.MetricFamily {
 	return families
 }
 
-func expose(tb testing.TB, families []*dto.MetricFamily) {
+func expose(tb testing.TB, format expfmt.Format, families []*dto.MetricFamily) {
 	tb.Helper()
-	encoder := expfmt.NewEncoder(io.Discard, expfmt.NewFormat(expfmt.TypeTextPlain))
-	for _, family := range families {
-		if err := encoder.Encode(family); err != nil {
-			tb.Fatal(err)
-		}
+	gauges, _ := exposition.Split(format, families)
+	if err := exposition.Write(io.Discard, format, gauges); err != nil {
+		tb.Fatal(err)
 	}
+}
+
+// formats are those that scrapers ask for.
+var formats = map[string]expfmt.Format{
+	"text":        expfmt.NewFormat(expfmt.TypeTextPlain),
+	"OpenMetrics": expfmt.NewFormat(expfmt.TypeOpenMetrics),
 }
 
 func BenchmarkBuild(b *testing.B) {
@@ -63,25 +68,34 @@ func BenchmarkBuild(b *testing.B) {
 }
 
 func BenchmarkExpose(b *testing.B) {
-	for _, n := range []int{1000, 10_000} {
-		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
-			families := build(b, tokensOf(n))
-			b.ReportAllocs()
-			for b.Loop() {
-				expose(b, families)
-			}
-		})
+	for name, format := range formats {
+		for _, n := range []int{1000, 10_000} {
+			b.Run(fmt.Sprintf("%d tokens as %s", n, name), func(b *testing.B) {
+				families := build(b, tokensOf(n))
+				b.ReportAllocs()
+				for b.Loop() {
+					expose(b, format, families)
+				}
+			})
+		}
 	}
 }
 
-// What a token costs to build does not depend on how many there are.
-func TestAllocationsOfBuilding(t *testing.T) {
-	perToken := func(n int) float64 {
+// What a token costs to build and to expose does not depend on how many there are.
+func TestAllocationsOfATokensMetrics(t *testing.T) {
+	guard := func(what string, most float64, perToken func(n int) float64) {
+		if few, many := perToken(1000), perToken(10_000); many > most || many > few {
+			t.Errorf("%s: %.2f allocations a token of 1000, %.2f of 10,000; %v should be enough for any", what, few, many, most)
+		}
+	}
+	guard("building", 2, func(n int) float64 {
 		tokens := tokensOf(n)
 		return testing.AllocsPerRun(5, func() { build(t, tokens) }) / float64(n)
-	}
-	const most = 3
-	if few, many := perToken(1000), perToken(10_000); many > most || many > few {
-		t.Errorf("%.2f allocations a token of 1000, %.2f of 10,000; %d should be enough for any", few, many, most)
+	})
+	for name, format := range formats {
+		guard("exposing as "+name, 1.1, func(n int) float64 {
+			families := build(t, tokensOf(n))
+			return testing.AllocsPerRun(5, func() { expose(t, format, families) }) / float64(n)
+		})
 	}
 }

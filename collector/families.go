@@ -28,14 +28,16 @@ func (c *Collector) build(targets []*target, scraped [][]outcome) ([]*dto.Metric
 		}
 	}
 	// Everything in the order of its labels, as a registry has it: the same
-	// tokens make the same exposition. Rows are sorted once for all metrics, and
-	// what is sorted already costs one look.
+	// tokens make the same exposition. Rows are sorted once for all metrics that
+	// have their labels.
 	slices.SortFunc(rows, func(a, b row) int { return compareLabels(a.labels, b.labels) })
 	b.tokens(rows, c.opts.Now())
 
 	families := make([]*dto.MetricFamily, 0, len(b.families))
-	for _, family := range b.families {
-		slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
+	for name, family := range b.families {
+		if !slices.ContainsFunc(tokenMetrics, func(m tokenMetric) bool { return m.name == name }) {
+			slices.SortFunc(family.Metric, func(a, b *dto.Metric) int { return compareLabels(a.Label, b.Label) })
+		}
 		families = append(families, family)
 	}
 	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
@@ -151,26 +153,33 @@ type row struct {
 	labels, infoLabels []*dto.LabelPair
 }
 
-// rows returns the tokens of a listing with their labels.
+// rows returns the tokens of a listing with their labels. The labels are in few
+// pieces of memory, which keep nothing else of the tokens.
 func (c *Collector) rows(t *target, o outcome) []row {
-	of := labelled{target: t, kind: string(o.kind), creatorLabel: c.opts.CreatorLabel}
-	rows := make([]row, len(o.result.Tokens))
-	for i := range rows {
-		of.token = &o.result.Tokens[i]
-		pairs := make([]dto.LabelPair, len(sortedTokenLabels))
-		pointers := make([]*dto.LabelPair, 0, len(tokenLabels)+len(pairs))
-		for j := range pairs {
+	var (
+		tokens      = o.result.Tokens
+		all, shared = len(sortedTokenLabels), len(tokenMetrics[0].labels)
+		rows        = make([]row, len(tokens))
+		values      = make([]string, 0, len(tokens)*all)
+		pairs       = make([]dto.LabelPair, len(tokens)*all)
+		pointers    = make([]*dto.LabelPair, 0, len(tokens)*(all+shared))
+	)
+	for i := range tokens {
+		of := labelled{target: t, token: &tokens[i], kind: string(o.kind), creatorLabel: c.opts.CreatorLabel}
+		own := pairs[i*all:][:all]
+		for j := range own {
 			l := &sortedTokenLabels[j]
-			pairs[j].Name, pairs[j].Value = &l.name, l.value(&of)
-			if !l.infoOnly {
-				pointers = append(pointers, &pairs[j])
+			values = append(values, l.value(&of))
+			own[j].Name, own[j].Value = &l.name, &values[len(values)-1]
+			pointers = append(pointers, &own[j])
+		}
+		info := len(pointers)
+		for j := range own {
+			if !sortedTokenLabels[j].infoOnly {
+				pointers = append(pointers, &own[j])
 			}
 		}
-		shared := len(pointers)
-		for j := range pairs {
-			pointers = append(pointers, &pairs[j])
-		}
-		rows[i] = row{of.token, pointers[:shared:shared], pointers[shared:]}
+		rows[i] = row{of.token, slices.Clip(pointers[info:]), slices.Clip(pointers[info-all : info])}
 	}
 	return rows
 }

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ type tokenMetric struct {
 // that labels cost no copies.
 type tokenLabel struct {
 	name  string
-	value func(*labelled) *string
+	value func(*labelled) string
 	// infoOnly: it stands on truefoundry_token_info alone.
 	infoOnly bool
 }
@@ -50,16 +51,16 @@ type labelled struct {
 
 // tokenLabels are the labels of tokens, in the order of the docs.
 var tokenLabels = []tokenLabel{
-	{name: "target", value: func(l *labelled) *string { return &l.target.name }},
-	{name: "control_plane", value: func(l *labelled) *string { return &l.target.controlPlane }},
-	{name: "kind", value: func(l *labelled) *string { return &l.kind }},
-	{name: "tenant", value: func(l *labelled) *string { return &l.token.Tenant }},
-	{name: "team", value: func(l *labelled) *string { return &l.token.Team }},
+	{name: "target", value: func(l *labelled) string { return l.target.name }},
+	{name: "control_plane", value: func(l *labelled) string { return l.target.controlPlane }},
+	{name: "kind", value: func(l *labelled) string { return l.kind }},
+	{name: "tenant", value: func(l *labelled) string { return l.token.Tenant }},
+	{name: "team", value: func(l *labelled) string { return l.token.Team }},
 	{name: "creator", value: creator},
-	{name: "name", value: func(l *labelled) *string { return &l.token.Name }},
-	{name: "id", value: func(l *labelled) *string { return &l.token.ID }},
-	{name: "creator_type", value: func(l *labelled) *string { return &l.token.Creator.Type }, infoOnly: true},
-	{name: "token_type", value: func(l *labelled) *string { return &l.token.Type }, infoOnly: true},
+	{name: "name", value: func(l *labelled) string { return l.token.Name }},
+	{name: "id", value: func(l *labelled) string { return l.token.ID }},
+	{name: "creator_type", value: func(l *labelled) string { return l.token.Creator.Type }, infoOnly: true},
+	{name: "token_type", value: func(l *labelled) string { return l.token.Type }, infoOnly: true},
 }
 
 // sortedTokenLabels are the same in the order of an exposition.
@@ -67,19 +68,12 @@ var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b 
 	return strings.Compare(a.name, b.name)
 })
 
-func creator(l *labelled) *string {
+func creator(l *labelled) string {
 	c := &l.token.Creator
-	switch {
-	case l.creatorLabel == CreatorID:
-		return &c.ID
-	case c.Slug != "":
-		return &c.Slug
-	case c.DisplayName != "":
-		return &c.DisplayName
-	case c.ID != "":
-		return &c.ID
+	if l.creatorLabel == CreatorID {
+		return c.ID
 	}
-	return &c.CreatedBy
+	return cmp.Or(c.Slug, c.DisplayName, c.ID, c.CreatedBy)
 }
 
 func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) (float64, bool)) tokenMetric {

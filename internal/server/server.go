@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -21,8 +22,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/exposition"
 )
 
 const (
@@ -113,7 +116,6 @@ func (cfg *Config) reload() http.Handler {
 
 func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Handler {
 	opts := promhttp.HandlerOpts{
-		ErrorLog:          errorLog{cfg.Logger},
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true,
 		// compress does it, several times faster (docs/performance.md).
@@ -129,13 +131,21 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Ha
 			defer cancel()
 			ctx = limited
 		}
+		families, err := cfg.Collector.Gather(ctx)
+		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+		if !r.URL.Query().Has("name[]") { // else promhttp selects
+			var gauges []*dto.MetricFamily
+			gauges, families = exposition.Split(format, families)
+			w = &gaugesFirst{ResponseWriter: w, write: func() error { return exposition.Write(w, format, gauges) }}
+		}
 		// prometheus.Gatherers would merge, sort and check all series again for
 		// each scrape. The names are disjoint, and tests check the rest.
 		gather := func() ([]*dto.MetricFamily, error) {
-			families, err := cfg.Collector.Gather(ctx)
 			own, ownErr := cfg.Registry.Gather()
 			return append(families, own...), errors.Join(err, ownErr)
 		}
+		opts := opts
+		opts.ErrorLog = &errorLog{logger: cfg.Logger}
 		promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
 	}))
 	if cfg.MaxRequests > 0 {
@@ -174,10 +184,35 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, boo
 	return max(timeout-offset, timeout/2), true
 }
 
-// errorLog gives promhttp's errors to the logger.
-type errorLog struct{ logger log.Logger }
+// gaugesFirst writes the gauges of the targets before the first of what else
+// there is, when promhttp has set the headers.
+type gaugesFirst struct {
+	http.ResponseWriter
+	write func() error
+}
+
+// Write implements io.Writer.
+func (w *gaugesFirst) Write(text []byte) (int, error) {
+	if w.write != nil {
+		write := w.write
+		w.write = nil
+		if err := write(); err != nil {
+			return 0, err
+		}
+	}
+	return w.ResponseWriter.Write(text)
+}
+
+// errorLog gives the first of promhttp's errors to the logger. Where a scraper
+// has gone away, there is one for each family.
+type errorLog struct {
+	logger log.Logger
+	once   sync.Once
+}
 
 // Println implements promhttp.Logger.
-func (l errorLog) Println(v ...any) {
-	level.Error(l.logger).Log("msg", "metrics could not be served", "err", strings.TrimSpace(fmt.Sprintln(v...)))
+func (l *errorLog) Println(v ...any) {
+	l.once.Do(func() {
+		level.Error(l.logger).Log("msg", "metrics could not be served", "err", strings.TrimSpace(fmt.Sprintln(v...)))
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/config"
 	"go.uber.org/goleak"
 
@@ -172,6 +174,81 @@ func TestFormatAndEncodingAreNegotiated(t *testing.T) {
 		}
 		if !strings.Contains(body, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`) {
 			t.Errorf("to %q: %s", accept, body)
+		}
+	}
+}
+
+// blocks are the families of an exposition as text, sorted, and what ends it.
+func blocks(exposition string) []string {
+	all := strings.Split(exposition, "# HELP ")
+	end := ""
+	if last := &all[len(all)-1]; strings.HasSuffix(*last, "# EOF\n") {
+		*last, end = strings.TrimSuffix(*last, "# EOF\n"), "# EOF\n"
+	}
+	slices.Sort(all)
+	return append(all, end)
+}
+
+// Whoever asks for what: it is the answer that promhttp would give.
+func TestMetricsAreServedAsPromhttpServesThem(t *testing.T) {
+	awkward := controlplanetest.Token(30)
+	awkward.Name = "say \"hi\"\n\\o/ 🚀"
+	items := controlplanetest.Always(append(controlplanetest.Tokens(30), awkward)...)
+	for _, accept := range []string{
+		"", "*/*", "text/plain", "text/plain;version=0.0.4;escaping=allow-utf-8", "application/openmetrics-text", "application/openmetrics-text;version=0.0.1",
+		"application/openmetrics-text;version=1.0.0;escaping=underscores,text/plain;q=0.5", "image/png",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+	} {
+		for _, query := range []string{"", "?name[]=truefoundry_up&name[]=truefoundry_token_info&name[]=truefoundry_exporter_api_requests_total", "?name[]="} {
+			for what, cp := range map[string]*controlplanetest.ControlPlane{
+				"some tokens": controlplanetest.New(t, items),
+				"no token":    controlplanetest.New(t, controlplanetest.Always()),
+			} {
+				t.Run(fmt.Sprintf("%s, %q, %q", what, accept, query), func(t *testing.T) {
+					// Time stands still in here, so that both answers tell the same of it.
+					synctest.Test(t, func(t *testing.T) {
+						transport, stop := controlplanetest.InMemory(cp.With())
+						defer stop()
+						own := func() *prometheus.Registry {
+							registry := prometheus.NewRegistry()
+							registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "own", Help: "H."}, func() float64 { return 1 }))
+							return registry
+						}
+						served, err := newHandlerThrough(t, transport, "http://control-plane", func(cfg *server.Config) {
+							cfg.Registry, cfg.InstrumentHandler = own(), false
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
+						registry := own()
+						registry.MustRegister(newCollector(time.Now, target(t, transport, "acme", "http://control-plane", client.PersonalAccessToken)))
+						byTheBook := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
+
+						ask := func(handler http.Handler) *httptest.ResponseRecorder {
+							req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics"+query, nil)
+							req.Header.Set("Accept", accept)
+							answer := httptest.NewRecorder()
+							handler.ServeHTTP(answer, req)
+							return answer
+						}
+						got, want := ask(served), ask(byTheBook)
+						if got.Code != want.Code || got.Header().Get("Content-Type") != want.Header().Get("Content-Type") {
+							t.Errorf("%d %s, want %d %s", got.Code, got.Header().Get("Content-Type"), want.Code, want.Header().Get("Content-Type"))
+						}
+						if vary := got.Header().Values("Vary"); !slices.Equal(vary, []string{"Accept-Encoding", "Accept"}) {
+							t.Errorf("Vary is %q", vary)
+						}
+						if strings.Contains(accept, "protobuf") {
+							if got.Body.Len() != want.Body.Len() { // the order of families is another
+								t.Errorf("%d bytes, want %d", got.Body.Len(), want.Body.Len())
+							}
+						} else if !slices.Equal(blocks(got.Body.String()), blocks(want.Body.String())) {
+							t.Errorf("got\n%s\nwant\n%s", got.Body.String(), want.Body.String())
+						}
+					})
+				})
+			}
 		}
 	}
 }

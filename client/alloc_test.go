@@ -64,7 +64,7 @@ func TestAllocationsOfDecoding(t *testing.T) {
 		}) / float64(n)
 	}
 	few, many := perToken(100), perToken(1000)
-	const most = 30
+	const most = 12
 	if many > most || many > 1.05*few {
 		t.Errorf("%.1f allocations a token of 100, %.1f of 1000; %d should be enough for any", few, many, most)
 	}

@@ -5,6 +5,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -149,7 +150,11 @@ type Config struct {
 
 // Client lists the tokens of one control plane that one API key can see. It is
 // safe for concurrent use.
-type Client struct{ cfg Config }
+type Client struct {
+	cfg Config
+	// heads are buffers for the first part of an answer, to be used again.
+	heads sync.Pool
+}
 
 // New returns a Client for cfg.
 func New(cfg Config) *Client {
@@ -166,7 +171,7 @@ func New(cfg Config) *Client {
 		cfg.Refused = func() {}
 	}
 	cfg.Scheme = cmp.Or(cfg.Scheme, SchemeBearer)
-	return &Client{cfg: cfg}
+	return &Client{cfg: cfg, heads: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 }
 
 // ParseURL reads the base URL of a control plane. Its errors do not repeat the

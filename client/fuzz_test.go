@@ -84,63 +84,59 @@ func FuzzKeyExpiry(f *testing.F) {
 	})
 }
 
-// wireNames are the names of all members that are read.
-var wireNames = func() (names []string) {
-	for _, path := range paths(reflect.TypeFor[item](), "") {
-		names = append(names, path[strings.LastIndex(path, ".")+1:])
-	}
-	return names
-}()
-
-// plain returns v without the members whose names differ from one that is read
-// in nothing but their case: encoding/json takes those for the same.
-func plain(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, value := range v {
-			if !slices.Contains(wireNames, key) && slices.ContainsFunc(wireNames, func(name string) bool {
-				return strings.EqualFold(name, key)
-			}) {
-				delete(v, key)
-				continue
-			}
-			v[key] = plain(value)
-		}
-	case []any:
-		for i := range v {
-			v[i] = plain(v[i])
-		}
-	}
-	return v
-}
-
-// checkFieldByField compares both ways of decoding an item. Of the members that
-// an object has twice, only one is taken into account.
-func checkFieldByField(t *testing.T, raw []byte) {
+// checkItem compares what is read of an item with what encoding/json finds in it.
+func checkItem(t *testing.T, raw []byte) {
 	t.Helper()
 	var value any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if dec.Decode(&value) != nil {
-		return
-	}
-	raw, err := json.Marshal(plain(value))
-	if err != nil {
+	if err := json.Unmarshal(raw, &value); err != nil {
 		t.Fatal(err)
 	}
-	var whole, byField item
-	if json.Unmarshal(raw, &whole) != nil || value == nil {
-		return
+	at := func(path string) any { return lookup(value, strings.Split(path, ".")) }
+	text := func(path Field) string { s, _ := at(string(path)).(string); return s }
+	moment := func(v any) time.Time {
+		s, _ := v.(string)
+		at, _, _ := parseTime(s)
+		return at
 	}
-	byField.decodeFields(raw)
-	if whole.ID != byField.ID || len(byField.mismatched) > 0 {
-		t.Errorf("%s: the id is %q, field by field %q with %q unreadable", raw, whole.ID, byField.ID, byField.mismatched)
+	it := newDecoder(bytes.NewReader(raw)).item()
+	got := []string{
+		it.ID, it.Name, it.Type, it.TenantName, it.CreatedBy, it.CreatedBySubject.ID, it.CreatedBySubject.Type,
+		it.CreatedBySubject.Slug, it.CreatedBySubject.DisplayName, it.JWTID, it.Manifest.Name, it.Manifest.TokenType, it.Manifest.Team,
 	}
-	want, wantInvalid := whole.token()
-	got, gotInvalid := byField.token()
-	if !reflect.DeepEqual(got, want) || !slices.Equal(gotInvalid, wantInvalid) {
-		t.Errorf("%s is\n%+v %q, field by field\n%+v %q", raw, want, wantInvalid, got, gotInvalid)
+	want := []string{
+		text("id"), text(FieldName), text(FieldType), text(FieldTenantName), text(FieldCreatedBy), text(FieldSubjectID), text(FieldSubjectType),
+		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldJWTID), text(FieldManifestName), text(FieldManifestTokenType), text(FieldTeam),
 	}
+	gotTimes := []time.Time{it.CreatedAt.Time, it.LastAccessedAt.Time, it.NextScheduledRotation.Time, it.Manifest.ExpirationDate.Time}
+	wantTimes := []time.Time{
+		moment(text(FieldCreatedAt)), moment(text(FieldLastAccessedAt)), moment(text(FieldNextScheduledRotation)), moment(text(FieldExpirationDate)),
+	}
+	jwts, _ := at(string(FieldJWTs)).([]any)
+	if len(jwts) != len(it.JWTs) {
+		t.Fatalf("%s has %d JWTs, want %d", raw, len(it.JWTs), len(jwts))
+	}
+	for i, j := range it.JWTs {
+		member := func(name string) any { return lookup(jwts[i], []string{name}) }
+		id, _ := member("id").(string)
+		tokenType, _ := member("tokenType").(string)
+		got, want = append(got, j.ID, j.TokenType), append(want, id, tokenType)
+		gotTimes, wantTimes = append(gotTimes, j.Expiry.Time, j.CreatedAt.Time), append(wantTimes, moment(member("expiry")), moment(member("createdAt")))
+	}
+	if !slices.Equal(got, want) || !slices.EqualFunc(gotTimes, wantTimes, time.Time.Equal) {
+		t.Errorf("%s has\n%q %v, want\n%q %v", raw, got, gotTimes, want, wantTimes)
+	}
+	if expired, ok := at(string(FieldIsExpired)).(bool); ok != (it.IsExpired != nil) || ok && *it.IsExpired != expired {
+		t.Errorf("%s: isExpired is %v", raw, it.IsExpired)
+	}
+}
+
+// lookup returns what stands at the path, nil where there is nothing.
+func lookup(v any, path []string) any {
+	for _, name := range path {
+		members, _ := v.(map[string]any)
+		v = members[name]
+	}
+	return v
 }
 
 func FuzzDecodePage(f *testing.F) {
@@ -153,6 +149,8 @@ func FuzzDecodePage(f *testing.F) {
 		`{"data":[{"id":"a","name":"\ud83d\u0000","createdBySubject":{"subjectId":"u","subjectType":"user","subjectSlug":"a@b","subjectDisplayName":"A"},"createdBy":"u","manifest":{"name":"m","ownedBy":{"team":"t"},"expiration_date":"2025-08-01T12:00","token_type":"jwt"}}]}`,
 		`{"data":[{"id":"` + strings.Repeat("🔑", 100) + `","tenantName":"` + strings.Repeat("é", 200) + `"}]}`,
 		"{\"data\":[{\"id\":\"\xff\xfe\"}]} \n", `{"data":[{"id":"a"}],"data":[{"id":"b","name":1}]}`, `{"data":[{"id":"a"`, `{"data":[]}x`,
+		`{"data":[{"id":"a","name":1,"type":1,"tenantName":1,"createdBy":1,"createdBySubject":{"subjectId":1,"subjectType":1,"subjectSlug":1,"subjectDisplayName":1},"createdAt":1,"lastAccessedAt":1,"isExpired":1,"jwtId":1,"jwts":[1,{"id":1,"expiry":1,"createdAt":1,"tokenType":1}],"nextScheduledRotation":1,"manifest":{"name":1,"token_type":1,"expiration_date":1,"auto_rotate":{"auto_rotate_interval":"1","grace_period":"1"},"ownedBy":{"team":1}}}]}`,
+		`{"data":[{"id":"a","createdBySubject":1,"jwts":1,"manifest":1},{"id":"b","manifest":{"auto_rotate":1,"ownedBy":1}}]}`,
 		`{"data":[],"pagination":{"total":-1}}`, `{"meta":{"data":[1,{"a":[]}]},"data":[{"ID":"a"}]}`, `{"data":[` + strings.Repeat(`[`, 20_000),
 	} {
 		f.Add([]byte(seed))
@@ -201,12 +199,11 @@ func FuzzDecodePage(f *testing.F) {
 		if p.total < -1 {
 			t.Errorf("%q tells a total of %d", body, p.total)
 		}
-		var page struct {
-			Data []json.RawMessage `json:"data"`
-		}
-		if json.Unmarshal(body, &page) == nil {
-			for _, raw := range page.Data {
-				checkFieldByField(t, raw)
+		var page map[string]json.RawMessage // whose names are exact
+		var items []json.RawMessage
+		if json.Unmarshal(body, &page) == nil && json.Unmarshal(page["data"], &items) == nil {
+			for _, raw := range items {
+				checkItem(t, raw)
 			}
 		}
 	})

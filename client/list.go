@@ -125,7 +125,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 
 	pages := make(chan fetched)
 	for failure == nil || w.outstanding > 0 {
-		for failure == nil && w.wantsNext(l.client.cfg.Limiter.size()) {
+		for failure == nil && w.wantsNext(2*l.client.cfg.Limiter.size()) {
 			if w.asked == maxPages || w.repeatsItself() {
 				failure = w.endless()
 				cancel()
@@ -239,10 +239,11 @@ func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 		if repeated {
 			l.client.cfg.Trace.Retry()
 		}
-		p, err := l.client.get(ctx, l.key, l.kind, offset)
+		release := sync.OnceFunc(l.client.cfg.Limiter.release)
+		p, err := l.client.get(ctx, l.key, l.kind, offset, release)
 		// Before the slot is free: whoever gets it has to know.
 		wait, again := l.retry(ctx, err)
-		l.client.cfg.Limiter.release()
+		release()
 		switch {
 		case err == nil:
 			return p, nil

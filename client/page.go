@@ -1,12 +1,12 @@
 package client
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // page is one answer of a list endpoint.
@@ -82,44 +82,31 @@ func (u Unreadable) String() string {
 }
 
 // decodePage reads the answer to a request for the items from offset on. It
-// holds one item at a time, so that memory does not depend on what else the
+// holds one value at a time, so that memory does not depend on what else the
 // items carry. An error means that this is not a page at all.
 func decodePage(body io.Reader, offset int) (*page, error) {
-	window := &window{from: body}
-	dec := json.NewDecoder(window)
+	d := newDecoder(body)
+	if next := d.next(); next != jsontext.KindBeginObject && next != jsontext.KindInvalid {
+		return nil, errors.New(`it does not start with "{"`)
+	}
 	p := &page{total: -1}
-	if err := expect(dec, '{'); err != nil {
-		return nil, err
-	}
 	var hasData, isNull bool
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		switch key {
-		case "data":
-			hasData = true
-			isNull, err = p.decodeData(dec, window, offset)
-		case "pagination":
-			err = p.decodePagination(dec)
-		default:
-			err = dec.Decode(new(ignored))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("in \"%v\": %w", key, err)
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("") {
+			switch string(d.path) {
+			case "data":
+				hasData, isNull = true, d.next() == jsontext.KindNull
+				p.decodeData(d, offset)
+			case "pagination":
+				p.decodePagination(d)
+			default:
+				d.skip()
+			}
 		}
 	}
-	if _, err := dec.Token(); err != nil { // the closing brace
+	switch err := d.end(); {
+	case err != nil:
 		return nil, err
-	}
-	switch _, err := dec.Token(); {
-	case err == nil:
-		return nil, errors.New("there is more after the end")
-	case !errors.Is(err, io.EOF):
-		return nil, err
-	}
-	switch {
 	case !hasData:
 		return nil, errors.New(`there is no "data"`)
 	case isNull && p.total != 0:
@@ -128,32 +115,21 @@ func decodePage(body io.Reader, offset int) (*page, error) {
 	return p, nil
 }
 
-// decodeData reads the value of "data" and tells whether it is null.
-func (p *page) decodeData(dec *json.Decoder, window *window, offset int) (isNull bool, err error) {
-	start, err := dec.Token()
-	if err != nil {
-		return false, err
+// decodeData reads the value of "data".
+func (p *page) decodeData(d *decoder, offset int) {
+	switch d.next() {
+	case jsontext.KindBeginArray, jsontext.KindNull, jsontext.KindInvalid:
+	default:
+		d.err = errors.New(`"data" is not an array`)
+		return
 	}
-	if start == nil {
-		return true, nil
-	}
-	if start != json.Delim('[') {
-		return false, errors.New("it is not an array")
-	}
-	for dec.More() {
-		window.discard(dec.InputOffset())
-		var it item
-		err := dec.Decode(&it)
-		if mismatch := (*json.UnmarshalTypeError)(nil); errors.As(err, &mismatch) {
-			it.decodeFields(bytes.TrimLeft(window.upTo(dec.InputOffset()), ", \t\r\n"))
-		} else if err != nil {
-			return false, err
+	if d.enter(jsontext.KindBeginArray) {
+		for d.more(jsontext.KindEndArray) {
+			it := d.item()
+			p.add(&it, offset+p.length)
+			p.length++
 		}
-		p.add(&it, offset+p.length)
-		p.length++
 	}
-	_, err = dec.Token() // the closing bracket
-	return false, err
 }
 
 func (p *page) add(it *item, offset int) {
@@ -161,8 +137,8 @@ func (p *page) add(it *item, offset int) {
 		p.lose(Unreadable{Offset: offset})
 		return
 	}
-	token, invalid := it.token()
-	for _, field := range invalid {
+	token := it.token()
+	for _, field := range it.unreadable {
 		if p.values == nil {
 			p.values = map[int][]Unreadable{}
 		}
@@ -174,67 +150,22 @@ func (p *page) add(it *item, offset int) {
 
 // decodePagination reads the total, which only plans requests: one that cannot
 // be read costs nothing else.
-func (p *page) decodePagination(dec *json.Decoder) error {
-	var pagination struct {
-		Total *int64 `json:"total"`
+func (p *page) decodePagination(d *decoder) {
+	d.unreadable = nil
+	var total *int64
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("pagination.") {
+			if Field(d.path) == FieldTotal {
+				total = d.integer()
+			} else {
+				d.skip()
+			}
+		}
 	}
-	err := dec.Decode(&pagination)
-	mismatch := (*json.UnmarshalTypeError)(nil)
-	if err != nil && !errors.As(err, &mismatch) {
-		return err
-	}
-	switch total := pagination.Total; {
-	case err != nil, total != nil && *total < 0:
+	switch {
+	case len(d.unreadable) > 0, total != nil && *total < 0:
 		p.lose(Unreadable{Field: FieldTotal, Offset: -1})
 	case total != nil:
 		p.total = *total
 	}
-	return nil
 }
-
-func expect(dec *json.Decoder, delim json.Delim) error {
-	token, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	if token != delim {
-		return fmt.Errorf("it does not start with %q", delim)
-	}
-	return nil
-}
-
-// ignored is a JSON value that nobody asked for.
-type ignored struct{}
-
-// UnmarshalJSON accepts anything.
-func (*ignored) UnmarshalJSON([]byte) error { return nil }
-
-// window remembers what was read through it and not yet discarded.
-type window struct {
-	from io.Reader
-	kept []byte
-	// start is the offset of kept's first byte, and discarded how many of
-	// kept's bytes are of no use any more.
-	start     int64
-	discarded int
-}
-
-// Read implements io.Reader. It fills p where it can: with each Read the decoder
-// looks anew at all the blanks that it has before it.
-func (w *window) Read(p []byte) (n int, err error) {
-	for n < len(p) && err == nil {
-		var more int
-		more, err = w.from.Read(p[n:])
-		n += more
-	}
-	w.start += int64(w.discarded)
-	w.kept = append(append(w.kept[:0], w.kept[w.discarded:]...), p[:n]...)
-	w.discarded = 0
-	return n, err
-}
-
-// discard forgets what stands before offset.
-func (w *window) discard(offset int64) { w.discarded = int(offset - w.start) }
-
-// upTo returns what stands before offset and was not discarded.
-func (w *window) upTo(offset int64) []byte { return w.kept[w.discarded : offset-w.start] }

@@ -227,8 +227,8 @@ func TestWhatIsNoPage(t *testing.T) {
 		{"cut off in pagination", `{"data":[],"pagination":{"total":`, "EOF"},
 		{"cut off in something unknown", `{"data":[],"meta":{"a":`, "EOF"},
 		{"closed by the wrong bracket", `{"data":[{"id":"a"}}`, "invalid character '}'"},
-		{"a comma too many", `{"data":[{"id":"a"},]}`, "invalid character ']'"},
-		{"a comma too few", `{"data":[{"id":"a"}{"id":"b"}]}`, "expected comma"},
+		{"a comma too many", `{"data":[{"id":"a"},]}`, "invalid character ','"},
+		{"a comma too few", `{"data":[{"id":"a"}{"id":"b"}]}`, "expecting ',' or ']'"},
 		{"broken in an item", `{"data":[{"id":"a","name":nil}]}`, "invalid character"},
 		{"a control character in a text", "{\"data\":[{\"id\":\"a\nb\"}]}", "invalid character"},
 		{"more after the end", `{"data":[]}{"data":[]}`, "more after the end"},
@@ -246,6 +246,18 @@ func TestWhatIsNoPage(t *testing.T) {
 			wantText(t, e.What, "(application/json) is not a list of tokens", tc.want)
 			wantText(t, e.Advice, "the API prefix")
 		})
+	}
+}
+
+// Nobody knows what the names are: they are not repeated.
+func TestWhatIsNoPageIsToldWithoutItsNames(t *testing.T) {
+	for _, body := range []string{
+		`{"5ecret":nil}`, `{"5ecret":{"5ecret":[{"5ecret":5.}]}}`, `{"data":[{"5ecret":{"5ecret":"a"`, `{"data":[{"id":"a","manifest":{"5ecret":` + "\"\n" + `"}}]}`,
+	} {
+		_, err := listing(t, body)
+		if e := wantError(t, err, client.ReasonBadResponse); strings.Contains(e.Error(), "5ecret") {
+			t.Errorf("%s: %v", body, e)
+		}
 	}
 }
 

@@ -1,8 +1,8 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,19 +13,24 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 const (
 	// maxBody bounds the body of an answer after it was unpacked, in bytes.
 	maxBody = 64 << 20
+	// maxHead is how much of an answer is held before it is decoded, in bytes.
+	maxHead = 2 << 20
 	// maxErrorBody bounds what is read of an answer that is no page, in bytes.
 	maxErrorBody = 16 << 10
 )
 
 var errTooLarge = errors.New("the answer is too large")
 
-// get asks once for the page of up to PageSize items from offset on.
-func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page, *Error) {
+// get asks once for the page of up to PageSize items from offset on. It calls
+// received when a page is here as a whole, before it is decoded.
+func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, received func()) (*page, *Error) {
 	u := c.cfg.URL.JoinPath(c.cfg.APIPrefix, "v1", kind.endpoint())
 	u.RawQuery = "limit=" + strconv.Itoa(c.cfg.PageSize) + "&offset=" + strconv.Itoa(offset)
 	start, status := c.cfg.Now(), 0
@@ -47,7 +52,17 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int) (*page
 	status = resp.StatusCode
 
 	wire := &errorKeeper{from: resp.Body}
-	body, err := unpack(wire, resp.Header.Get("Content-Encoding"))
+	var ahead io.Reader = wire
+	if resp.StatusCode == http.StatusOK {
+		head, _ := c.heads.Get().(*bytes.Buffer)
+		defer c.heads.Put(head)
+		head.Reset()
+		if _, err := io.CopyN(head, wire, maxHead); errors.Is(err, io.EOF) {
+			received()
+		}
+		ahead = io.MultiReader(head, wire)
+	}
+	body, err := unpack(ahead, resp.Header.Get("Content-Encoding"))
 	if resp.StatusCode != http.StatusOK {
 		message := ""
 		if err == nil {

@@ -56,43 +56,26 @@ type Expiry struct {
 	At time.Time
 }
 
-// token makes a Token of what the API sent and appends what could not be read
-// to invalid. The item has an id.
-func (it *item) token() (t Token, invalid []Field) {
-	invalid = it.mismatched
-	note := func(field Field, unreadable bool) {
-		if unreadable {
-			invalid = append(invalid, field)
-		}
-	}
-	when := func(field Field, v timeValue) time.Time {
-		note(field, v.unreadable)
-		return v.Time
-	}
-
-	t = Token{
+// token makes a Token of what the API sent. The item has an id.
+func (it *item) token() Token {
+	t := Token{
 		ID:      uniqueCut(it.ID),
 		Tenant:  label(it.TenantName),
 		Creator: Subject{CreatedBy: label(it.CreatedBy)},
-		Created: when(FieldCreatedAt, it.CreatedAt),
+		Created: it.CreatedAt.Time,
+		Expired: it.IsExpired,
 
-		LastAccessed: when(FieldLastAccessedAt, it.LastAccessedAt),
-		NextRotation: when(FieldNextScheduledRotation, it.NextScheduledRotation.endOfDay()),
+		LastAccessed:       it.LastAccessedAt.Time,
+		AutoRotateInterval: it.Manifest.Interval,
+		GracePeriod:        it.Manifest.GracePeriod,
+		NextRotation:       it.NextScheduledRotation.endOfDay().Time,
 	}
 	t.Name = label(cmp.Or(it.Name, it.Manifest.Name, t.ID))
-	t.Team = label(it.Manifest.OwnedBy.Team)
+	t.Team = label(it.Manifest.Team)
 	subject := it.CreatedBySubject
 	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
 	t.Creator.Slug, t.Creator.DisplayName = label(subject.Slug), label(subject.DisplayName)
 
-	note(FieldIsExpired, it.IsExpired.unreadable)
-	t.Expired = it.IsExpired.value
-
-	for i := range it.JWTs {
-		note(FieldJWTExpiry, it.JWTs[i].Expiry.unreadable)
-		note(FieldJWTCreatedAt, it.JWTs[i].CreatedAt.unreadable)
-	}
-	note(FieldExpirationDate, it.Manifest.ExpirationDate.unreadable)
 	current, certain := it.currentJWT()
 	tokenType := cmp.Or(it.Manifest.TokenType, it.Type)
 	switch {
@@ -111,12 +94,7 @@ func (it *item) token() (t Token, invalid []Field) {
 			t.PreviousJWTExpiry = expiry.Time
 		}
 	}
-
-	rotate := it.Manifest.AutoRotate
-	t.AutoRotateInterval, t.GracePeriod = rotate.Interval.days, rotate.GracePeriod.days
-	note(FieldAutoRotateInterval, rotate.Interval.unreadable)
-	note(FieldGracePeriod, rotate.GracePeriod.unreadable)
-	return t, invalid
+	return t
 }
 
 // currentJWT returns the index of the JWT that is in force, -1 where there is

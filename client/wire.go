@@ -1,13 +1,10 @@
 package client
 
 import (
-	"bytes"
-	"encoding/json"
-	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Field is a field of the API's answer whose value may be unreadable, by its
@@ -62,129 +59,33 @@ func Fields() []Field {
 // item is what is read of one element of the API's list; other fields are
 // ignored.
 type item struct {
-	ID                    string    `json:"id"`
-	Name                  string    `json:"name"`
-	Type                  string    `json:"type"`
-	TenantName            string    `json:"tenantName"`
-	CreatedBy             string    `json:"createdBy"`
-	CreatedBySubject      subject   `json:"createdBySubject"`
-	CreatedAt             timeValue `json:"createdAt"`
-	LastAccessedAt        timeValue `json:"lastAccessedAt"`
-	IsExpired             boolValue `json:"isExpired"`
-	JWTID                 string    `json:"jwtId"`
-	JWTs                  []jwt     `json:"jwts"`
-	NextScheduledRotation timeValue `json:"nextScheduledRotation"`
-	Manifest              manifest  `json:"manifest"`
+	ID, Name, Type, TenantName, CreatedBy string
+	CreatedBySubject                      subject
+	CreatedAt, LastAccessedAt             timeValue
+	IsExpired                             *bool
+	JWTID                                 string
+	JWTs                                  []jwt
+	NextScheduledRotation                 timeValue
+	Manifest                              manifest
 
-	// mismatched are the fields that hold JSON of another type than promised.
-	mismatched []Field
+	// unreadable are the fields that hold something else than was promised.
+	unreadable []Field
 }
 
-type subject struct {
-	ID          string `json:"subjectId"`
-	Type        string `json:"subjectType"`
-	Slug        string `json:"subjectSlug"`
-	DisplayName string `json:"subjectDisplayName"`
-}
+type subject struct{ ID, Type, Slug, DisplayName string }
 
 // jwt is metadata only: the API lists no secret.
 type jwt struct {
-	ID        string    `json:"id"`
-	Expiry    timeValue `json:"expiry"`
-	CreatedAt timeValue `json:"createdAt"`
-	TokenType string    `json:"tokenType"`
+	ID                string
+	Expiry, CreatedAt timeValue
+	TokenType         string
 }
 
 type manifest struct {
-	Name           string     `json:"name"`
-	TokenType      string     `json:"token_type"`
-	ExpirationDate timeValue  `json:"expiration_date"`
-	AutoRotate     autoRotate `json:"auto_rotate"`
-	OwnedBy        ownedBy    `json:"ownedBy"`
-}
-
-type autoRotate struct {
-	Interval    daysValue `json:"auto_rotate_interval"`
-	GracePeriod daysValue `json:"grace_period"`
-}
-
-type ownedBy struct {
-	Team string `json:"team"`
-}
-
-func (it *item) has(mismatch Field) bool { return slices.Contains(it.mismatched, mismatch) }
-
-// decodeFields decodes raw field by field, so that a value of the wrong type
-// costs that value alone. The leaves with an UnmarshalJSON of their own accept
-// anything, so that only text, objects and arrays can mismatch.
-func (it *item) decodeFields(raw []byte) {
-	*it = item{}
-	decodeFields(raw, reflect.ValueOf(it).Elem(), "", func(path string) {
-		it.mismatched = append(it.mismatched, Field(path))
-	})
-}
-
-func decodeFields(raw []byte, v reflect.Value, path string, mismatch func(path string)) {
-	v.SetZero() // of two members with one name the last counts
-	_, leaf := reflect.TypeAssert[json.Unmarshaler](v.Addr())
-	switch {
-	case v.Kind() == reflect.Struct && !leaf:
-		members, ok := membersOf(raw)
-		if !ok {
-			mismatch(path)
-			return
-		}
-		for _, m := range members {
-			for i := range v.NumField() {
-				if key := v.Type().Field(i).Tag.Get("json"); key != "" && strings.EqualFold(key, m.key) {
-					decodeFields(m.value, v.Field(i), strings.TrimPrefix(path+"."+key, "."), mismatch)
-				}
-			}
-		}
-	case v.Kind() == reflect.Slice:
-		var elements []json.RawMessage
-		if json.Unmarshal(raw, &elements) != nil {
-			mismatch(path)
-			return
-		}
-		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-		for i, element := range elements {
-			decodeFields(element, v.Index(i), path, mismatch)
-		}
-	default:
-		if json.Unmarshal(raw, v.Addr().Interface()) != nil {
-			mismatch(path)
-		}
-	}
-}
-
-// member is a member of a JSON object.
-type member struct {
-	key   string
-	value json.RawMessage
-}
-
-// membersOf returns the members of a JSON object in their order. It returns
-// false for any other JSON but null.
-func membersOf(raw []byte) ([]member, bool) {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	switch start, err := dec.Token(); {
-	case err == nil && start == nil:
-		return nil, true
-	case err != nil || start != json.Delim('{'):
-		return nil, false
-	}
-	var members []member
-	for dec.More() {
-		var m member
-		key, err := dec.Token()
-		if err != nil || dec.Decode(&m.value) != nil {
-			return nil, false
-		}
-		m.key, _ = key.(string)
-		members = append(members, m)
-	}
-	return members, true
+	Name, TokenType       string
+	ExpirationDate        timeValue
+	Interval, GracePeriod *int64
+	Team                  string
 }
 
 // timeValue is a point in time that may be absent or unreadable.
@@ -192,20 +93,6 @@ type timeValue struct {
 	time.Time  // zero where absent or unreadable
 	dateOnly   bool
 	unreadable bool
-}
-
-// UnmarshalJSON accepts anything.
-func (v *timeValue) UnmarshalJSON(raw []byte) error {
-	*v = timeValue{}
-	if string(raw) == "null" {
-		return nil
-	}
-	text, ok := unquote(raw)
-	if ok {
-		v.Time, v.dateOnly, ok = parseTime(text)
-	}
-	v.unreadable = !ok
-	return nil
 }
 
 func (v timeValue) absent() bool { return v.IsZero() && !v.unreadable }
@@ -220,52 +107,145 @@ func (v timeValue) endOfDay() timeValue {
 	return v
 }
 
-// boolValue is a boolean that may be absent or unreadable.
-type boolValue struct {
-	value      *bool
-	unreadable bool
+func (it *item) has(unreadable Field) bool { return slices.Contains(it.unreadable, unreadable) }
+
+func (d *decoder) item() (it item) {
+	d.path, d.unreadable = d.path[:0], nil
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("") {
+			switch Field(d.path) {
+			case "id":
+				it.ID = d.text()
+			case FieldName:
+				it.Name = d.text()
+			case FieldType:
+				it.Type = d.word()
+			case FieldTenantName:
+				it.TenantName = d.word()
+			case FieldCreatedBy:
+				it.CreatedBy = d.word()
+			case FieldCreatedBySubject:
+				it.CreatedBySubject = d.subject()
+			case FieldCreatedAt:
+				it.CreatedAt = d.time()
+			case FieldLastAccessedAt:
+				it.LastAccessedAt = d.time()
+			case FieldIsExpired:
+				it.IsExpired = d.flag()
+			case FieldJWTID:
+				it.JWTID = d.text()
+			case FieldJWTs:
+				it.JWTs = d.jwts()
+			case FieldNextScheduledRotation:
+				it.NextScheduledRotation = d.time()
+			case FieldManifest:
+				it.Manifest = d.manifest()
+			default:
+				d.skip()
+			}
+		}
+	}
+	it.unreadable = d.unreadable
+	return it
 }
 
-// UnmarshalJSON accepts anything.
-func (v *boolValue) UnmarshalJSON(raw []byte) error {
-	*v = boolValue{}
-	if json.Unmarshal(raw, &v.value) != nil {
-		*v = boolValue{unreadable: true}
+func (d *decoder) subject() (s subject) {
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("createdBySubject.") {
+			switch Field(d.path) {
+			case FieldSubjectID:
+				s.ID = d.word()
+			case FieldSubjectType:
+				s.Type = d.word()
+			case FieldSubjectSlug:
+				s.Slug = d.word()
+			case FieldSubjectDisplayName:
+				s.DisplayName = d.word()
+			default:
+				d.skip()
+			}
+		}
 	}
-	return nil
+	return s
 }
 
-// maxDays is the longest interval that is believed: the years 0 to 9999.
-const maxDays = 3652425
-
-// daysValue is a whole number of days that may be absent or unreadable.
-type daysValue struct {
-	days       *int64
-	unreadable bool
+func (d *decoder) jwts() (all []jwt) {
+	if d.enter(jsontext.KindBeginArray) {
+		for d.more(jsontext.KindEndArray) {
+			d.path = append(d.path[:0], FieldJWTs...)
+			all = append(all, d.jwt())
+		}
+	}
+	return all
 }
 
-// UnmarshalJSON accepts anything.
-func (v *daysValue) UnmarshalJSON(raw []byte) error {
-	*v = daysValue{}
-	if string(raw) == "null" {
-		return nil
+func (d *decoder) jwt() (j jwt) {
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("jwts.") {
+			switch Field(d.path) {
+			case FieldJWTsID:
+				j.ID = d.text()
+			case FieldJWTExpiry:
+				j.Expiry = d.time()
+			case FieldJWTCreatedAt:
+				j.CreatedAt = d.time()
+			case FieldJWTTokenType:
+				j.TokenType = d.word()
+			default:
+				d.skip()
+			}
+		}
 	}
-	if days, err := strconv.ParseInt(string(raw), 10, 64); err == nil && days >= 0 && days <= maxDays {
-		v.days = &days
-	}
-	v.unreadable = v.days == nil
-	return nil
+	return j
 }
 
-// unquote returns the text of a JSON string, and false for any other JSON.
-func unquote(raw []byte) (string, bool) {
-	if raw[0] != '"' {
-		return "", false
+func (d *decoder) manifest() (m manifest) {
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("manifest.") {
+			switch Field(d.path) {
+			case FieldManifestName:
+				m.Name = d.text()
+			case FieldManifestTokenType:
+				m.TokenType = d.word()
+			case FieldExpirationDate:
+				m.ExpirationDate = d.time()
+			case FieldAutoRotate:
+				m.Interval, m.GracePeriod = d.autoRotate()
+			case FieldOwnedBy:
+				m.Team = d.team()
+			default:
+				d.skip()
+			}
+		}
 	}
-	if !slices.Contains(raw, '\\') {
-		return string(raw[1 : len(raw)-1]), true
+	return m
+}
+
+func (d *decoder) autoRotate() (interval, gracePeriod *int64) {
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("manifest.auto_rotate.") {
+			switch Field(d.path) {
+			case FieldAutoRotateInterval:
+				interval = d.days()
+			case FieldGracePeriod:
+				gracePeriod = d.days()
+			default:
+				d.skip()
+			}
+		}
 	}
-	var text string
-	err := json.Unmarshal(raw, &text)
-	return text, err == nil
+	return interval, gracePeriod
+}
+
+func (d *decoder) team() (team string) {
+	if d.enter(jsontext.KindBeginObject) {
+		for d.member("manifest.ownedBy.") {
+			if Field(d.path) == FieldTeam {
+				team = d.word()
+			} else {
+				d.skip()
+			}
+		}
+	}
+	return team
 }

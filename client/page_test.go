@@ -261,6 +261,26 @@ func TestWhatIsNoPageIsToldWithoutItsNames(t *testing.T) {
 	}
 }
 
+func TestNothingIsLeftOfAnAnswerThatWasGivenUp(t *testing.T) {
+	good := false
+	c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if good {
+			fmt.Fprint(w, `{"data":[]}`)
+		} else {
+			fmt.Fprint(w, strings.Repeat("<html>", 100_000))
+		}
+	}))
+	for range 20 {
+		good = false
+		_, err := list(t.Context(), c)
+		wantError(t, err, client.ReasonBadResponse)
+		good = true
+		if _, err := list(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestABadLaterPageFailsTheListing(t *testing.T) {
 	_, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("offset") == "0" {

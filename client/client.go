@@ -132,6 +132,9 @@ type Config struct {
 	// Discreet keeps what the control plane says out of errors: requests have
 	// secrets that the Client does not know, and answers may repeat them.
 	Discreet bool
+	// Secrets returns what else of the requests is secret. It is called where one
+	// has failed, since the error may repeat it. It may be left out.
+	Secrets func() []string
 	// Limiter is shared by all clients of one control plane.
 	Limiter *Limiter
 	// Ban is shared by the clients that follow each other when a configuration
@@ -166,6 +169,9 @@ func New(cfg Config) *Client {
 	}
 	if cfg.Ban == nil {
 		cfg.Ban = new(Ban)
+	}
+	if cfg.Secrets == nil {
+		cfg.Secrets = func() []string { return nil }
 	}
 	if cfg.Refused == nil {
 		cfg.Refused = func() {}

@@ -67,10 +67,10 @@ func (e *Error) Error() string { return e.What + ": " + e.Advice }
 func (e *Error) Unwrap() error { return e.err }
 
 // clean makes the text fit for a log line, since parts of it are somebody
-// else's, who may even have repeated the key.
-func (e *Error) clean(key Key) {
+// else's, who may even have repeated the secrets.
+func (e *Error) clean(secrets ...string) {
 	for _, text := range []*string{&e.What, &e.Advice} {
-		*text = oneLine(key.conceal(*text))
+		*text = oneLine(Conceal(cut(*text, maxErrorBody), secrets...))
 	}
 }
 

@@ -24,21 +24,7 @@ type Key struct {
 }
 
 // String keeps the secret out of logs.
-func (Key) String() string { return "<secret>" }
-
-// shortestSecret is the length from which on a text that repeats a secret says
-// more of it than of the words around it.
-const shortestSecret = 4
-
-// conceal replaces the key wherever text repeats it.
-func (k Key) conceal(text string) string {
-	for _, secret := range []string{k.secret, k.password} {
-		if len(secret) >= shortestSecret {
-			text = strings.ReplaceAll(text, secret, k.String())
-		}
-	}
-	return text
-}
+func (Key) String() string { return concealed }
 
 // Format keeps the secret out of anything printed, whatever the verb.
 func (k Key) Format(state fmt.State, _ rune) { fmt.Fprint(state, k.String()) }
@@ -49,7 +35,7 @@ func (k Key) Format(state fmt.State, _ rune) { fmt.Fprint(state, k.String()) }
 func (c *Client) Key(ctx context.Context) (Key, error) {
 	secret, err := c.cfg.APIKey.Fetch(ctx)
 	if failure := (*Error)(nil); errors.As(err, &failure) {
-		failure.clean(Key{})
+		failure.clean()
 		return Key{}, failure
 	}
 	if file := (*fs.PathError)(nil); errors.As(err, &file) && strings.Contains(c.cfg.APIKey.Description(), file.Path) {

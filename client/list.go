@@ -248,7 +248,7 @@ func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 		case err == nil:
 			return p, nil
 		case !again:
-			err.clean(l.key)
+			err.clean(append(l.client.cfg.Secrets(), l.key.secret, l.key.password)...)
 			return nil, err
 		case !sleep(ctx, wait):
 			return nil, StoppedError(ctx)

@@ -1,11 +1,15 @@
 package targets
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/prometheus/common/config"
@@ -93,6 +97,55 @@ func (c *connection) files() []string {
 		}
 	}
 	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
+}
+
+// proxies are the variables of the environment that name one.
+var proxies = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
+
+// secrets returns those that requests carry because of the configuration. Whoever
+// is asked may repeat them, and a URL that is wrong is repeated by the error.
+func (c *connection) secrets() (secrets []string) {
+	if proxy := c.config.ProxyURL.URL; proxy != nil {
+		password, _ := proxy.User.Password()
+		secrets = append(secrets, password)
+	}
+	if c.config.ProxyFromEnvironment {
+		for _, name := range proxies {
+			secrets = append(secrets, passwords(os.Getenv(name))...)
+		}
+	}
+	for _, values := range c.config.ProxyConnectHeader {
+		for _, value := range values {
+			secrets = append(secrets, string(value))
+		}
+	}
+	if c.config.HTTPHeaders == nil {
+		return secrets
+	}
+	for _, header := range c.config.HTTPHeaders.Headers {
+		secrets = append(secrets, header.Values...)
+		for _, value := range header.Secrets {
+			secrets = append(secrets, string(value))
+		}
+		for _, file := range header.Files {
+			if value, err := (fileSecret{file}).Fetch(context.Background()); err == nil {
+				secrets = append(secrets, value)
+			}
+		}
+	}
+	return secrets
+}
+
+// passwords returns the password of a URL that may be wrong, as it stands there
+// and as it is sent.
+func passwords(address string) []string {
+	user := address[:max(0, strings.LastIndex(address, "@"))]
+	if _, behind, found := strings.Cut(user, "://"); found {
+		user = behind
+	}
+	_, password, _ := strings.Cut(user, ":")
+	sent, _ := url.PathUnescape(password)
+	return []string{password, sent}
 }
 
 // unusable is the error of a TLS configuration that does not work.

@@ -118,7 +118,7 @@ func (o *oauth2Token) Fetch(ctx context.Context) (string, error) {
 	o.endpoint.ClientSecret = key
 	token, err := o.endpoint.Token(context.WithValue(ctx, oauth2.HTTPClient, o.http))
 	if err != nil {
-		return "", refusal(ctx, err, key)
+		return "", refusal(ctx, err, append(o.connection.secrets(), key))
 	}
 	o.token, o.source = token, key
 	return token.AccessToken, nil
@@ -144,7 +144,7 @@ func (u unasked) Fetch(ctx context.Context) (string, error) {
 
 // refusal is the error of an access token that was not given. It does not repeat
 // what the endpoint answers but for its code: that may have the secret in it.
-func refusal(ctx context.Context, err error, key string) error {
+func refusal(ctx context.Context, err error, secrets []string) error {
 	const asked = "no access token from the OAuth2 endpoint"
 	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		status := refused.Response.StatusCode
@@ -154,12 +154,12 @@ func refusal(ctx context.Context, err error, key string) error {
 		}
 		return &client.Error{
 			Reason: client.ReasonConnection,
-			What:   strings.ReplaceAll(what, key, "<secret>"),
+			What:   client.Conceal(what, secrets...),
 			Advice: "check token_url, client_id and the client's secret",
 		}
 	}
 	failure := client.TransportError(ctx, err)
-	failure.What = strings.ReplaceAll(asked+": "+failure.What, key, "<secret>")
+	failure.What = client.Conceal(asked+": "+failure.What, secrets...)
 	return failure
 }
 

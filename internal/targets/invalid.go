@@ -123,7 +123,7 @@ var (
 )
 
 // hints are for fields that people expect.
-var hints = map[string]string{ //nolint:gosec // the names of fields //nolint:gosec // these are names of fields
+var hints = map[string]string{ //nolint:gosec // the names of fields
 	"kind":             ": it is kinds, a list",
 	"api_key":          ": the file of the key is credentials_file, below authorization",
 	"api_key_file":     ": it is credentials_file, below authorization",

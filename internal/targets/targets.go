@@ -93,12 +93,13 @@ func (t *Target) host() string {
 
 // make makes the collector's target.
 func (s *Settings) make(t *Target, limiter *client.Limiter) collector.Target {
+	connection := newConnection(t.HTTP)
 	made := collector.Target{
 		Name: t.Name, Kinds: t.Kinds, APIKeyToken: t.APIKeyToken, Identity: t.identity(),
 		Client: client.Config{
 			URL: t.URL, APIPrefix: t.APIPrefix, APIKey: t.APIKey, Scheme: t.Scheme, Renewed: t.Renewed,
 			Discreet: t.HTTP.HTTPHeaders != nil, PageSize: s.PageSize, Limiter: limiter,
-			Transport: newConnection(t.HTTP), UserAgent: s.UserAgent, Now: s.Now,
+			Transport: connection, Secrets: connection.secrets, UserAgent: s.UserAgent, Now: s.Now,
 		},
 	}
 	if token, ok := t.APIKey.(*oauth2Token); ok {

@@ -112,6 +112,9 @@ func (n *number) String() string { return strconv.Itoa(int(*n)) }
 // nameFlag adds to an error of parsing args the flag that it is about, which
 // kingpin leaves out where a value does not fit.
 func nameFlag(app *kingpin.Application, args []string, err error) error {
+	if strings.HasPrefix(err.Error(), "unexpected ") {
+		return errors.New("there is an argument that is no flag") // which may be a key
+	}
 	parsed, parseErr := app.ParseContext(args)
 	if parseErr != nil {
 		return err
@@ -159,7 +162,7 @@ func (f *flags) check() error {
 		}
 	}
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %w", err)
+		return errors.New("--web.config.file: " + explainWebConfig(err.Error()))
 	}
 	return nil
 }

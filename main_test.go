@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -53,7 +54,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-var listening = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+var listening = regexp.MustCompile(`msg="Listening on" address=(\S+)|"address":"([^"]+)",.*"msg":"Listening on"`)
 
 // start runs an exporter until it listens.
 func start(t *testing.T, env []string, args ...string) *process {
@@ -75,7 +76,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 			t.Fatalf("it does not listen: %v\n%s", err, p.log.String())
 		}
 		if found := listening.FindStringSubmatch(line); found != nil {
-			p.url = "http://" + found[1]
+			p.url = "http://" + cmp.Or(found[1], found[2])
 			return p
 		}
 	}

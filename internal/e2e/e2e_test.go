@@ -158,8 +158,9 @@ func hard(name string) bool {
 	return strings.Contains(name, `"`) && strings.Contains(name, "\n") && strings.ContainsFunc(name, emoji)
 }
 
-// startPrometheus starts a Prometheus that scrapes the exporter every second.
-func startPrometheus(t *testing.T, exporter *stack.Server) *stack.Server {
+// startPrometheus starts a Prometheus that scrapes the exporter every second, with
+// what else the job is to have.
+func startPrometheus(t *testing.T, exporter *stack.Server, more ...string) *stack.Server {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
@@ -171,7 +172,7 @@ scrape_configs:
   - job_name: truefoundry
     static_configs:
       - targets: [%q]
-`, strings.TrimPrefix(exporter.URL, "http://")), 0o600); err != nil {
+%s`, strings.TrimPrefix(exporter.URL, "http://"), strings.Join(more, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return start(t, filepath.Join(programs.PrometheusDir, "prometheus"),

@@ -6,12 +6,18 @@ PROMETHEUS_VERSION    := v0.316.0
 ALERTMANAGER_VERSION  := v0.31.1
 HELM_VERSION          := v3.22.0
 GOLANGCI_LINT_VERSION := v2.15.0
+ACTIONLINT_VERSION    := v1.7.12
+CYCLONEDX_VERSION     := v1.10.0
+GOVULNCHECK_VERSION   := v1.9.0
 
 TOOLS            := $(CURDIR)/.tools
 PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
 ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
 HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
 GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+CYCLONEDX        := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 
 PROMTOOL := $(PROMETHEUS_DIR)/promtool
 SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
@@ -43,10 +49,22 @@ LDFLAGS := \
 	-X github.com/prometheus/common/version.BuildUser=$(BUILD_USER) \
 	-X github.com/prometheus/common/version.BuildDate=$(BUILD_DATE)
 
+# Where the binary is built.
+BINARY := truefoundry_exporter
+
 # -buildvcs=false: the flags above carry the revision, and git may be absent.
 .PHONY: build
 build: ## Build ./truefoundry_exporter, a static binary.
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o truefoundry_exporter .
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o '$(BINARY)' .
+
+# Those of promu, unless others are named; and where the archives are put.
+RELEASE_PLATFORMS ?= $(shell sed -n 's|^ *- \([a-z]*/[a-z0-9]*\)$$|\1|p' .promu.yml)
+DIST              ?= dist
+
+# Nothing of who builds, when or on which branch: the same commit gives the same files.
+.PHONY: release
+release: $(CYCLONEDX) ## Build the archives of a release, their SBOMs and checksums in dist/; needs GNU tar.
+	CYCLONEDX='$(CYCLONEDX)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
 
 .PHONY: test
 test: unit e2e ## Run all tests; installs what they need into .tools/.
@@ -62,7 +80,7 @@ e2e: build $(SERVERS) ## Run the built binary against a real Prometheus and Aler
 	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: deploy-check
-deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm and systemd-analyze.
+deploy-check: rules-check chart-check dashboard-check $(SERVERS) $(CYCLONEDX) ## Check everything in deploy/; needs npm and systemd-analyze.
 	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: rules-check
@@ -96,17 +114,22 @@ demo-check: build $(SERVERS) ## Run the same unattended: check its targets, aler
 	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 -run Demo .
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Run the linters, and check that each go.mod is tidy.
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.mod is tidy.
+	$(ACTIONLINT)
 	@set -e; for module in $(MODULES); do \
 		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
 	done
+
+.PHONY: vulncheck
+vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what is called; needs their database, on the internet.
+	$(GOVULNCHECK) ./...
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) ## Install the pinned tools.
+tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -121,10 +144,19 @@ $(HELM):
 $(GOLANGCI_LINT):
 	GOBIN='$(@D)' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 
+$(ACTIONLINT):
+	GOBIN='$(@D)' $(GO) install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+
+$(CYCLONEDX):
+	GOBIN='$(@D)' $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+
+$(GOVULNCHECK):
+	GOBIN='$(@D)' $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+
 .PHONY: help
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: clean
 clean: ## Remove what was built here, the tools too.
-	rm -rf truefoundry_exporter .build .tarballs .tools internal/dashboard/node_modules
+	rm -rf truefoundry_exporter .build .tarballs .tools dist internal/dashboard/node_modules

@@ -294,7 +294,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 	rewrite(t, filepath.Join(filepath.Dir(file), "private-key"), privateKey)
 	rewrite(t, filepath.Join(filepath.Dir(file), "certificate"), certificate)
 
-	quote := func(text string) string { return strconv.Quote(text) } // YAML's double quotes are JSON's
+	quote := strconv.Quote // as YAML has it, too
 	proxy := "http://" + url.UserPassword("exporter", canary("proxy's password")).String() + "@" + plain.Listener.Addr().String()
 	const (
 		opaque = "authorization: {credentials: opaque}"
@@ -317,16 +317,20 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 			quote(certificate) + ", key: " + quote(privateKey) + "}",
 		"tls_key_file": "authorization: {credentials: " + quote(canary("API key")) + "}\n  tls_config: {insecure_skip_verify: true, cert_file: certificate, key_file: private-key}",
 	}
-	// Behind a proxy, nobody is refused by the control plane itself.
-	urls := map[string]struct{ url, reason string }{
-		"works":     {plain.URL + "/works", ""},
-		"refused":   {closed.URL, "connection"},
-		"TLS":       {encrypted.URL + "/works", "tls"},
-		"no TLS":    {strings.Replace(plain.URL, "http:", "https:", 1) + "/works", "tls"},
-		"needs TLS": {strings.Replace(encrypted.URL, "https:", "http:", 1) + "/works", "client_error"},
+	type place struct {
+		url, reason string
+		// direct: the reason is another one behind a proxy.
+		direct bool
+	}
+	places := map[string]place{
+		"works":     {plain.URL + "/works", "", false},
+		"refused":   {closed.URL, "connection", true},
+		"TLS":       {encrypted.URL + "/works", "tls", true},
+		"no TLS":    {strings.Replace(plain.URL, "http:", "https:", 1) + "/works", "tls", true},
+		"needs TLS": {strings.Replace(encrypted.URL, "https:", "http:", 1) + "/works", "client_error", true},
 	}
 	for _, a := range answers {
-		urls[a.path] = struct{ url, reason string }{plain.URL + "/" + a.path, a.reason}
+		places[a.path] = place{plain.URL + "/" + a.path, a.reason, false}
 	}
 	var (
 		config strings.Builder
@@ -334,26 +338,21 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 	)
 	config.WriteString("targets:\n")
 	for source, fields := range sources {
-		for fault, u := range urls {
-			fmt.Fprintf(&config, "- name: %q\n  url: %q\n  %s\n", source+" "+fault, u.url, fields)
+		for at, p := range places {
+			target := source + " " + at
+			fmt.Fprintf(&config, "- name: %q\n  url: %q\n  %s\n", target, p.url, fields)
 			switch {
+			case source == "proxy_url" && p.direct:
+				continue
 			case source == "refused":
-				u.reason = "connection"
-			case source == "proxy_url" && fault != "works" && !slices.ContainsFunc(answers, func(a struct {
-				path, reason string
-				answer       func(http.ResponseWriter, string)
-			},
-			) bool {
-				return a.path == fault
-			}):
-				continue // the proxy is the one who answers
-			case strings.HasPrefix(source, "tls_key") && fault == "TLS":
-				u.reason = ""
+				p.reason = "connection"
+			case strings.HasPrefix(source, "tls_key") && at == "TLS":
+				p.reason = ""
 			}
-			if u.reason == "" {
-				want = append(want, fmt.Sprintf(`truefoundry_up{target=%q} 1`, source+" "+fault))
+			if p.reason == "" {
+				want = append(want, fmt.Sprintf(`truefoundry_up{target=%q} 1`, target))
 			} else {
-				want = append(want, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target=%q} 1`, u.reason, source+" "+fault))
+				want = append(want, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target=%q} 1`, p.reason, target))
 			}
 		}
 	}

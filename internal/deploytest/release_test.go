@@ -31,7 +31,7 @@ func TestRelease(t *testing.T) {
 	name := "truefoundry_exporter-" + strings.TrimSpace(string(version)) + "." + strings.ReplaceAll(platform, "/", "-")
 	dir, again := release(t, platform), release(t, platform)
 
-	published := []string{name + ".cdx.json", name + ".tar.gz", "sha256sums.txt"}
+	published := []string{"sha256sums.txt", name + ".cdx.json", name + ".tar.gz"}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,8 @@ func (c *connection) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
+		// What it was dialling for this request may become idle yet.
+		c.closeRetired()
 		// The files are read anew for each request, and may have become wrong.
 		if file := unreadable(err); file != nil {
 			return nil, file

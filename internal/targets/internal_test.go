@@ -2,8 +2,14 @@ package targets
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/config"
 
@@ -18,5 +24,53 @@ func TestWhoWaitsForTheTurnToAskForATokenStopsWithItsContext(t *testing.T) {
 	_, err := o.Fetch(ctx)
 	if failure, ok := errors.AsType[*client.Error](err); !ok || failure.Reason != client.ReasonCanceled {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A request that was abandoned leaves its connection to the next one, and there
+// is none where the configuration has changed meanwhile.
+func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
+	certified := httptest.NewTLSServer(nil)
+	defer certified.Close()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	cfg := DefaultHTTP()
+	cfg.TLSConfig.InsecureSkipVerify = true
+	c := newConnection(cfg)
+	c.CloseIdleConnections()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+listener.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	abandoned := make(chan struct{})
+	go func() {
+		defer close(abandoned)
+		if resp, err := c.RoundTrip(req); err == nil {
+			resp.Body.Close()
+			t.Error("it was answered")
+		}
+	}()
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	cancel()
+	<-abandoned
+
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	secured := tls.Server(conn, &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12})
+	if err := secured.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secured.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("it is not closed: %v", err)
 	}
 }

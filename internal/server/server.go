@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -145,7 +144,7 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Ha
 			return append(families, own...), errors.Join(err, ownErr)
 		}
 		opts := opts
-		opts.ErrorLog = &errorLog{logger: cfg.Logger}
+		opts.ErrorLog = &errorLog{ctx: r.Context(), logger: cfg.Logger}
 		promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
 	}))
 	if cfg.MaxRequests > 0 {
@@ -203,16 +202,24 @@ func (w *gaugesFirst) Write(text []byte) (int, error) {
 	return w.ResponseWriter.Write(text)
 }
 
-// errorLog gives the first of promhttp's errors to the logger. Where a scraper
-// has gone away, there is one for each family.
+// errorLog gives the first of promhttp's errors of one request to the logger:
+// when a scraper hangs up, there is one for each metric, and none is an error of
+// the exporter.
 type errorLog struct {
+	ctx    context.Context
 	logger log.Logger
-	once   sync.Once
+	logged bool
 }
 
 // Println implements promhttp.Logger.
 func (l *errorLog) Println(v ...any) {
-	l.once.Do(func() {
-		level.Error(l.logger).Log("msg", "metrics could not be served", "err", strings.TrimSpace(fmt.Sprintln(v...)))
-	})
+	if l.logged {
+		return
+	}
+	l.logged = true
+	logger, msg := level.Error(l.logger), "metrics could not be served"
+	if l.ctx.Err() != nil {
+		logger, msg = level.Debug(l.logger), "the scraper hung up before it had the metrics"
+	}
+	logger.Log("msg", msg, "err", strings.TrimSpace(fmt.Sprintln(v...)))
 }

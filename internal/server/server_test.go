@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
@@ -351,6 +353,44 @@ func TestScraperThatHangsUpEndsTheListing(t *testing.T) {
 	<-gone
 	if _, body, _ := get(t, url+"/metrics"); !strings.Contains(body, `truefoundry_up{target="acme"} 1`) {
 		t.Errorf("the next scrape: %s", body)
+	}
+}
+
+// What cannot be sent to a scraper that hung up is no error, and is not told once
+// for each metric.
+func TestScraperThatHangsUpIsNoErrorOfTheExporter(t *testing.T) {
+	begun, done := make(chan struct{}), make(chan struct{})
+	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-r.Context().Done()
+		})
+	})
+	var written metricstest.Log
+	handler, err := newHandler(t, cp.URL, func(cfg *server.Config) { cfg.Logger = log.NewLogfmtLogger(&written) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
+		handler.ServeHTTP(w, r)
+	}))
+	defer exporter.Close()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", exporter.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	<-done
+	if got := written.String(); strings.Contains(got, "level=error") || strings.Count(got, "level=debug") != 1 {
+		t.Errorf("logged %s", got)
 	}
 }
 

@@ -26,6 +26,11 @@ SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertma
 E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
 CHART_ENV := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
 
+# How long the soak is. It ends with the scrapes that it has made when the time is
+# nearly up.
+SCRAPES      ?= 30000
+SOAK_TIMEOUT ?= 3h
+
 # Tests with heavy dependencies have modules of their own.
 MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest
 
@@ -73,6 +78,10 @@ test: unit e2e ## Run all tests; installs what they need into .tools/.
 unit: ## Run the hermetic tests only.
 	@command -v $$($(GO) env CC) >/dev/null || { echo 'The race detector needs a C compiler, such as gcc.' >&2; exit 1; }
 	$(GO) test -race ./...
+
+.PHONY: soak
+soak: ## Scrape SCRAPES times (30000) amid faults and reloads; takes some twenty minutes.
+	$(GO) test -race -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/soak -soak.scrapes=$(SCRAPES)
 
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e

@@ -17,6 +17,8 @@ import (
 
 // exposition is what a scrape got.
 type exposition struct {
+	// begun is when the scrape began.
+	begun int64
 	// up is of each target, and success of each listing.
 	up      map[string]float64
 	success map[listing]float64
@@ -133,10 +135,12 @@ type verdict struct {
 }
 
 // check compares an exposition with what the control planes held. Only pages
-// after since may be in it.
+// after since may be in it, and none that a scrape before has shown: scrapes only
+// share what is under way.
 func (tr *truth) check(e *exposition, since int64) (v verdict, err error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
+	tr.clock++
 	targets := map[string]float64{}
 	for of, success := range e.success {
 		if up, ok := targets[of.target]; !ok || success < up {
@@ -164,7 +168,7 @@ func (tr *truth) check(e *exposition, since int64) (v verdict, err error) {
 			v.failed++
 			err = checkFailed(e.tokens[of], e.counts[of])
 		} else {
-			err = tr.checkList(of, e.tokens[of], e.counts[of], since, &v)
+			err = tr.checkList(of, e, since, &v)
 		}
 		if err != nil {
 			return v, fmt.Errorf("%v: %w", of, err)
@@ -217,7 +221,8 @@ func checkFailed(tokens map[string]map[string]float64, counts map[string]float64
 // checkList compares what a listing shows with the pages that it was made from:
 // they must be all the pages of a list, from its beginning to its end, and all
 // that was on each of them must be shown as it was there.
-func (tr *truth) checkList(of listing, tokens map[string]map[string]float64, counts map[string]float64, since int64, v *verdict) error {
+func (tr *truth) checkList(of listing, e *exposition, since int64, v *verdict) error {
+	tokens, counts := e.tokens[of], e.counts[of]
 	if n := counts["truefoundry_listing_tokens"]; int(n) != len(tokens) {
 		return fmt.Errorf("it says that it has %g tokens, and shows %d", n, len(tokens))
 	}
@@ -227,6 +232,13 @@ func (tr *truth) checkList(of listing, tokens map[string]map[string]float64, cou
 	pages, err := tr.pagesOf(of, tokens, since)
 	if err != nil {
 		return err
+	}
+	for offset, p := range pages {
+		if p.shown == 0 {
+			p.shown = tr.clock
+		} else if p.shown < e.begun {
+			return fmt.Errorf("a scrape that was over before this one began had the page at %d already", offset)
+		}
 	}
 	// The first page's length is that of the steps.
 	step, last := 0, -1

@@ -46,6 +46,8 @@ type page struct {
 	offset int
 	list   version // what the control plane held
 	items  version // what it sent of that
+	// shown is when a scrape that was answered first had it, 0 where none has.
+	shown int64
 	// shortened is that it sent fewer than it was asked for, and had.
 	shortened bool
 }
@@ -63,6 +65,8 @@ type truth struct {
 	// pages are those since forget, by serial, and serial is the last one's.
 	pages  map[int64]*page
 	serial int64
+	// clock orders the beginnings and ends of scrapes.
+	clock int64
 	// injected counts the answers that can fail a listing for a reason.
 	injected map[listing]map[client.Reason]int
 	changes  int
@@ -180,6 +184,14 @@ func (tr *truth) now() int64 {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	return tr.serial
+}
+
+// tick returns the next moment.
+func (tr *truth) tick() int64 {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.clock++
+	return tr.clock
 }
 
 // setCalm ends the faults, or begins them.

@@ -63,7 +63,7 @@ func (sc *scraper) scrape(how scrape) *exposition {
 	from := sc.done
 	sc.mu.Unlock()
 	sc.sent.Add(1)
-	begun := time.Now()
+	begun, tick := time.Now(), sc.tick()
 	body, err := sc.get(how)
 	if err != nil {
 		sc.mistake("a scrape is lost: %v", err)
@@ -81,6 +81,7 @@ func (sc *scraper) scrape(how scrape) *exposition {
 		sc.mistake("a scrape cannot be read: %v\n%s", err, body)
 		return nil
 	}
+	e.begun = tick
 	if err := sc.follows(e, from); err != nil {
 		sc.mistake("a scrape is wrong: %v", err)
 	}

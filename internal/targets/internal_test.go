@@ -67,9 +67,7 @@ func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	secured := tls.Server(conn, &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12})
-	if err := secured.HandshakeContext(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	// It may be closed before the handshake is complete, or after it.
 	if _, err := secured.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("it is not closed: %v", err)
 	}

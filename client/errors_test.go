@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 )
 
 // status answers so. The wait that it asks for fits into no deadline, so that
@@ -215,34 +217,10 @@ func TestContentEncodings(t *testing.T) {
 
 func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	t.Parallel()
-	mebibyte := zipped(strings.Repeat(" ", 1<<20))
-	bomb := zipped(`{"data":[`) + strings.Repeat(mebibyte, 64) + zipped(`]}`)
-	if len(bomb) > 1<<20 {
-		t.Fatalf("the bomb has %d bytes", len(bomb))
-	}
-	e := failure(t, status(200, bomb, "Content-Encoding", "gzip"), client.ReasonTooLarge)
+	e := failure(t, faults.GzipBomb(64)(nil).ServeHTTP, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
 	wantEqual(t, e.What, "a page of 1000 items is larger than 64 MiB")
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
-}
-
-// hijacked writes raw to the connection instead of an answer, and closes or
-// resets it.
-func hijacked(raw string, reset bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			panic(err)
-		}
-		fmt.Fprint(conn, raw)
-		if tcp, ok := conn.(*net.TCPConn); ok && reset {
-			err = tcp.SetLinger(0)
-		}
-		conn.Close()
-		if err != nil {
-			panic(err)
-		}
-	}
 }
 
 // errorsOf lists with all clients at the same time, for each waits between its
@@ -263,28 +241,28 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
-		raw   string
-		reset bool
+		fault func(text string) controlplanetest.Fault
+		text  string
 		want  string
 	}{
-		{"closed before the header", "", false, "EOF"},
-		{"reset before the header", "", true, ""},
-		{"closed within the header", header, false, "EOF"},
-		{"closed within the body", header + "Content-Length: 100\r\n\r\n{\"data\":[", false, "unexpected EOF"},
-		{"closed after a page that should be longer", header + "Content-Length: 100\r\n\r\n{\"data\":[]}", false, "unexpected EOF"},
-		{"reset within the body", header + "Content-Length: 100\r\n\r\n{\"data\":[", true, ""},
-		{"closed within a chunk", header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", false, "unexpected EOF"},
-		{"closed between chunks", header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", false, "unexpected EOF"},
-		{"closed within gzip", header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + zipped(`{"data":[`)[:12], false, "unexpected EOF"},
-		{"no HTTP", "SSH-2.0-OpenSSH_9.9\r\n", false, "malformed HTTP"},
+		{"closed before the header", faults.CloseAfter, "", "EOF"},
+		{"reset before the header", faults.ResetAfter, "", ""},
+		{"closed within the header", faults.CloseAfter, header, "EOF"},
+		{"closed within the body", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", "unexpected EOF"},
+		{"closed after a page that should be longer", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[]}", "unexpected EOF"},
+		{"reset within the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
+		{"closed within a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
+		{"closed between chunks", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", "unexpected EOF"},
+		{"closed within gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + zipped(`{"data":[`)[:12], "unexpected EOF"},
+		{"no HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
 	}
 	requests := make([]atomic.Int32, len(tests))
 	var clients []*client.Client
 	for i, tc := range tests {
-		answer := hijacked(tc.raw, tc.reset)
+		answer := tc.fault(tc.text)(nil)
 		clients = append(clients, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			requests[i].Add(1)
-			answer(w, r)
+			answer.ServeHTTP(w, r)
 		})))
 	}
 	for i, err := range errorsOf(t, clients) {

@@ -2,13 +2,17 @@
 package faults
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 )
@@ -18,6 +22,18 @@ func Clamp(limit int) controlplanetest.Fault {
 	return query(func(name string, value int) int {
 		if name == "limit" {
 			return min(limit, value)
+		}
+		return value
+	})
+}
+
+// Shrink grants at most limit items at first, and fewer with each request, down
+// to least.
+func Shrink(limit, by, least int) controlplanetest.Fault {
+	var seen atomic.Int64
+	return query(func(name string, value int) int {
+		if name == "limit" {
+			return min(value, max(least, limit-by*int(seen.Add(1)-1)))
 		}
 		return value
 	})
@@ -149,6 +165,14 @@ func Status(code int, header ...string) controlplanetest.Fault {
 	})
 }
 
+// Redirect leads to the same path of another server, whose URL begins with base.
+func Redirect(code int, base string) controlplanetest.Fault {
+	return instead(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", base+r.URL.RequestURI())
+		w.WriteHeader(code)
+	})
+}
+
 // Body answers 200 with the text.
 func Body(text string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
@@ -159,16 +183,88 @@ func Hang() controlplanetest.Fault {
 	return instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 }
 
+// Drip answers 200 with the text, a byte at a time.
+func Drip(text string, every time.Duration) controlplanetest.Fault {
+	return instead(func(w http.ResponseWriter, r *http.Request) {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for i := range len(text) {
+			fmt.Fprint(w, text[i:i+1])
+			http.NewResponseController(w).Flush()
+			select {
+			case <-ticker.C:
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+}
+
+// GzipBomb answers 200 with a list of blanks, packed to a thousandth.
+func GzipBomb(mebibytes int) controlplanetest.Fault {
+	blanks := zipped(strings.Repeat(" ", 1<<20))
+	return instead(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		fmt.Fprint(w, zipped(`{"data":[`))
+		for range mebibytes {
+			if _, err := fmt.Fprint(w, blanks); err != nil {
+				return
+			}
+		}
+		fmt.Fprint(w, zipped(`]}`))
+	})
+}
+
+// zipped is text as gzip packs it.
+func zipped(text string) string {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	fmt.Fprint(w, text)
+	w.Close()
+	return packed.String()
+}
+
 // Reset resets the connection instead of answering.
-func Reset() controlplanetest.Fault {
+func Reset() controlplanetest.Fault { return ResetAfter("") }
+
+// ResetAfter writes the text to the connection instead of an answer, and resets
+// it. That may overtake the end of a long text.
+func ResetAfter(text string) controlplanetest.Fault {
+	return onConnection(func(conn net.Conn) {
+		fmt.Fprint(conn, text)
+		// What is in memory cannot be reset.
+		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
+			tcp.SetLinger(0)
+		}
+	})
+}
+
+// CloseAfter writes the text to the connection instead of an answer, and closes
+// it.
+func CloseAfter(text string) controlplanetest.Fault {
+	return onConnection(func(conn net.Conn) { fmt.Fprint(conn, text) })
+}
+
+// Endless writes the text to the connection instead of an answer, and then the
+// other one until the client goes away.
+func Endless(text, forEver string) controlplanetest.Fault {
+	block := []byte(strings.Repeat(forEver, 1+(64<<10)/len(forEver)))
+	return onConnection(func(conn net.Conn) {
+		_, err := fmt.Fprint(conn, text)
+		for err == nil {
+			_, err = conn.Write(block)
+		}
+	})
+}
+
+// onConnection does it instead of an answer, and closes the connection.
+func onConnection(do func(net.Conn)) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
-		if tcp, ok := conn.(*net.TCPConn); ok {
-			tcp.SetLinger(0)
-		}
+		do(conn)
 		conn.Close()
 	})
 }

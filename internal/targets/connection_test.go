@@ -1,16 +1,8 @@
 package targets_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
@@ -26,98 +17,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	PEM  string
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{t: t}
-	a.key = a.newKey()
-	a.cert = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, a.key)
-	a.PEM = encode("CERTIFICATE", a.cert.Raw)
-	return a
-}
-
-func (a *authority) newKey() *ecdsa.PrivateKey {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return key
-}
-
-// sign completes a certificate for the key. The first one signs itself.
-func (a *authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	a.t.Helper()
-	template.SerialNumber = big.NewInt(1)
-	template.Subject = pkix.Name{CommonName: "test"}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent := a.cert
-	if parent == nil {
-		parent = template
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert
-}
-
-// issue returns a certificate for loopback, and its key, as PEM.
-func (a *authority) issue() (cert, key string) {
-	a.t.Helper()
-	private := a.newKey()
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	signed := a.sign(&x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:    []string{"acme.example"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, private)
-	return encode("CERTIFICATE", signed.Raw), encode("PRIVATE KEY", der)
-}
-
-func encode(kind string, der []byte) string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-}
-
-// withTLS makes a server one of HTTPS.
-func (a *authority) withTLS(choose ...func(*tls.Config)) func(*httptest.Server) {
-	a.t.Helper()
-	cert, key := a.issue()
-	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{pair}}
-	for _, f := range choose {
-		f(cfg)
-	}
-	return func(server *httptest.Server) { server.TLS = cfg }
-}
-
-// clientsOf lets in who has a certificate of the authority.
-func clientsOf(a *authority) func(*tls.Config) {
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return func(cfg *tls.Config) { cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, pool }
-}
-
 func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
-	good, other := newAuthority(t), newAuthority(t)
-	url := serve(t, handler(t), good.withTLS())
+	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
+	url := serve(t, handler(t), good.Serves())
 	e := newExporter(t)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"), target("b", startControlPlane(t).URL, withKey))
 	e.expect("a: credentials, b: up")
@@ -148,8 +50,8 @@ func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
 
 // One that was bad from the start is as one that becomes bad.
 func TestAPrivateCAThatIsBadFromTheStart(t *testing.T) {
-	good := newAuthority(t)
-	url := serve(t, handler(t), good.withTLS())
+	good := faults.NewAuthority(t)
+	url := serve(t, handler(t), good.Serves())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
@@ -163,9 +65,9 @@ func TestAPrivateCAThatIsBadFromTheStart(t *testing.T) {
 }
 
 func TestWhatTLSIsConfiguredIsUsed(t *testing.T) {
-	good := newAuthority(t)
+	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
-	url := serve(t, handler(t), good.withTLS(modern))
+	url := serve(t, handler(t), good.Serves(modern))
 	indented := strings.ReplaceAll(strings.TrimSpace(good.PEM), "\n", "\n      ")
 	for name, tt := range map[string]struct{ fields, want string }{
 		"nothing":                      {"{}", "tls"},
@@ -188,9 +90,9 @@ func TestWhatTLSIsConfiguredIsUsed(t *testing.T) {
 }
 
 func TestHTTP2IsSpokenUnlessItIsOff(t *testing.T) {
-	private := newAuthority(t)
+	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
-	url := serve(t, protocols.wrap(handler(t)), private.withTLS(), func(s *httptest.Server) { s.EnableHTTP2 = true })
+	url := serve(t, protocols.wrap(handler(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
 	for enabled, want := range map[string]string{"true": "HTTP/2.0", "false": "HTTP/1.1"} {
@@ -203,28 +105,28 @@ func TestHTTP2IsSpokenUnlessItIsOff(t *testing.T) {
 }
 
 func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
-	servers, clients, others := newAuthority(t), newAuthority(t), newAuthority(t)
-	url := serve(t, handler(t), servers.withTLS(clientsOf(clients)))
+	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
+	url := serve(t, handler(t), servers.Serves(clients.Admits))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key}"))
 	e.expect("a: credentials")
 
-	cert, key := clients.issue()
+	cert, key := clients.Issue()
 	e.write("client.pem", cert)
 	e.expect("a: credentials")
 	e.write("client.key", key)
 	e.expect("a: up")
 
 	// The next one has another key: for a moment, the files do not fit.
-	cert, key = clients.issue()
+	cert, key = clients.Issue()
 	e.write("client.pem", cert)
 	e.expect("a: tls")
 	metricstest.Present(t, e.log.String(), "tls_config cannot be used: unable to use specified client cert (file "+e.path("client.pem")+") & key (file "+e.path("client.key")+")")
 	e.write("client.key", key)
 	e.expect("a: up")
 
-	cert, key = others.issue()
+	cert, key = others.Issue()
 	e.write("client.pem", cert)
 	e.write("client.key", key)
 	e.expect("a: tls")
@@ -235,8 +137,8 @@ func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
 }
 
 func TestWithoutAClientCertificateTheServerRefuses(t *testing.T) {
-	servers := newAuthority(t)
-	url := serve(t, handler(t), servers.withTLS(clientsOf(servers)))
+	servers := faults.NewAuthority(t)
+	url := serve(t, handler(t), servers.Serves(servers.Admits))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
@@ -244,14 +146,14 @@ func TestWithoutAClientCertificateTheServerRefuses(t *testing.T) {
 }
 
 func TestTheEndpointHasATLSOfItsOwn(t *testing.T) {
-	private := newAuthority(t)
+	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.URL = serve(t, o, private.withTLS())
+	o.URL = serve(t, o, private.Serves())
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("tls_config: {ca_file: ca.pem}")))
 	e.expect("a: credentials")
 	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: a file that the connection needs cannot be read: "+e.path("ca.pem"))
-	e.write("ca.pem", newAuthority(t).PEM)
+	e.write("ca.pem", faults.NewAuthority(t).PEM)
 	e.expect("a: tls")
 	e.write("ca.pem", "no PEM")
 	e.expect("a: tls")

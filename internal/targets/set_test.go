@@ -137,15 +137,15 @@ func TestAScrapeInFlightFinishesWithWhatItBeganWith(t *testing.T) {
 }
 
 func TestOldConnectionsAreClosed(t *testing.T) {
-	private := newAuthority(t)
+	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
 		choose func(*httptest.Server)
 		fields []string
 	}{
 		"of HTTP":       {func(*httptest.Server) {}, nil},
-		"of HTTPS":      {private.withTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
-		"of HTTP/2":     {func(s *httptest.Server) { private.withTLS()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
-		"of another CA": {private.withTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"of HTTPS":      {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"of HTTP/2":     {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
+		"of another CA": {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
 		"with headers":  {func(*httptest.Server) {}, []string{"http_headers: {X-A: {values: [x]}}"}},
 		"of two kinds":  {func(*httptest.Server) {}, []string{bothKinds}},
 	} {
@@ -177,7 +177,7 @@ func TestOldConnectionsAreClosed(t *testing.T) {
 				t.Error("no connection is kept for the next scrape")
 			}
 			if name == "of another CA" {
-				e.write("ca.pem", private.PEM+newAuthority(t).PEM)
+				e.write("ca.pem", private.PEM+faults.NewAuthority(t).PEM)
 				e.expect("a: up")
 			}
 			e.set.Close()

@@ -51,7 +51,7 @@ func bodies() []upstreamTest {
 		{name: "200 with an empty object fails the listing", fault: faults.Body(`{}`), logged: `there is no \"data\"`},
 		{name: "200 with nothing fails the listing", fault: faults.Body(""), logged: "EOF"},
 		{name: "data that is null fails the listing", fault: faults.Body(`{"data":null,"pagination":{"total":45}}`), logged: `\"data\" is null`},
-		{name: "data that is an object fails the listing", fault: faults.Body(`{"data":{"t0000":{}}}`), logged: "it is not an array"},
+		{name: "data that is an object fails the listing", fault: faults.Body(`{"data":{"t0000":{}}}`), logged: "is not an array"},
 		{name: "JSON that is cut off fails the listing", fault: faults.Body(body + `,{"id":"t00`), logged: "unexpected EOF"},
 		{name: "JSON that is cut off on the last page fails the listing", fault: faults.At(lastPage, faults.Body(body+`,{"id":"t00`)), logged: "unexpected EOF"},
 		{name: "a million nested brackets as the answer fail the listing", fault: faults.Body(deep), logged: "does not start with"},

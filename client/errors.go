@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -139,6 +140,18 @@ func TransportError(ctx context.Context, err error) *Error {
 		Advice: "check the URL, DNS, the proxy, and that the control plane is up",
 		err:    err,
 	}
+}
+
+// quoted is how net/http repeats what is no answer.
+var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// transportError is TransportError for a Client that may be Discreet.
+func (c *Client) transportError(ctx context.Context, err error) *Error {
+	failure := TransportError(ctx, err)
+	if c.cfg.Discreet {
+		failure.What = quoted.ReplaceAllString(failure.What, "…")
+	}
+	return failure
 }
 
 func isTLS(err error) bool {

@@ -1,15 +1,23 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"math/big"
+	"net/http"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -205,6 +213,175 @@ func FuzzDecodePage(f *testing.F) {
 			for _, raw := range items {
 				checkItem(t, raw)
 			}
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	now := time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)
+	for _, seed := range []string{
+		"", "0", "1", "007", "3600", "2147483647", "2147483648", strings.Repeat("9", 30), "-1", "+1", "1.5", "1e3", " 1", "1 ", "0x10", "1_0", "soon",
+		"Tue, 20 Jan 2026 12:00:30 GMT", "Tuesday, 20-Jan-26 13:00:00 GMT", "Tue Jan 20 12:00:01 2026", "Tue, 20 Jan 2026 11:59:59 GMT",
+		"Tue, 20 Jan 2026 12:00:30 CET", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0000 00:00:00 GMT", "2026-01-20T12:00:30Z",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		want := time.Duration(0)
+		if seconds, ok := new(big.Int).SetString(header, 10); ok && !strings.ContainsFunc(header, func(r rune) bool { return r < '0' || r > '9' }) {
+			want = math.MaxInt32 * time.Second
+			if seconds.Cmp(big.NewInt(math.MaxInt32)) < 0 {
+				want = time.Duration(seconds.Int64()) * time.Second
+			}
+		} else if at, err := http.ParseTime(header); err == nil && at.After(now) {
+			want = at.Sub(now)
+		}
+		if got := parseRetryAfter(header, now); got != want {
+			t.Errorf("%q asks to wait %v, want %v", header, got, want)
+		}
+	})
+}
+
+// canary is a part of secrets that must not show.
+const canary = "s3cret"
+
+// wire is a transport that keeps what would be sent, and answers with resp, or
+// not at all.
+type wire struct {
+	resp *http.Response
+	sent bytes.Buffer
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Write(&w.sent); err != nil {
+		return nil, err
+	}
+	if w.resp == nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	w.resp.Request = req
+	return w.resp, nil
+}
+
+// What is accepted of URLs, prefixes and keys makes a request that asks for the
+// list, and for nothing else.
+func FuzzRequest(f *testing.F) {
+	for _, text := range []string{
+		"https://acme.truefoundry.cloud", "http://localhost:3000/", "https://example.com/a/b//", "http://[::1]:80/%2F%2e%2e/x", "http://[fe80::1%25en0]/",
+		"https://b\u00fccher.example/\u00fc", "HTTPS://Example.COM", "http://h/..", "http://h/a/../..", "http://h:0", "http://h:99999", "http://h:", "//h", "h:80",
+		"https://me:s3cret@h", "https://h/?s3cret", "https://h/#s3cret", "https://s3cret\x7f", "https://h/?", "https://h/a b", "https://h/;a=b", "http://h\r\nX: y",
+		"http://%68", "http://h%00", "http://[::1", "ftp://h", "http:h", "http:///h", "",
+	} {
+		f.Add(text, "/api/svc", "tfy_va_ci_s3cret")
+	}
+	for _, prefix := range []string{"", "/", "/api/svc/", "api", "/a b", "/a?b", "/a#b", "/%2e%2e", "/../x", "/a/./b", "//a", "/a//", "/\u00fc", `/\..`, "/a\r\nX: y", "/s3cret%"} {
+		f.Add("https://h/a", prefix, "e30.e30.c2ln")
+	}
+	for _, key := range []string{"", " ", "a b", "a\r\nX-S: s3cret", `"s3cret"`, "TFY_API_KEY=s3cret", "{s3cret}", "<s3cret>", "Bearer s3cret", "\xff", "k\u00e9", "a=", "=", "\x7f", "~!"} {
+		f.Add("https://h/a", "/api", key)
+	}
+	f.Fuzz(func(t *testing.T, address, prefix, secret string) {
+		silent := func(err error) {
+			if strings.Contains(err.Error(), canary) || oneLine(err.Error()) != err.Error() {
+				t.Errorf("the error is %q", err)
+			}
+		}
+		u, err := ParseURL(address)
+		if err != nil {
+			silent(err)
+			return
+		}
+		prefix, err = ParseAPIPrefix(prefix)
+		if err != nil {
+			silent(err)
+			prefix = DefaultAPIPrefix
+		}
+		if err := CheckKey(secret); err != nil {
+			silent(err)
+			secret = "a"
+		}
+		transport := new(wire)
+		c := New(Config{URL: u, APIPrefix: prefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now})
+		if _, err := c.get(t.Context(), Key{secret: secret}, VirtualAccount, 20); err == nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("nothing can be sent to %q: %v", u, err)
+		}
+		sent := bufio.NewReader(&transport.sent)
+		req, err := http.ReadRequest(sent)
+		if err != nil {
+			t.Fatalf("what is sent to %q with %q cannot be read: %v", u, secret, err)
+		}
+		if more, _ := io.ReadAll(sent); len(more) > 0 || req.ContentLength != 0 {
+			t.Errorf("there is more than one request: %q", more)
+		}
+		list := prefix + "/v1/virtual-accounts"
+		if req.Method != http.MethodGet || req.URL.RawQuery != "limit=10&offset=20" || !strings.HasSuffix(req.URL.EscapedPath(), list) || !strings.HasSuffix(path.Clean(req.URL.Path), list) {
+			t.Errorf("it asks %s %s below %q", req.Method, req.RequestURI, prefix)
+		}
+		want := http.Header{
+			"Authorization": {"Bearer " + secret}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"test"},
+		}
+		if !reflect.DeepEqual(req.Header, want) || req.Host == "" {
+			t.Errorf("it asks %q with %q", req.Host, req.Header)
+		}
+	})
+}
+
+// Whatever the answer, its error is one line that is fit to be shown.
+func FuzzAnswer(f *testing.F) {
+	const key = "tfy_va_ci_5ecret"
+	for status := 100; status < 600; status++ {
+		if http.StatusText(status) != "" {
+			f.Add(status, "application/json", "", "https://elsewhere.example/a", `{"statusCode":400,"message":"out of order"}`, false)
+		}
+	}
+	for _, location := range []string{
+		"", "/other", "//h", "https://control-plane/x", "https://control-plane:444", "https://me:" + key + "@h", "https://" + key + ".example", "https://h/" + key,
+		"mailto:a", "http://[::1", "https://h\u2028x", "https://\xff", "javascript:alert(1)",
+	} {
+		f.Add(302, "", "", location, "", false)
+		f.Add(307, "", "", strings.ReplaceAll(location, key, canary), "", true)
+	}
+	for _, body := range []string{
+		`{"message":"no ` + key + `"}`, `{"message":"a\nlevel=error\u0000\u202e\u001b[31m"}`, `{"message":5}`, `{"message":"` + strings.Repeat("\u00e9", 1000) + `"}`,
+		`{"message":"` + strings.Repeat("x", 390) + key + `"}`, `{"MESSAGE":"a"}`, `[]`, "\xff", `{"` + key + `":}`, `{"data":{}}`, `{"data":[{"id":"a"}]}`,
+	} {
+		f.Add(403, "text/html", "", "", body, false)
+		f.Add(200, "text/"+key, "", "", body, false)
+		f.Add(200, "", key, "", body, false)
+		body = strings.ReplaceAll(body, key, canary)
+		f.Add(200, canary, "", "", body, true)
+		f.Add(500, "", canary, "", body, true)
+		f.Add(200, "", canary, "", body, true)
+	}
+	f.Fuzz(func(t *testing.T, status int, contentType, encoding, location, body string, discreet bool) {
+		u, err := ParseURL("https://control-plane/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := &wire{resp: &http.Response{
+			StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+			Header: http.Header{"Content-Type": {contentType}, "Content-Encoding": {encoding}, "Location": {location}},
+		}}
+		c := New(Config{
+			URL: u, APIPrefix: DefaultAPIPrefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now, Discreet: discreet,
+		})
+		_, failure := c.get(t.Context(), Key{secret: key}, VirtualAccount, 20)
+		if failure == nil {
+			return
+		}
+		failure.clean(Key{secret: key})
+		text := failure.Error()
+		if !slices.Contains(Reasons(), failure.Reason) || failure.What == "" || failure.Advice == "" || failure.Status != status {
+			t.Errorf("the error is %+v", failure)
+		}
+		const longest = 2*(maxLine+len("…")) + len(": ")
+		if len(text) > longest || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("the error is no plain line: %q", text)
+		}
+		// The key is known; of other secrets that an answer repeats nothing is told.
+		if strings.Contains(text, key) || discreet && strings.Contains(text, canary) {
+			t.Errorf("the error shows a secret: %q", text)
 		}
 	})
 }

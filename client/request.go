@@ -46,7 +46,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, TransportError(ctx, err)
+		return nil, c.transportError(ctx, err)
 	}
 	defer resp.Body.Close()
 	status = resp.StatusCode
@@ -78,7 +78,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	case err == nil:
 		return p, nil
 	case ctx.Err() != nil || wire.err != nil:
-		return nil, TransportError(ctx, wire.err)
+		return nil, c.transportError(ctx, wire.err)
 	case errors.Is(err, errTooLarge):
 		return nil, &Error{
 			Reason: ReasonTooLarge,
@@ -88,14 +88,14 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 			err:    err,
 		}
 	}
-	contentType := cmp.Or(resp.Header.Get("Content-Type"), "no content type")
+	what := fmt.Sprintf("the answer (%s) is not a list of tokens: %s", cmp.Or(resp.Header.Get("Content-Type"), "no content type"), err.Error())
 	if c.cfg.Discreet {
-		contentType = "status 200"
+		what = "the answer (status 200) is not a list of tokens"
 	}
 	return nil, &Error{
 		Reason: ReasonBadResponse,
 		Status: status,
-		What:   fmt.Sprintf("the answer (%s) is not a list of tokens: %s", contentType, err.Error()),
+		What:   what,
 		Advice: "check that the URL and the API prefix lead to the control plane's API",
 		err:    err,
 	}
@@ -137,7 +137,7 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	case code >= 400:
 		e.Reason, e.Advice = ReasonClientError, "check the URL and the API prefix"
 	case code >= 300:
-		e.Reason, e.Advice = ReasonRedirect, redirectAdvice(resp)
+		e.Reason, e.Advice = ReasonRedirect, c.redirectAdvice(resp)
 	default:
 		e.Reason, e.Advice = ReasonBadResponse, "check that the URL leads to the control plane's API"
 	}
@@ -160,7 +160,7 @@ func serverMessage(body io.Reader) string {
 	return answer.Message
 }
 
-func redirectAdvice(resp *http.Response) string {
+func (c *Client) redirectAdvice(resp *http.Response) string {
 	const refusal = "redirects are not followed, so that the API key goes nowhere else; "
 	to, err := resp.Location()
 	if err != nil {
@@ -168,6 +168,9 @@ func redirectAdvice(resp *http.Response) string {
 	}
 	if from := resp.Request.URL; to.Scheme == from.Scheme && to.Host == from.Host {
 		return refusal + "it leads to another path of the same host: check the URL's path and the API prefix"
+	}
+	if c.cfg.Discreet {
+		return refusal + "it leads to another host: check the URL"
 	}
 	return refusal + "the URL should start with " + (&url.URL{Scheme: to.Scheme, Host: to.Host}).String()
 }

@@ -285,6 +285,28 @@ func TestWhatAControlPlaneSaysOfHeadersIsNotRepeated(t *testing.T) {
 		"in the type of an answer": func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Type", r.Header.Get("X-A")) })
 		},
+		"in the encoding of an answer": func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", r.Header.Get("X-A")) })
+		},
+		"in the name of a value": func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, `{%q:}`, r.Header.Get("X-A")) })
+		},
+		"in a redirect": func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "https://"+r.Header.Get("X-A")+".example", http.StatusFound)
+			})
+		},
+		"in what is no answer": func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				fmt.Fprintf(conn, "HTTP/1.1 %s\r\n\r\n", r.Header.Get("X-A"))
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)

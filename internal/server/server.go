@@ -69,7 +69,8 @@ type Config struct {
 // plain path, or is that of another page.
 func New(cfg Config) (http.Handler, error) {
 	at := cfg.TelemetryPath
-	if !plainPath.MatchString(at) || path.Clean(at) != strings.TrimSuffix(at, "/") && at != "/" || slices.Contains([]string{healthyPath, readyPath, reloadPath}, at) {
+	clean := path.Clean(at)
+	if !plainPath.MatchString(at) || at != clean && (clean == "/" || at != clean+"/") || slices.Contains([]string{healthyPath, readyPath, reloadPath}, at) {
 		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and none of %s, %s and %s", at, healthyPath, readyPath, reloadPath)
 	}
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))

@@ -268,6 +268,7 @@ func TestScrapeEndsBeforeTheScraperGivesUp(t *testing.T) {
 		{"by the limit where the header is negative", "-5", time.Minute},
 		{"by the limit where the header is no number", "NaN", time.Minute},
 		{"by the limit where the header is text", "soon", time.Minute},
+		{"by the limit where the header is too long", "1e9", time.Minute},
 		{"by the limit where the header is absurd", "1e300", time.Minute},
 		{"by the limit where the header is infinite", "Inf", time.Minute},
 	} {
@@ -488,7 +489,7 @@ func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
 }
 
 func TestTelemetryPathThatCannotBeIsRefused(t *testing.T) {
-	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/-/reload", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//metrics", "/a//b", "/a/../b", "/./a"} {
+	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/-/reload", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//", "//metrics", "/a//b", "/a/../b", "/./a"} {
 		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%q: %v", path, err)
 		}

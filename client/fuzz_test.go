@@ -315,7 +315,7 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("there is more than one request: %q", more)
 		}
 		list := prefix + "/v1/virtual-accounts"
-		if req.Method != http.MethodGet || req.URL.RawQuery != "limit=10&offset=20" || !strings.HasSuffix(req.URL.EscapedPath(), list) || !strings.HasSuffix(path.Clean(req.URL.Path), list) {
+		if req.Method != http.MethodGet || req.URL.RawQuery != "limit=10&offset=20" || !strings.HasSuffix(req.URL.Path, list) || !strings.HasSuffix(path.Clean(req.URL.Path), list) {
 			t.Errorf("it asks %s %s below %q", req.Method, req.RequestURI, prefix)
 		}
 		want := http.Header{

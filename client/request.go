@@ -178,7 +178,8 @@ func (c *Client) redirectAdvice(resp *http.Response) string {
 // parseRetryAfter returns what the header asks to wait, 0 where it asks for
 // nothing that can be understood.
 func parseRetryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
+	// A number too large is found to be one before its end is seen.
+	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) && strings.Trim(header, "0123456789") == "" {
 		return time.Duration(seconds) * time.Second
 	}
 	if at, err := http.ParseTime(header); err == nil {

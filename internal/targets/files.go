@@ -21,6 +21,16 @@ type fileSecret struct{ path string }
 
 // Fetch implements config.SecretReader.
 func (f fileSecret) Fetch(context.Context) (string, error) {
+	text, err := f.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		// Kubernetes replaces the directory that a link in the path leads to, and
+		// may do so while the path is followed.
+		text, err = f.read()
+	}
+	return text, err
+}
+
+func (f fileSecret) read() (string, error) {
 	if err := regular(f.path); err != nil {
 		return "", err
 	}

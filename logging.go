@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -34,6 +36,22 @@ func newSlogger(logger log.Logger) *slog.Logger { return slog.New(slogHandler{lo
 // logErrors makes srv log the errors of single connections like everything else.
 func logErrors(srv *http.Server, logger log.Logger) {
 	srv.ErrorLog = slog.NewLogLogger(slogHandler{logger}, slog.LevelWarn)
+}
+
+// logStandardLog makes the lines of Go's standard log, which net/http writes to
+// where a server sends more than it was asked for, look like all others.
+func logStandardLog(logger log.Logger) {
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(standardLog{logger})
+}
+
+type standardLog struct{ logger log.Logger }
+
+// Write implements io.Writer. It leaves out what a server sent, which may repeat
+// a secret.
+func (l standardLog) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(strings.TrimSpace(string(line)), ` starting with "`)
+	return len(line), level.Warn(l.logger).Log("msg", text)
 }
 
 type slogHandler struct{ logger log.Logger }

@@ -64,6 +64,7 @@ func run(args []string) int {
 		return 1
 	}
 	logger := newLogger(os.Stderr, *f.logLevel, *f.logFormat)
+	logStandardLog(logger)
 	list, end, err := f.targets(logger)
 	if err != nil {
 		app.Errorf("%s", err)

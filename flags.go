@@ -37,6 +37,9 @@ const (
 	flagKind        = "truefoundry.kind"
 )
 
+// maxTimeout is longer than any scrape, and far from what time.Duration can hold.
+const maxTimeout = 24 * time.Hour
+
 type flags struct {
 	web                    *web.FlagConfig
 	telemetryPath          *string
@@ -138,6 +141,8 @@ func (f *flags) check() error {
 		return errors.New("--truefoundry.max-concurrency must be at least 1")
 	case *f.timeout <= 0:
 		return errors.New("--truefoundry.timeout must be more than 0")
+	case *f.timeout > maxTimeout:
+		return fmt.Errorf("--truefoundry.timeout must be at most %v", maxTimeout)
 	case *f.timeoutOffset < 0:
 		return errors.New("--truefoundry.timeout-offset must not be negative")
 	case *f.configFile != "" && *f.demo:

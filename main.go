@@ -164,15 +164,7 @@ func reloadWhenTold(told <-chan os.Signal, reload func() error, logger log.Logge
 func serve(handler http.Handler, f *flags, logger log.Logger) error {
 	told, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	srv := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		// A scrape at its longest, and time for a slow reader.
-		WriteTimeout:   *f.timeout + 30*time.Second,
-		IdleTimeout:    5 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
-	}
-	logErrors(srv, logger)
+	srv := newServer(handler, *f.timeout, logger)
 	served := make(chan error, 1)
 	go func() { served <- web.ListenAndServe(srv, f.web, newSlogger(logger)) }()
 	select {
@@ -192,4 +184,23 @@ func serve(handler http.Handler, f *flags, logger log.Logger) error {
 		return fmt.Errorf("shut down: %w", err)
 	}
 	return nil
+}
+
+// newServer returns a server with bounds for those who are silent or slow. A
+// scrape of listings that take as long as the timeout still has time to be read.
+func newServer(handler http.Handler, timeout time.Duration, logger log.Logger) *http.Server {
+	longest := timeout + 30*time.Second
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		// A body that never comes; but it also ends requests under way.
+		ReadTimeout:    longest,
+		WriteTimeout:   longest,
+		IdleTimeout:    5 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		// It would answer OPTIONS *.
+		DisableGeneralOptionsHandler: true,
+	}
+	logErrors(srv, logger)
+	return srv
 }

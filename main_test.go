@@ -30,7 +30,15 @@ import (
 // beExporter makes this test binary be the exporter.
 const beExporter = "BE_TRUEFOUNDRY_EXPORTER"
 
+// descriptors is how many files the exporter may have open.
+const descriptors = "TRUEFOUNDRY_EXPORTER_DESCRIPTORS"
+
 func TestMain(m *testing.M) {
+	if n, err := strconv.ParseUint(os.Getenv(descriptors), 10, 64); err == nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			panic(err)
+		}
+	}
 	if os.Getenv(beExporter) != "" {
 		main()
 	}
@@ -379,6 +387,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"prefix in the URL, with a slash", []string{key}, []string{"--truefoundry.url=http://localhost/api/svc", "--truefoundry.api-prefix=/api/svc/"}, "leave out /api/svc"},
 		{"prefix in the URL", []string{key}, []string{"--truefoundry.url=http://localhost/api/svc"}, "leave out /api/svc"},
 		{"URL of the environment", []string{key, "TFY_HOST=localhost"}, nil, "TFY_HOST: must be absolute"},
+		{"too much time", []string{key}, []string{"--truefoundry.timeout=2540400h"}, "--truefoundry.timeout must be at most 24h"},
 		{"no time", []string{key}, []string{"--truefoundry.timeout=0s"}, "--truefoundry.timeout"},
 		{"negative offset", []string{key}, []string{"--truefoundry.timeout-offset=-1s"}, "--truefoundry.timeout-offset"},
 		{"negative limit", []string{key}, []string{"--web.max-requests=-1"}, "--web.max-requests"},

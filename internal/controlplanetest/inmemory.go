@@ -11,8 +11,12 @@ import (
 // InMemory serves the handler without sockets, as a synctest bubble needs it,
 // to all requests that go through the transport. The caller stops it.
 func InMemory(handler http.Handler) (transport *http.Transport, stop func()) {
+	return ServeInMemory(&http.Server{Handler: handler, ReadHeaderTimeout: time.Minute})
+}
+
+// ServeInMemory is InMemory for a server.
+func ServeInMemory(server *http.Server) (transport *http.Transport, stop func()) {
 	listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() {
 		server.Serve(listener)

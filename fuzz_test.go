@@ -19,8 +19,8 @@ func FuzzFlags(f *testing.F) {
 	app := kingpin.New(programName, "")
 	addFlags(app)
 	for _, flag := range app.Model().Flags {
-		// These name files, or end the program.
-		if !slices.Contains([]string{"web.config.file", "config.file", "help", "help-long", "help-man", "version"}, flag.Name) {
+		// These name files, or end the program, as those that are hidden do.
+		if !flag.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, flag.Name) {
 			names = append(names, flag.Name)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/prometheus/common/config"
@@ -194,10 +195,17 @@ func ParseURL(text string) (*url.URL, error) {
 		return nil, errors.New("must be absolute, with https:// or http://; it should look like " + example)
 	case u.User != nil:
 		return nil, errors.New("must not hold a user or a password; leave them out, as in " + example)
+	case strings.ContainsFunc(u.Hostname(), notOfHost):
+		return nil, errors.New("has a character in its host that no name or address has; it should look like " + example)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("must not have a query or a fragment; leave them out, as in " + example)
 	}
 	return &plain, nil
+}
+
+// notOfHost tells the ASCII characters that are in no host's name or address.
+func notOfHost(r rune) bool {
+	return r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._:%", r)
 }
 
 // validPort tells whether text is the number of a port, or empty.

@@ -182,6 +182,9 @@ func TestParseURL(t *testing.T) {
 		{"https://tools.example/t%20f", "https://tools.example/t%20f", "tools.example/t%20f"},
 		{"https://[2001:db8::1]:8443/tfy", "https://[2001:db8::1]:8443/tfy", "[2001:db8::1]:8443/tfy"},
 		{"https://tools.example#", "https://tools.example", "tools.example"},
+		{"http://[fe80::1%25eth0]:3000", "http://[fe80::1%25eth0]:3000", "[fe80::1%eth0]:3000"},
+		{"http://my_service.acme-1:3000", "http://my_service.acme-1:3000", "my_service.acme-1:3000"},
+		{"https://über.example", "https://%C3%BCber.example", "über.example"},
 	} {
 		u, err := client.ParseURL(tc.text)
 		if err != nil {
@@ -211,6 +214,9 @@ func TestParseURLRefuses(t *testing.T) {
 		{"https://acme truefoundry cloud", "is no URL"},
 		{"https://acme.truefoundry.cloud:port", "is no URL"},
 		{"https://%ff/", "must be absolute"},
+		{"https://<org>.truefoundry.cloud", "a character in its host"},
+		{`https://"acme.truefoundry.cloud"`, "a character in its host"},
+		{"https://$ORG.truefoundry.cloud", "a character in its host"},
 		{"https://tools.example/?", "must not have a query"},
 		{"https://tools.example/?key=s3cret", "must not have a query"},
 		{"https://tools.example/#s3cret", "must not have a query or a fragment"},

@@ -321,7 +321,8 @@ func FuzzRequest(f *testing.F) {
 		want := http.Header{
 			"Authorization": {"Bearer " + secret}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"test"},
 		}
-		if !reflect.DeepEqual(req.Header, want) || req.Host == "" {
+		// A host that is not ASCII may turn out to have no ASCII form.
+		if !reflect.DeepEqual(req.Header, want) || req.Host == "" && !strings.ContainsFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) {
 			t.Errorf("it asks %q with %q", req.Host, req.Header)
 		}
 	})

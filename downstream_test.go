@@ -142,8 +142,11 @@ func TestEverythingAtOnce(t *testing.T) {
 	finish := make(chan struct{})
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			<-finish
-			next.ServeHTTP(w, r)
+			select {
+			case <-finish:
+				next.ServeHTTP(w, r)
+			case <-r.Context().Done():
+			}
 		})
 	}))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, fmt.Sprintf("--web.max-requests=%d", allowed))
@@ -188,8 +191,11 @@ func TestSIGHUPInTheMiddleOfAScrape(t *testing.T) {
 	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			close(begun)
-			<-finish
-			next.ServeHTTP(w, r)
+			select {
+			case <-finish:
+				next.ServeHTTP(w, r)
+			case <-r.Context().Done():
+			}
 		})
 	}))
 	globex := serveTokens(t, "the-key", 3, 0)

@@ -303,7 +303,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		transport := new(wire)
 		c := New(Config{URL: u, APIPrefix: prefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now})
-		if _, err := c.get(t.Context(), Key{secret: secret}, VirtualAccount, 20); err == nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := c.get(t.Context(), Key{secret: secret}, VirtualAccount, 20, func() {}); err == nil || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("nothing can be sent to %q: %v", u, err)
 		}
 		sent := bufio.NewReader(&transport.sent)
@@ -367,11 +367,11 @@ func FuzzAnswer(f *testing.F) {
 		c := New(Config{
 			URL: u, APIPrefix: DefaultAPIPrefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now, Discreet: discreet,
 		})
-		_, failure := c.get(t.Context(), Key{secret: key}, VirtualAccount, 20)
+		_, failure := c.get(t.Context(), Key{secret: key}, VirtualAccount, 20, func() {})
 		if failure == nil {
 			return
 		}
-		failure.clean(Key{secret: key})
+		failure.clean(key)
 		text := failure.Error()
 		if !slices.Contains(Reasons(), failure.Reason) || failure.What == "" || failure.Advice == "" || failure.Status != status {
 			t.Errorf("the error is %+v", failure)

@@ -66,6 +66,9 @@ func TestContent(t *testing.T) {
 	if of(one, two) != of("# HELP truefoundry_token_info", two, "truefoundry_up 1", one) {
 		t.Error("the order counts, or lines that are not of tokens")
 	}
+	if of(`truefoundry_token_x{id="1"} 1.7672256e+09`, `truefoundry_token_x{id="2"} 1`) != of(`truefoundry_token_x{id="1"} 1767225600.0`, `truefoundry_token_x{id="2"} 1.0`) {
+		t.Error("it counts how a number is written")
+	}
 	for _, other := range [][]string{{one}, {one, one}, {one, two, two}, {one, `truefoundry_token_info{id="2"} 0`}} {
 		if of(one, two) == of(other...) {
 			t.Errorf("%q is taken for the same", other)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -130,12 +131,19 @@ type content struct {
 
 var seed = maphash.MakeSeed()
 
-// add adds a line of an exposition.
+// add adds a line of an exposition. Programs write the same number in more than
+// one way.
 func (c *content) add(line []byte) {
-	if bytes.HasPrefix(line, []byte("truefoundry_token_")) {
-		c.series++
-		c.sum += maphash.Bytes(seed, line)
+	if !bytes.HasPrefix(line, []byte("truefoundry_token_")) {
+		return
 	}
+	text := string(line)
+	end := strings.LastIndexByte(text, ' ') + 1
+	if value, err := strconv.ParseFloat(text[end:], 64); err == nil {
+		text = text[:end] + strconv.FormatFloat(value, 'g', -1, 64)
+	}
+	c.series++
+	c.sum += maphash.String(seed, text)
 }
 
 // content scrapes once, and reads what comes.

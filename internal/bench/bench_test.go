@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +21,8 @@ func TestMain(m *testing.M) {
 // The run itself checks that all programs serve the same series: of a list of one
 // page, of one that ends with a full page, and of one that ends with a short page.
 func TestBench(t *testing.T) {
+	python := there(t, "/usr/bin/python3", "-c", "import prometheus_client, tomllib") // tomllib came with 3.11
+	textfile := there(t, "sh", "-c", "bash --version && curl --version && jq --version")
 	for _, pages := range []string{encodingGzip, encodingIdentity} {
 		var out bytes.Buffer
 		args := []string{"-tokens=10,100,110", "-page-size=20", "-latencies=0s,1ms", "-rounds=1", "-pages=" + pages}
@@ -27,11 +30,46 @@ func TestBench(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log(out.String())
-		// 8 series a token, in rows for two encodings, and for three programs or four.
-		for text, want := range map[string]int{"| 110 | gzip |": 7, "| 100 | identity |": 7, "8 series a token": 1, "peak RSS in MiB": 3} {
+		// 8 series a token, in rows for two encodings, and for three programs or four;
+		// and what is not in Go, at no latency.
+		for text, want := range map[string]int{
+			"| 110 | gzip |": 7 + python, "| 100 | identity |": 7 + python, "| 10 | gzip | Python |": python, "| 100 | – | curl and jq |": textfile,
+			"8 series a token": 1, "peak RSS in MiB": 3,
+		} {
 			if got := strings.Count(out.String(), text); got != want {
 				t.Errorf("%q is there %d times, not %d", text, got, want)
 			}
+		}
+	}
+}
+
+// there returns 1 where a command succeeds.
+func there(t *testing.T, name string, args ...string) int {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), name, args...).Run(); err != nil {
+		t.Logf("not checked: %s %q: %v", name, args, err)
+		return 0
+	}
+	return 1
+}
+
+func TestWhatIsNotThereIsNamedAndLeftOut(t *testing.T) {
+	modules := t.TempDir()
+	if err := os.WriteFile(filepath.Join(modules, "prometheus_client.py"), []byte("raise ImportError"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PYTHONPATH", modules)
+	t.Setenv("PATH", t.TempDir())
+	var out, messages bytes.Buffer
+	if err := bench(t.Context(), []string{"-tokens=10", "-latencies=0s", "-rounds=1"}, &out, &messages); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []string{programPython, programTextfile} {
+		if got := strings.Count(messages.String(), "not measured: "+program+","); got != 1 {
+			t.Errorf("%s is named %d times in %q", program, got, messages.String())
+		}
+		if strings.Contains(out.String(), "| "+program+" |") || !strings.Contains(out.String(), "faster than "+program+" |") {
+			t.Errorf("the tables have results of %s, or lack its bound:\n%s", program, out.String())
 		}
 	}
 }

@@ -1,7 +1,9 @@
 // Command bench measures what whole scrapes cost: of the exporter; of the floor,
 // which fetches the same pages, scans them by hand and writes the same text by
-// hand; and of const metrics, as one writes a collector by the book. It prints
-// tables, and whether the exporter holds its bounds.
+// hand; of const metrics, as one writes a collector by the book; of the same in
+// Python; and of curl and jq, which write a textfile. It prints tables, and whether
+// the exporter holds its bounds. Python 3.11 with prometheus_client, curl and jq
+// need not be there: then it says so, and measures the others.
 //
 // Each of them is a process of its own for each number of tokens and each
 // latency, which are scraped in rounds: everything once in a round, in another
@@ -57,6 +59,10 @@ type options struct {
 	rounds, largeEvery    int
 	pageSize, concurrency int
 	pages, profiles       string
+	// python is the interpreter with prometheus_client, and textfile says that curl
+	// and jq are there.
+	python   string
+	textfile bool
 }
 
 func parse(args []string, messages io.Writer) (*options, error) {
@@ -71,11 +77,11 @@ func parse(args []string, messages io.Writer) (*options, error) {
 		return n, err
 	}))
 	flags.Func("latencies", "times that the control plane takes for a page (default 0s,50ms)", each(&o.latencies, time.ParseDuration))
-	flags.IntVar(&o.rounds, "rounds", 15, "number of rounds")
+	flags.IntVar(&o.rounds, "rounds", 15, "number of rounds; Python, and curl and jq, run in five of them at most")
 	flags.IntVar(&o.largeEvery, "large-every", 15, "run what is slow and has no bounds in every so many rounds: at 100,000 tokens, const metrics, and all with a latency")
 	flags.IntVar(&o.pageSize, "page-size", 1000, "tokens in a page")
 	flags.IntVar(&o.concurrency, "concurrency", 4, "pages that the exporter asks for at a time")
-	flags.StringVar(&o.pages, "pages", encodingGzip, "how the control plane sends pages: gzip, as all three ask for, or identity")
+	flags.StringVar(&o.pages, "pages", encodingGzip, "how the control plane sends pages: gzip, as all ask for, or identity")
 	flags.StringVar(&o.profiles, "profiles", "", "measure nothing; write CPU and allocation profiles of the exporter into this folder")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -132,6 +138,7 @@ func bench(ctx context.Context, args []string, out, messages io.Writer) (err err
 	if o.profiles != "" {
 		return o.profile(ctx, url, messages)
 	}
+	o.findForeign(ctx, messages)
 	r := &results{samples: map[cell]map[int]sample{}, peaks: map[place]uint64{}}
 	for _, latency := range o.latencies {
 		if err := o.measure(ctx, url, latency, r, messages); err != nil {

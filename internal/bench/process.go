@@ -33,18 +33,28 @@ type process struct {
 	transport *http.Transport
 }
 
-// start starts this binary once more, as the program under test.
-func start(ctx context.Context, cfg serving) (*process, error) {
+// command is the command of a program under test: this binary once more, or
+// Python.
+func command(ctx context.Context, cfg serving) (*exec.Cmd, error) {
+	if cfg.Program == programPython {
+		arguments, err := cfg.arguments()
+		return exec.CommandContext(ctx, cfg.Python, append([]string{"-c", pythonScript}, arguments...)...), err //nolint:gosec // it is the script of this folder
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	argument, err := json.Marshal(cfg)
+	return exec.CommandContext(ctx, self, serveArgument, string(argument)), err //nolint:gosec // it is this very binary
+}
+
+// start starts the program under test.
+func start(ctx context.Context, cfg serving) (*process, error) {
+	cmd, err := command(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cfg: cfg, transport: &http.Transport{DisableCompression: true}}
-	p.cmd = exec.CommandContext(ctx, self, serveArgument, string(argument)) //nolint:gosec // it is this very binary
+	p := &process{cfg: cfg, cmd: cmd, transport: &http.Transport{DisableCompression: true}}
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

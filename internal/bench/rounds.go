@@ -19,10 +19,10 @@ type variant struct {
 
 // String names the variant.
 func (v variant) String() string {
-	if v.program == programConst {
-		return v.program
+	if v.program == programExporter || v.program == programFloor {
+		return fmt.Sprintf("%s, %d at a time", v.program, v.concurrency)
 	}
-	return fmt.Sprintf("%s, %d at a time", v.program, v.concurrency)
+	return v.program
 }
 
 // place is a process of its own.
@@ -77,6 +77,15 @@ func (o *options) jobs(latency time.Duration) (jobs []job) {
 		add(variant{programFloor, 1}, every, encodingGzip, encodingIdentity)
 		add(variant{programConst, 1}, everyConst, encodingGzip, encodingIdentity)
 		if latency == 0 {
+			if n < large {
+				everyForeign := (o.rounds + foreignRounds - 1) / foreignRounds
+				if o.python != "" {
+					add(variant{programPython, 1}, everyForeign, encodingGzip, encodingIdentity)
+				}
+				if o.textfile {
+					add(variant{programTextfile, 1}, everyForeign, encodingIdentity)
+				}
+			}
 			continue
 		}
 		add(variant{programFloor, o.concurrency}, every, encodingGzip, encodingIdentity)
@@ -120,7 +129,7 @@ func (o *options) measure(ctx context.Context, url string, latency time.Duration
 			continue
 		}
 		p, err := start(ctx, serving{
-			Program: j.program, URL: url, Prefix: prefix(j.tokens, latency), PageSize: o.pageSize, Concurrency: j.concurrency,
+			Program: j.program, URL: url, Prefix: prefix(j.tokens, latency), PageSize: o.pageSize, Concurrency: j.concurrency, Python: o.python,
 		})
 		if err != nil {
 			return err

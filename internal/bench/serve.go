@@ -35,6 +35,8 @@ type serving struct {
 	PageSize    int
 	// Concurrency is how many pages are asked for at a time, by those who can.
 	Concurrency int
+	// Python is the interpreter of programPython.
+	Python string `json:",omitempty"`
 	// Profile is where profiles are written at the end, without the ending of
 	// their names. It may be empty.
 	Profile string
@@ -50,19 +52,23 @@ const (
 	programExporter = "exporter"
 	programFloor    = "floor"
 	programConst    = "const metrics"
+	programPython   = "Python"
+	programTextfile = "curl and jq"
 )
 
+// programs are those that this binary serves.
 var programs = map[string]func(serving) (http.Handler, error){
 	programExporter: newExporter,
 	programFloor:    newFloor,
 	programConst:    newConstMetrics,
+	programTextfile: newTextfile,
 }
 
-// usage is what a process has used since it started.
+// usage is what a process and those that it ran have used since it started.
 type usage struct {
 	CPU              time.Duration
-	Mallocs, Bytes   uint64
-	PeakRSSKibibytes uint64 // 0 where the system does not tell
+	Mallocs, Bytes   uint64 // not those of other processes, or of other languages
+	PeakRSSKibibytes uint64 // of the largest process; 0 where the system does not tell
 }
 
 // serve runs the program under test. It tells its URL on out, and ends with in.
@@ -147,14 +153,14 @@ func profile(path string) (stop func() error, err error) {
 }
 
 func measureSelf() (used usage, err error) {
-	var resources syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &resources); err != nil {
+	var self, children syscall.Rusage
+	if err := errors.Join(syscall.Getrusage(syscall.RUSAGE_SELF, &self), syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children)); err != nil {
 		return usage{}, err
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	used = usage{
-		CPU:     time.Duration(resources.Utime.Nano() + resources.Stime.Nano()),
+		CPU:     time.Duration(self.Utime.Nano() + self.Stime.Nano() + children.Utime.Nano() + children.Stime.Nano()),
 		Mallocs: memory.Mallocs, Bytes: memory.TotalAlloc,
 	}
 	// Not Maxrss: on Linux, that begins with the memory of the process that
@@ -166,6 +172,13 @@ func measureSelf() (used usage, err error) {
 	if _, peak, found := strings.Cut(string(status), "\nVmHWM:"); found {
 		peak, _, _ = strings.Cut(peak, " kB")
 		used.PeakRSSKibibytes, err = strconv.ParseUint(strings.TrimSpace(peak), 10, 64)
+	}
+	// Of those that it ran there is only Maxrss, which tells nothing up to the
+	// memory of this process.
+	if peak := uint64(children.Maxrss); peak > used.PeakRSSKibibytes { //nolint:gosec // it is not negative
+		used.PeakRSSKibibytes = peak
+	} else if peak > 0 {
+		used.PeakRSSKibibytes = 0
 	}
 	return used, err
 }

@@ -1,0 +1,115 @@
+"""The collector that one writes by the book in Python.
+
+It is told where the list is, the length of a page, the API key and the value of
+the label control_plane. It prints its URL, and ends with its standard input.
+"""
+
+import gzip
+import json
+import resource
+import sys
+import threading
+import urllib.request
+from datetime import datetime
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import ThreadingWSGIServer
+
+list_url, page_size, api_key, control_plane = sys.argv[1:]
+
+LABELS = ["target", "control_plane", "kind", "tenant", "team", "creator", "name", "id"]
+
+
+class Collector:
+    def collect(self):
+        def gauge(name, text, *labels):
+            return GaugeMetricFamily(f"truefoundry_token_{name}", text, labels=[*LABELS, *labels])
+
+        created = gauge("created_timestamp_seconds", "When the token was created.")
+        expired = gauge("expired", "Whether the token is expired.")
+        expires = gauge("expires", "Whether the token has an expiry.")
+        expiry = gauge("expiry_timestamp_seconds", "When the token stops working.")
+        info = gauge("info", "A token that the control plane lists.", "creator_type", "token_type")
+        issued = gauge("issued_timestamp_seconds", "When the token's current JWT was created.")
+        last_accessed = gauge("last_accessed_timestamp_seconds", "When the token last authenticated somebody.")
+        next_rotation = gauge("next_rotation_timestamp_seconds", "When the token's next rotation is due.")
+        for token in tokens():
+            jwt, creator = token["jwts"][0], token["createdBySubject"]
+            labels = [
+                "bench", control_plane, token["type"], token["tenantName"], token["manifest"]["ownedBy"]["team"],
+                creator["subjectSlug"], token["name"], token["id"],
+            ]
+            created.add_metric(labels, seconds(token["createdAt"]))
+            expired.add_metric(labels, token["isExpired"])
+            expires.add_metric(labels, jwt["expiry"] is not None)
+            expiry.add_metric(labels, seconds(jwt["expiry"]))
+            info.add_metric([*labels, creator["subjectType"], jwt["tokenType"]], 1)
+            issued.add_metric(labels, seconds(jwt["createdAt"]))
+            last_accessed.add_metric(labels, seconds(token["lastAccessedAt"]))
+            next_rotation.add_metric(labels, seconds(token["nextScheduledRotation"]))
+        return [created, expired, expires, expiry, info, issued, last_accessed, next_rotation]
+
+
+def tokens():
+    """Reads one page after the other, until one is not full."""
+    offset = 0
+    while True:
+        page = fetch(offset)
+        yield from page
+        if len(page) < int(page_size):
+            return
+        offset += len(page)
+
+
+def fetch(offset):
+    request = urllib.request.Request(
+        f"{list_url}?limit={page_size}&offset={offset}",
+        headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "gzip"},
+    )
+    with urllib.request.urlopen(request) as response:
+        body = response.read()
+        if response.headers["Content-Encoding"] == "gzip":
+            body = gzip.decompress(body)
+    return json.loads(body)["data"]
+
+
+def seconds(text):
+    return datetime.fromisoformat(text).timestamp()
+
+
+def used():
+    """What this process has used, as serve.go's usage."""
+    resources = resource.getrusage(resource.RUSAGE_SELF)
+    peak = 0
+    try:
+        with open("/proc/self/status") as status:
+            peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except FileNotFoundError:
+        pass
+    cpu = resources.ru_utime + resources.ru_stime
+    return json.dumps({"CPU": round(cpu * 1e9), "PeakRSSKibibytes": peak}).encode()
+
+
+registry = CollectorRegistry()
+registry.register(Collector())
+metrics = make_wsgi_app(registry)
+
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] != "/usage":
+        return metrics(environ, start_response)
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [used()]
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+server = make_server("127.0.0.1", 0, app, ThreadingWSGIServer, QuietHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(f"http://127.0.0.1:{server.server_port}", flush=True)
+sys.stdin.read()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 )
 
 //go:embed python.py
@@ -59,14 +60,15 @@ func newTextfile(cfg serving) (http.Handler, error) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		defer os.Remove(file.Name())
 		defer file.Close()
+		// It is there as long as it is open.
+		os.Remove(file.Name())
 		cmd := exec.CommandContext(r.Context(), "bash", append([]string{"-c", textfileScript, "textfile.sh"}, arguments...)...) //nolint:gosec // it is the script of this folder
 		cmd.Stdout, cmd.Stderr = file, os.Stderr
 		if err := cmd.Run(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		http.ServeFile(w, r, file.Name())
+		http.ServeContent(w, r, "", time.Time{}, file)
 	}), nil
 }

@@ -1,14 +1,9 @@
-# Writes a textfile as for the node_exporter, with curl and one program for jq. It
-# is told where the list is, the length of a page, the API key and the value of
+# The textfile for the node_exporter that one writes by the book with curl and jq.
+# It is told where the list is, the length of a page, the API key and the value of
 # the label control_plane.
 set -euo pipefail
 list_url=$1 page_size=$2 api_key=$3 control_plane=$4
 
-fetch() { # the pages at the offsets $1
-	curl --silent --show-error --fail --compressed --header "Authorization: Bearer $api_key" "$list_url?limit=$page_size&offset=$1"
-}
-
-# The program goes through the items one by one: node_exporter sorts by metric.
 program='
 def seconds: (.[:19] + "Z" | fromdateiso8601) + ("0" + .[19:-1] | tonumber);
 def boolean: if . then 1 else 0 end;
@@ -27,6 +22,15 @@ def boolean: if . then 1 else 0 end;
 	"truefoundry_token_next_rotation_timestamp_seconds{\($first),\($last)} \(.nextScheduledRotation | seconds)"
 '
 
-# The first page is fetched twice: once for the number of tokens.
-total=$(fetch 0 | jq .pagination.total)
-fetch "{$(seq --separator=, 0 "$page_size" "$total")}" | jq --raw-output --arg control_plane "$control_plane" "$program"
+page=$(mktemp)
+trap 'rm "$page"' EXIT
+
+# One page after the other, until one is not full. Then each metric's series have
+# to stand together.
+count=$page_size
+for ((offset = 0; count == page_size; offset += page_size)); do
+	curl --silent --show-error --fail --compressed --header "Authorization: Bearer $api_key" \
+		--output "$page" "$list_url?limit=$page_size&offset=$offset"
+	jq --raw-output --arg control_plane "$control_plane" "$program" "$page"
+	count=$(jq '.data | length' "$page")
+done | LC_ALL=C sort

@@ -58,8 +58,14 @@ func TestWhatIsNotThereIsNamedAndLeftOut(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(modules, "prometheus_client.py"), []byte("raise ImportError"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	commands := t.TempDir()
+	if bash, err := exec.LookPath("bash"); err == nil { // the others alone are missing
+		if err := os.Symlink(bash, filepath.Join(commands, "bash")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Setenv("PYTHONPATH", modules)
-	t.Setenv("PATH", t.TempDir())
+	t.Setenv("PATH", commands)
 	var out, messages bytes.Buffer
 	if err := bench(t.Context(), []string{"-tokens=10", "-latencies=0s", "-rounds=1"}, &out, &messages); err != nil {
 		t.Fatal(err)

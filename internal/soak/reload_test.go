@@ -115,6 +115,7 @@ func (s *soak) post() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	req.Close = true // nobody sends a POST again where an idle connection was just closed
 	resp, err := s.monitor.transport.RoundTrip(req)
 	if err != nil {
 		return 0, err

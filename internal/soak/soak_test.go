@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	scrapes = flag.Int("soak.scrapes", 500, "how many scrapes the soak makes")
+	scrapes = flag.Int("soak.scrapes", 250, "how many scrapes the soak makes")
 	seed    = flag.Uint64("soak.seed", 0, "what the soak's faults are drawn with; 0 draws that too")
 )
 

@@ -99,8 +99,8 @@ func checkItem(t *testing.T, raw []byte) {
 	if err := json.Unmarshal(raw, &value); err != nil {
 		t.Fatal(err)
 	}
-	at := func(path string) any { return lookup(value, strings.Split(path, ".")) }
-	text := func(path Field) string { s, _ := at(string(path)).(string); return s }
+	at := func(field Field) any { return lookup(value, strings.Split(string(field), ".")) }
+	text := func(field Field) string { s, _ := at(field).(string); return s }
 	moment := func(v any) time.Time {
 		s, _ := v.(string)
 		at, _, _ := parseTime(s)
@@ -119,7 +119,7 @@ func checkItem(t *testing.T, raw []byte) {
 	wantTimes := []time.Time{
 		moment(text(FieldCreatedAt)), moment(text(FieldLastAccessedAt)), moment(text(FieldNextScheduledRotation)), moment(text(FieldExpirationDate)),
 	}
-	jwts, _ := at(string(FieldJWTs)).([]any)
+	jwts, _ := at(FieldJWTs).([]any)
 	if len(jwts) != len(it.JWTs) {
 		t.Fatalf("%s has %d JWTs, want %d", raw, len(it.JWTs), len(jwts))
 	}
@@ -133,14 +133,14 @@ func checkItem(t *testing.T, raw []byte) {
 	if !slices.Equal(got, want) || !slices.EqualFunc(gotTimes, wantTimes, time.Time.Equal) {
 		t.Errorf("%s has\n%q %v, want\n%q %v", raw, got, gotTimes, want, wantTimes)
 	}
-	if expired, ok := at(string(FieldIsExpired)).(bool); ok != (it.IsExpired != nil) || ok && *it.IsExpired != expired {
+	if expired, ok := at(FieldIsExpired).(bool); ok != (it.IsExpired != nil) || ok && *it.IsExpired != expired {
 		t.Errorf("%s: isExpired is %v", raw, it.IsExpired)
 	}
 }
 
-// lookup returns what stands at the path, nil where there is nothing.
-func lookup(v any, path []string) any {
-	for _, name := range path {
+// lookup returns what stands below the names, nil where there is nothing.
+func lookup(v any, names []string) any {
+	for _, name := range names {
 		members, _ := v.(map[string]any)
 		v = members[name]
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -67,5 +69,37 @@ func TestAllocationsOfDecoding(t *testing.T) {
 	const most = 12
 	if many > most || many > 1.05*few {
 		t.Errorf("%.1f allocations a token of 100, %.1f of 1000; %d should be enough for any", few, many, most)
+	}
+}
+
+// A token with more values than any has costs about what its JSON does.
+func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
+	const size = 8 << 20
+	for _, tt := range []struct {
+		name, head, value, tail string
+		readable                bool
+	}{
+		{"unreadable values", `{"data":[{"id":"a"`, `,"name":1`, `}]}`, true},
+		{"unreadable values before others", `{"data":[{"id":"a"`, `,"name":1`, `,"jwts":5}]}`, false},
+		{"JWTs", `{"data":[{"id":"a","jwts":[{}`, `,{}`, `]}]}`, false},
+		{"unreadable JWTs", `{"data":[{"id":"a","jwts":[0`, `,0`, `]}]}`, false},
+		{"JWTs of which the first is in force", `{"data":[{"id":"a","jwtId":"j","jwts":[{"id":"j"}`, `,{}`, `]}]}`, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := tt.head + strings.Repeat(tt.value, size/len(tt.value)) + tt.tail
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			p, err := decodePage(strings.NewReader(text), 0)
+			runtime.ReadMemStats(&after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > size {
+				t.Errorf("%d MiB of JSON took %d MiB", size>>20, allocated>>20)
+			}
+			if len(p.tokens) != 1 || p.tokens[0].Expiry.Readable != tt.readable {
+				t.Errorf("tokens are %+v", p.tokens)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -38,8 +39,16 @@ func (d *decoder) next() jsontext.Kind {
 	return d.json.PeekKind()
 }
 
+// maxNoted is how many unreadable values of an item are noted. From there on, it
+// is one for each field: an item may hold millions of them.
+const maxNoted = 100
+
 // note notes that the value at the path is unreadable.
-func (d *decoder) note() { d.unreadable = append(d.unreadable, Field(d.path)) }
+func (d *decoder) note() {
+	if len(d.unreadable) < maxNoted || !slices.Contains(d.unreadable, Field(d.path)) {
+		d.unreadable = append(d.unreadable, Field(d.path))
+	}
+}
 
 // read returns what comes next if it is of the kind. Null counts as absent.
 func (d *decoder) read(kind jsontext.Kind) (token jsontext.Token, ok bool) {

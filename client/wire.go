@@ -169,11 +169,20 @@ func (d *decoder) subject() (s subject) {
 	return s
 }
 
+// maxJWTs is how many JWTs of a token are read. They take many times the memory
+// of their JSON.
+const maxJWTs = 10_000
+
 func (d *decoder) jwts() (all []jwt) {
 	if d.enter(jsontext.KindBeginArray) {
 		for d.more(jsontext.KindEndArray) {
 			d.path = append(d.path[:0], FieldJWTs...)
-			all = append(all, d.jwt())
+			if len(all) < maxJWTs {
+				all = append(all, d.jwt())
+			} else {
+				d.note()
+				d.skip()
+			}
 		}
 	}
 	return all

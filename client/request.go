@@ -72,7 +72,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	}
 	var p *page
 	if err == nil {
-		p, err = decodePage(&limitedReader{from: body, left: maxBody}, offset)
+		p, err = decodePage(&limitedReader{ctx: ctx, from: body, left: maxBody}, offset)
 	}
 	switch {
 	case err == nil:
@@ -204,14 +204,19 @@ func (k *errorKeeper) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// limitedReader fails, instead of ending, after so many bytes.
+// limitedReader fails, instead of ending, after so many bytes, and when ctx ends:
+// what is here already may still be long to decode.
 type limitedReader struct {
+	ctx  context.Context
 	from io.Reader
 	left int
 }
 
 // Read implements io.Reader.
 func (l *limitedReader) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
 	if l.left == 0 {
 		return 0, errTooLarge
 	}

@@ -134,9 +134,9 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Ha
 		families, err := cfg.Collector.Gather(ctx)
 		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 		if !r.URL.Query().Has("name[]") { // else promhttp selects
-			var gauges []*dto.MetricFamily
-			gauges, families = exposition.Split(format, families)
-			w = &gaugesFirst{ResponseWriter: w, write: func() error { return exposition.Write(w, format, gauges) }}
+			first := &gaugesFirst{ResponseWriter: w, format: format}
+			first.gauges, families = exposition.Split(format, families)
+			w = first
 		}
 		// prometheus.Gatherers would merge, sort and check all series again for
 		// each scrape. The names are disjoint, and tests check the rest.
@@ -188,15 +188,15 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, boo
 // there is, when promhttp has set the headers.
 type gaugesFirst struct {
 	http.ResponseWriter
-	write func() error
+	format expfmt.Format
+	gauges []*dto.MetricFamily
 }
 
 // Write implements io.Writer.
 func (w *gaugesFirst) Write(text []byte) (int, error) {
-	if w.write != nil {
-		write := w.write
-		w.write = nil
-		if err := write(); err != nil {
+	if gauges := w.gauges; gauges != nil {
+		w.gauges = nil
+		if err := exposition.Write(w.ResponseWriter, w.format, gauges); err != nil {
 			return 0, err
 		}
 	}

@@ -50,30 +50,49 @@ const (
 	SchemeBasic  = "Basic"
 )
 
-// Limiter bounds the requests under way at one control plane, whoever asks.
-type Limiter struct{ slots chan struct{} }
+// Limiter bounds the requests under way at one control plane, and the pages that
+// are held, whoever asks.
+type Limiter struct{ requests, pages chan struct{} }
 
-// NewLimiter returns a Limiter that lets n requests run at a time; n must be
-// positive.
-func NewLimiter(n int) *Limiter { return &Limiter{slots: make(chan struct{}, n)} }
+// NewLimiter returns a Limiter that lets n requests run at a time, and as many
+// pages again be decoded meanwhile; n must be positive.
+func NewLimiter(n int) *Limiter {
+	return &Limiter{requests: make(chan struct{}, n), pages: make(chan struct{}, 2*n)}
+}
 
-// acquire waits for a slot. It returns false when ctx ends first.
+// acquire waits until a page may be asked for. It returns false when ctx ends
+// first; else received and decoded have to be called.
 func (l *Limiter) acquire(ctx context.Context) bool {
+	if !enter(ctx, l.pages) {
+		return false
+	}
+	if !enter(ctx, l.requests) {
+		l.decoded()
+		return false
+	}
+	return true
+}
+
+func enter(ctx context.Context, slots chan<- struct{}) bool {
 	if ctx.Err() != nil {
 		return false
 	}
 	select {
-	case l.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// size is how many requests may run at a time.
-func (l *Limiter) size() int { return cap(l.slots) }
+// received lets the next request run.
+func (l *Limiter) received() { <-l.requests }
 
-func (l *Limiter) release() { <-l.slots }
+// decoded lets the next page be held.
+func (l *Limiter) decoded() { <-l.pages }
+
+// ahead is how many pages may be held at a time.
+func (l *Limiter) ahead() int { return cap(l.pages) }
 
 // Trace is told what a Client does. Its functions may be called concurrently; a
 // nil function is not called.

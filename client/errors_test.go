@@ -223,6 +223,25 @@ func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
 }
 
+func TestItemsOfAPageAreLimited(t *testing.T) {
+	page := func(n int) string {
+		var body strings.Builder
+		body.WriteString(`{"data":[`)
+		for i := range n {
+			fmt.Fprintf(&body, `{"id":"%d"},`, i)
+		}
+		return strings.TrimSuffix(body.String(), ",") + `]}`
+	}
+	l, err := listing(t, page(100_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, len(l.Tokens), 100_000)
+	_, err = listing(t, page(100_001))
+	e := wantError(t, err, client.ReasonTooLarge)
+	wantEqual(t, e.Error(), "a page has more than 100000 items, and 1000 were asked for: find out why the control plane disregards the limit")
+}
+
 // errorsOf lists with all clients at the same time, for each waits between its
 // retries, and returns their errors.
 func errorsOf(t *testing.T, clients []*client.Client) []error {

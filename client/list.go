@@ -125,7 +125,7 @@ func (l *lister) walk(ctx context.Context) (*walk, error) {
 
 	pages := make(chan fetched)
 	for failure == nil || w.outstanding > 0 {
-		for failure == nil && w.wantsNext(2*l.client.cfg.Limiter.size()) {
+		for failure == nil && w.wantsNext(l.client.cfg.Limiter.ahead()) {
 			if w.asked == maxPages || w.repeatsItself() {
 				failure = w.endless()
 				cancel()
@@ -239,11 +239,12 @@ func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
 		if repeated {
 			l.client.cfg.Trace.Retry()
 		}
-		release := sync.OnceFunc(l.client.cfg.Limiter.release)
-		p, err := l.client.get(ctx, l.key, l.kind, offset, release)
+		received := sync.OnceFunc(l.client.cfg.Limiter.received)
+		p, err := l.client.get(ctx, l.key, l.kind, offset, received)
 		// Before the slot is free: whoever gets it has to know.
 		wait, again := l.retry(ctx, err)
-		release()
+		received()
+		l.client.cfg.Limiter.decoded()
 		switch {
 		case err == nil:
 			return p, nil
@@ -269,7 +270,8 @@ func (l *lister) acquire(ctx context.Context) *Error {
 		if !banned && wait <= 0 {
 			return nil
 		}
-		l.client.cfg.Limiter.release()
+		l.client.cfg.Limiter.received()
+		l.client.cfg.Limiter.decoded()
 		if banned {
 			return &Error{
 				Reason: ReasonRateLimited,

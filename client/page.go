@@ -125,6 +125,10 @@ func (p *page) decodeData(d *decoder, offset int) {
 	}
 	if d.enter(jsontext.KindBeginArray) {
 		for d.more(jsontext.KindEndArray) {
+			if p.length == maxItems {
+				d.err = errTooMany
+				return
+			}
 			it := d.item()
 			p.add(&it, offset+p.length)
 			p.length++

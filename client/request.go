@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -22,11 +23,17 @@ const (
 	maxBody = 64 << 20
 	// maxHead is how much of an answer is held before it is decoded, in bytes.
 	maxHead = 2 << 20
+	// maxItems is how many items a page may have: a server that grants all at once
+	// may be honest, and one that sends millions of next to nothing is not.
+	maxItems = 100 * MaxPageSize
 	// maxErrorBody bounds what is read of an answer that is no page, in bytes.
 	maxErrorBody = 16 << 10
 )
 
-var errTooLarge = errors.New("the answer is too large")
+var (
+	errTooLarge = errors.New("the answer is too large")
+	errTooMany  = errors.New("the page has too many items")
+)
 
 // get asks once for the page of up to PageSize items from offset on. It calls
 // received when a page is here as a whole, before it is decoded.
@@ -34,7 +41,8 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	u := c.cfg.URL.JoinPath(c.cfg.APIPrefix, "v1", kind.endpoint())
 	u.RawQuery = "limit=" + strconv.Itoa(c.cfg.PageSize) + "&offset=" + strconv.Itoa(offset)
 	start, status := c.cfg.Now(), 0
-	defer func() { c.cfg.Trace.Request(status, c.cfg.Now().Sub(start)) }()
+	tell := sync.OnceFunc(func() { c.cfg.Trace.Request(status, c.cfg.Now().Sub(start)) })
+	defer tell()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -58,6 +66,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 		defer c.heads.Put(head)
 		head.Reset()
 		if _, err := io.CopyN(head, wire, maxHead); errors.Is(err, io.EOF) {
+			tell()
 			received()
 		}
 		ahead = io.MultiReader(head, wire)
@@ -79,6 +88,14 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 		return p, nil
 	case ctx.Err() != nil || wire.err != nil:
 		return nil, c.transportError(ctx, wire.err)
+	case errors.Is(err, errTooMany):
+		return nil, &Error{
+			Reason: ReasonTooLarge,
+			Status: status,
+			What:   fmt.Sprintf("a page has more than %d items, and %d were asked for", maxItems, c.cfg.PageSize),
+			Advice: "find out why the control plane disregards the limit",
+			err:    err,
+		}
 	case errors.Is(err, errTooLarge):
 		return nil, &Error{
 			Reason: ReasonTooLarge,

@@ -22,14 +22,13 @@ const (
 // them, as they are or in one of the encodings in which others may show what
 // they were sent.
 func Conceal(text string, secrets ...string) string {
-	parts := map[string]bool{}
+	parts := map[string]bool{} // those of shortestPart bytes, and what is shorter as a whole
 	for _, secret := range secrets {
 		for _, form := range forms(secret) {
-			if len(form) >= shortestSecret && len(form) < shortestPart {
-				text = strings.ReplaceAll(text, form, concealed)
-			}
-			for i := range len(form) - shortestPart + 1 {
-				parts[form[i:i+shortestPart]] = true
+			if n := min(len(form), shortestPart); n >= shortestSecret {
+				for i := range len(form) - n + 1 {
+					parts[form[i:i+n]] = true
+				}
 			}
 		}
 	}
@@ -38,11 +37,17 @@ func Conceal(text string, secrets ...string) string {
 	}
 	var b strings.Builder
 	for i, end := 0, -1; i < len(text); i++ { // end is that of what was concealed last
-		if i+shortestPart <= len(text) && parts[text[i:i+shortestPart]] {
+		found := 0
+		for n := shortestSecret; n <= min(shortestPart, len(text)-i); n++ {
+			if parts[text[i:i+n]] {
+				found = n
+			}
+		}
+		if found > 0 {
 			if i > end {
 				b.WriteString(concealed)
 			}
-			end = i + shortestPart
+			end = max(end, i+found)
 		} else if i >= end {
 			b.WriteByte(text[i])
 		}

@@ -38,4 +38,10 @@ func TestConceal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wantEqual(t, client.Conceal(tc.text, tc.secret), tc.want) })
 	}
+	t.Run("one within another", func(t *testing.T) {
+		wantEqual(t, client.Conceal("the key is 1234-ada-6789", "ada-", "1234-ada-6789"), "the key is <secret>")
+	})
+	t.Run("two without a gap", func(t *testing.T) {
+		wantEqual(t, client.Conceal("the key is 123456789ada-", "ada-", "123456789"), "the key is <secret>")
+	})
 }

@@ -1,7 +1,6 @@
 package targets
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -104,8 +103,8 @@ func (c *connection) files() []string {
 // proxies are the variables of the environment that name one.
 var proxies = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
 
-// secrets returns those that requests carry because of the configuration. Whoever
-// is asked may repeat them, and a URL that is wrong is repeated by the error.
+// secrets returns those that a proxy is sent, who may repeat them, as does the
+// error of a URL that is wrong. Those of HTTPHeaders make the client Discreet.
 func (c *connection) secrets() (secrets []string) {
 	if proxy := c.config.ProxyURL.URL; proxy != nil {
 		password, _ := proxy.User.Password()
@@ -119,20 +118,6 @@ func (c *connection) secrets() (secrets []string) {
 	for _, values := range c.config.ProxyConnectHeader {
 		for _, value := range values {
 			secrets = append(secrets, string(value))
-		}
-	}
-	if c.config.HTTPHeaders == nil {
-		return secrets
-	}
-	for _, header := range c.config.HTTPHeaders.Headers {
-		secrets = append(secrets, header.Values...)
-		for _, value := range header.Secrets {
-			secrets = append(secrets, string(value))
-		}
-		for _, file := range header.Files {
-			if value, err := (fileSecret{file}).Fetch(context.Background()); err == nil {
-				secrets = append(secrets, value)
-			}
 		}
 	}
 	return secrets

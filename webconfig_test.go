@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,6 +108,7 @@ func TestErrorsOfTheWebConfigurationSayWhatIsWrong(t *testing.T) {
 		"tls_server_config: {curve_preferences: [x]}":                                           "there is no such curve in curve_preferences",
 		"tls_server_config: {cert: x}":                                                          "missing one of key or key_file",
 		"tls_server_config: {cert: x, key: x}":                                                  "failed to load X509KeyPair: tls: failed to find any PEM data in certificate input",
+		"tls_server_config: {cert: " + block("S3CRET", []byte("x")) + ", key: x}":               "failed to load X509KeyPair: tls: failed to find \"CERTIFICATE\" PEM block in certificate input",
 		"tls_server_config: {cert_file: /none, key: x}":                                         "failed to read cert_file (/none): open /none: no such file or directory",
 		"tls_server_config: {key_file: \"a\\nb\", cert: x}":                                     "cert_file or key_file cannot be read",
 		"tls_server_config: " + strings.TrimSuffix(certificate, "}") + ", client_ca: x}":        "client CA's have been configured without a Client Auth Policy",
@@ -123,5 +126,43 @@ func TestErrorsOfTheWebConfigurationSayWhatIsWrong(t *testing.T) {
 	const other = "http: TLS handshake error from 127.0.0.1:1: remote error: tls: bad certificate"
 	if got := explainWebConfig(other); got != other {
 		t.Errorf("got %s, want %s", got, other)
+	}
+}
+
+// The toolkit reads the file anew for each request, and asks for a password where
+// there are users.
+func TestWhoIsLetInByAWebConfigurationThatIsDamaged(t *testing.T) {
+	file := write(t, "web.yml", "basic_auth_users: {prometheus: "+hashOfPassword+"}\n")
+	p := start(t, nil, "--demo", "--web.config.file="+file)
+	status := func() int {
+		status, _ := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) { req.SetBasicAuth("prometheus", "open sesame") })
+		return status
+	}
+	if got := status(); got != http.StatusOK {
+		t.Errorf("with the password: %d", got)
+	}
+	for _, tt := range []struct {
+		name, text string
+		want       int
+	}{
+		{"half of it", "basic_auth_users: {prometheus: $2a$", http.StatusInternalServerError},
+		{"no YAML", "basic_auth_users: [", http.StatusInternalServerError},
+		{"another field", "basic_auth_user: {}", http.StatusInternalServerError},
+		{"another type", "basic_auth_users: [prometheus]", http.StatusInternalServerError},
+		{"half a hash", "basic_auth_users: {prometheus: " + hashOfPassword[:30] + "}", http.StatusUnauthorized},
+		// SECURITY.md warns of these.
+		{"nothing", "", http.StatusOK},
+		{"no users", "basic_auth_users: {}", http.StatusOK},
+	} {
+		rewrite(t, file, tt.text)
+		if got := status(); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if got := status(); got != http.StatusInternalServerError {
+		t.Errorf("without the file: %d", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/big"
 	"net/http"
+	"net/url"
 	"path"
 	"reflect"
 	"slices"
@@ -383,6 +384,46 @@ func FuzzAnswer(f *testing.F) {
 		// The key is known; of other secrets that an answer repeats nothing is told.
 		if strings.Contains(text, key) || discreet && strings.Contains(text, canary) {
 			t.Errorf("the error shows a secret: %q", text)
+		}
+	})
+}
+
+// Nothing of a secret is left, whatever stands around it and however it is
+// written.
+func FuzzConceal(f *testing.F) {
+	for _, secret := range []string{"", "abc", "abcd", "a&b=", "s3cr&t\"K3y/of+me", "aaaaaaaaaaaa", "<secret>", "<secret><secret>", "\xff\xfe\x00\x01", "\u20ac\u20ac\u20ac\u20ac", "\"\"\"\"\"\"\"\"\"", "%25%25%25%25"} {
+		for _, around := range []string{"", "a", "ada:", secret, "<secret>", "\xff"} {
+			f.Add(around, secret, around)
+			f.Add("Bearer ", secret, around)
+		}
+	}
+	f.Fuzz(func(t *testing.T, before, secret, after string) {
+		quoted, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts := map[string]string{} // each with the form that the secret has there
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), string(quoted[1 : len(quoted)-1])} {
+			texts[before+form+after] = form
+		}
+		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
+			text := encoding.EncodeToString([]byte(before + secret + after))
+			// The characters that come from the secret alone.
+			first, end := (8*len(before)+5)/6, 8*(len(before)+len(secret))/6
+			texts[text] = text[min(first, end):end]
+		}
+		for text, form := range texts {
+			shown := Conceal(text, secret)
+			for rest := range strings.SplitSeq(shown, concealed) {
+				for i := range len(form) - shortestPart + 1 {
+					if part := form[i : i+shortestPart]; strings.Contains(rest, part) {
+						t.Errorf("%q shows %q of %q", shown, part, secret)
+					}
+				}
+				if len(secret) >= shortestSecret && strings.Contains(rest, secret) {
+					t.Errorf("%q shows %q", shown, secret)
+				}
+			}
 		}
 	})
 }

@@ -49,6 +49,17 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 	}
 }
 
+func TestTheWorkflowRunsWhatTheChecksRun(t *testing.T) {
+	want := submatches(t, ".ci/run", `(?m)^make (\S+)$`)
+	if len(want) == 0 {
+		t.Fatal(".ci/run makes nothing")
+	}
+	want = append(want, "vulncheck") // which needs the internet
+	if got := submatches(t, ".github/workflows/ci.yml", `(?m)^ +- run: make (\S+)$`); !slices.Equal(got, want) {
+		t.Errorf("the workflow makes %q, want %q", got, want)
+	}
+}
+
 // submatches returns what the pattern's group matched, for every match in the file.
 func submatches(t *testing.T, file, pattern string) []string {
 	t.Helper()

@@ -361,7 +361,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 	for _, format := range []string{formatLogfmt, formatJSON} {
 		t.Run(format, func(t *testing.T) {
 			clear(e.heard)
-			w := watch(t, c, nil, "--config.file="+file, "--log.format="+format, "--web.enable-lifecycle", "--truefoundry.max-concurrency=1000")
+			w := watch(t, c, nil, "--config.file="+file, "--log.format="+format, "--web.enable-lifecycle", "--truefoundry.max-concurrency=16", "--truefoundry.timeout=5m")
 			metrics := strings.Split(w.look(t, http.DefaultClient, func(*http.Request) {}), "\n")
 			for _, line := range want {
 				if !slices.Contains(metrics, line) {

@@ -105,7 +105,7 @@ targets:
 
 	p := start(t, []string{"TFY_HOST=" + acme.URL, "TFY_API_KEY=left-alone"}, "--config.file="+file)
 	_, metrics := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
-		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "2")
+		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "5")
 	})
 	wantLines(t, metrics,
 		`truefoundry_up{target="acme"} 1`,

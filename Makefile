@@ -81,7 +81,7 @@ unit: ## Run the hermetic tests only.
 
 # The exporter has the race detector; what checks it would take many times as long with it.
 .PHONY: soak
-soak: ## Scrape SCRAPES times (30000) amid faults and reloads; takes some twenty minutes.
+soak: ## Scrape SCRAPES times (30000) amid faults and reloads; takes half an hour.
 	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/soak -soak.scrapes=$(SCRAPES)
 
 FUZZTIME ?= 1m

@@ -188,16 +188,7 @@ func TestEverythingAtOnce(t *testing.T) {
 // A scrape ends with the targets that it began with, and the next one has others.
 func TestSIGHUPInTheMiddleOfAScrape(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
-	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			close(begun)
-			select {
-			case <-finish:
-				next.ServeHTTP(w, r)
-			case <-r.Context().Done():
-			}
-		})
-	}))
+	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, faults.Hold(begun, finish)))
 	globex := serveTokens(t, "the-key", 3, 0)
 	file := write(t, "targets.yml", configOf("acme", acme.URL, "the-key"))
 	p := start(t, nil, "--config.file="+file)

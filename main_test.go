@@ -468,16 +468,7 @@ func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
 		t.Helper()
 		begun := make(chan struct{})
 		finish, scraped = make(chan struct{}), make(chan string, 1)
-		cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				close(begun)
-				select {
-				case <-finish:
-					next.ServeHTTP(w, r)
-				case <-r.Context().Done():
-				}
-			})
-		}))
+		cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, faults.Hold(begun, finish)))
 		p = start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.timeout="+timeout)
 		go func() {
 			defer close(scraped)

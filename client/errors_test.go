@@ -1,8 +1,6 @@
 package client_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -138,7 +136,7 @@ func TestTheServersOwnMessage(t *testing.T) {
 		})
 	}
 	t.Run("is unpacked", func(t *testing.T) {
-		e := failure(t, status(code, zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
+		e := failure(t, status(code, faults.Zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
 		wantEqual(t, e.What, "422 Unprocessable Entity (zipped)")
 	})
 	t.Run("is left out where it cannot be unpacked", func(t *testing.T) {
@@ -164,18 +162,9 @@ func TestForeignTextDoesNotShowTheKey(t *testing.T) {
 	}
 }
 
-// zipped is text as gzip packs it.
-func zipped(text string) string {
-	var packed bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
-	fmt.Fprint(w, text)
-	w.Close()
-	return packed.String()
-}
-
 func TestContentEncodings(t *testing.T) {
 	const page = `{"data":[{"id":"a"}]}`
-	packed := zipped(page)
+	packed := faults.Zipped(page)
 	corrupt := []byte(packed)
 	corrupt[len(corrupt)/2] ^= 0xff
 	for _, tc := range []struct{ name, encoding, body, want string }{
@@ -190,7 +179,7 @@ func TestContentEncodings(t *testing.T) {
 		{"gzip cut off", "gzip", packed[:len(packed)-12], "unexpected EOF"},
 		{"gzip cut off in its header", "gzip", packed[:5], "unexpected EOF"},
 		{"gzip with more after it", "gzip", packed + "and some more", "gzip: invalid header"},
-		{"gzip of two parts", "gzip", zipped(page[:9]) + zipped(page[9:]), ""},
+		{"gzip of two parts", "gzip", faults.Zipped(page[:9]) + faults.Zipped(page[9:]), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			handler := func(w http.ResponseWriter, r *http.Request) {
@@ -272,7 +261,7 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 		{"reset within the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
 		{"closed within a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
 		{"closed between chunks", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", "unexpected EOF"},
-		{"closed within gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + zipped(`{"data":[`)[:12], "unexpected EOF"},
+		{"closed within gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Zipped(`{"data":[`)[:12], "unexpected EOF"},
 		{"no HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
 	}
 	requests := make([]atomic.Int32, len(tests))

@@ -202,21 +202,21 @@ func Drip(text string, every time.Duration) controlplanetest.Fault {
 
 // GzipBomb answers 200 with a list of blanks, packed to a thousandth.
 func GzipBomb(mebibytes int) controlplanetest.Fault {
-	blanks := zipped(strings.Repeat(" ", 1<<20))
+	blanks := Zipped(strings.Repeat(" ", 1<<20))
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		fmt.Fprint(w, zipped(`{"data":[`))
+		fmt.Fprint(w, Zipped(`{"data":[`))
 		for range mebibytes {
 			if _, err := fmt.Fprint(w, blanks); err != nil {
 				return
 			}
 		}
-		fmt.Fprint(w, zipped(`]}`))
+		fmt.Fprint(w, Zipped(`]}`))
 	})
 }
 
-// zipped is text as gzip packs it.
-func zipped(text string) string {
+// Zipped is text as gzip packs it.
+func Zipped(text string) string {
 	var packed bytes.Buffer
 	w := gzip.NewWriter(&packed)
 	fmt.Fprint(w, text)
@@ -267,6 +267,21 @@ func onConnection(do func(net.Conn)) controlplanetest.Fault {
 		do(conn)
 		conn.Close()
 	})
+}
+
+// Hold closes begun when it is asked, which may be once, and lets the request go
+// on when finish is closed.
+func Hold(begun chan<- struct{}, finish <-chan struct{}) controlplanetest.Fault {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(begun)
+			select {
+			case <-finish:
+				next.ServeHTTP(w, r)
+			case <-r.Context().Done():
+			}
+		})
+	}
 }
 
 func instead(answer http.HandlerFunc) controlplanetest.Fault {

@@ -28,11 +28,14 @@ func (s *scrape) valueOf(metric string) (value float64, ok bool) {
 	return value, ok
 }
 
-// lost returns how many values of the fields are lost.
-func (s *scrape) lost() map[string]float64 {
-	fields := s.Values("truefoundry_listing_invalid_fields", "field", "target", faulty)
-	maps.DeleteFunc(fields, func(_ string, n float64) bool { return n == 0 })
-	return fields
+// lost checks how many values of the fields are lost; of others, it is none.
+func (s *scrape) lost(t *testing.T, want map[string]float64) {
+	t.Helper()
+	got := s.Values("truefoundry_listing_invalid_fields", "field", "target", faulty)
+	maps.DeleteFunc(got, func(_ string, n float64) bool { return n == 0 })
+	if !maps.Equal(got, want) {
+		t.Errorf("lost are %v, want %v", got, want)
+	}
 }
 
 func times() []upstreamTest {
@@ -98,9 +101,7 @@ func times() []upstreamTest {
 			if expires, ok := s.valueOf("expires"); ok != (tt.want != "") || ok && expires != 1 {
 				t.Errorf("it expires: %v, %v", expires, ok)
 			}
-			if got := s.lost(); !maps.Equal(got, lost) {
-				t.Errorf("lost are %v, want %v", got, lost)
-			}
+			s.lost(t, lost)
 		}
 		all = append(all, test)
 	}
@@ -140,9 +141,7 @@ func numbers() []upstreamTest {
 			if tt.want < 0 {
 				lost = map[string]float64{"manifest.auto_rotate.auto_rotate_interval": 1, "manifest.auto_rotate.grace_period": 1}
 			}
-			if got := s.lost(); !maps.Equal(got, lost) {
-				t.Errorf("lost are %v, want %v", got, lost)
-			}
+			s.lost(t, lost)
 		}
 		all = append(all, test)
 	}
@@ -178,9 +177,7 @@ func texts() []upstreamTest {
 						t.Errorf("%s is %.1000q, want %q", label, got, want)
 					}
 				}
-				if lost := s.lost(); len(lost) > 0 {
-					t.Errorf("lost are %v", lost)
-				}
+				s.lost(t, nil)
 			},
 		}, upstreamTest{
 			name: "an id of which " + tt.name,

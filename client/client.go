@@ -146,8 +146,8 @@ type Config struct {
 	Renewed bool
 	// PageSize is the number of tokens to ask for at a time, 1 to MaxPageSize.
 	PageSize int
-	// Refused is called where the control plane does not accept the key. It may be
-	// left out.
+	// Refused is called where the answer is 401, whoever gave it: the key may have
+	// ended. It may be left out.
 	Refused func()
 	// Discreet keeps what the control plane says out of errors: requests have
 	// secrets that the Client does not know, and answers may repeat them.

@@ -110,6 +110,14 @@ func wantError(t testing.TB, err error, reason client.Reason) *client.Error {
 	return failure
 }
 
+// wantCanceled fails the test unless err is a *client.Error that is no failure.
+func wantCanceled(t testing.TB, err error) {
+	t.Helper()
+	if e := wantError(t, err, ""); !e.Canceled() {
+		t.Errorf("%v is not cancelled", err)
+	}
+}
+
 // wantText fails the test unless text contains all the parts.
 func wantText(t testing.TB, text string, parts ...string) {
 	t.Helper()

@@ -167,11 +167,13 @@ func (d *decoder) days() *int64 {
 	return days
 }
 
-// time returns a point in time.
+// time returns a point in time. An empty string is as good as null.
 func (d *decoder) time() (v timeValue) {
 	absent := d.next() == jsontext.KindNull
 	if token, ok := d.read(jsontext.KindString); ok {
-		if v.Time, v.dateOnly, ok = parseTime(token.String()); !ok {
+		text := token.String()
+		absent = text == ""
+		if v.Time, v.dateOnly, ok = parseTime(text); !ok && !absent {
 			d.note()
 		}
 	}

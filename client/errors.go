@@ -20,8 +20,9 @@ type Reason string
 // The reasons for which a listing fails.
 const (
 	ReasonCredentials  Reason = "credentials"  // the key is missing, unreadable, empty or malformed; nothing was sent
-	ReasonUnauthorized Reason = "unauthorized" // 401
-	ReasonForbidden    Reason = "forbidden"    // 403
+	ReasonUnauthorized Reason = "unauthorized" // the API's own 401
+	ReasonForbidden    Reason = "forbidden"    // the API's own 403
+	ReasonIntermediary Reason = "intermediary" // any other 401 or 403, and every 407: something in between wants something
 	ReasonRateLimited  Reason = "rate_limited" // 429, or still within a Retry-After
 	ReasonClientError  Reason = "client_error" // any other 4xx
 	ReasonServerError  Reason = "server_error" // 5xx
@@ -32,22 +33,21 @@ const (
 	ReasonBadResponse  Reason = "bad_response" // not the JSON that was promised
 	ReasonTooLarge     Reason = "too_large"    // a page over the size limit
 	ReasonIncomplete   Reason = "incomplete"   // the end of the list could not be proven
-	ReasonCanceled     Reason = "canceled"     // whoever asked went away
 )
 
 // Reasons returns every Reason.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonCredentials, ReasonUnauthorized, ReasonForbidden, ReasonRateLimited, ReasonClientError,
-		ReasonServerError, ReasonRedirect, ReasonTimeout, ReasonConnection, ReasonTLS, ReasonBadResponse,
-		ReasonTooLarge, ReasonIncomplete, ReasonCanceled,
+		ReasonCredentials, ReasonUnauthorized, ReasonForbidden, ReasonIntermediary, ReasonRateLimited,
+		ReasonClientError, ReasonServerError, ReasonRedirect, ReasonTimeout, ReasonConnection, ReasonTLS,
+		ReasonBadResponse, ReasonTooLarge, ReasonIncomplete,
 	}
 }
 
 // Error is a failed listing. Its text is one line and never holds the API key
 // or a URL with credentials.
 type Error struct {
-	// Reason is the class of the failure.
+	// Reason is the class of the failure, empty where the listing was cancelled.
 	Reason Reason
 	// Status is the HTTP status, 0 where no answer came.
 	Status int
@@ -66,6 +66,10 @@ func (e *Error) Error() string { return e.What + ": " + e.Advice }
 
 // Unwrap returns the cause, where there is one.
 func (e *Error) Unwrap() error { return e.err }
+
+// Canceled tells whether the listing ended because nobody waits for it any more,
+// which is no failure.
+func (e *Error) Canceled() bool { return e.Reason == "" }
 
 // clean makes the text fit for a log line, since parts of it are somebody
 // else's, who may even have repeated the secrets.
@@ -98,8 +102,7 @@ func StoppedError(ctx context.Context) *Error {
 		}
 	}
 	return &Error{
-		Reason: ReasonCanceled,
-		What:   "the scrape was abandoned before the list had arrived",
+		What:   "everybody who waited for the list left before it had arrived",
 		Advice: "nothing to do if that was a person or a restart; else raise the scraper's timeout",
 		err:    cause,
 	}
@@ -119,6 +122,13 @@ func TransportError(ctx context.Context, err error) *Error {
 		err = wrapped.Err
 	}
 	switch {
+	case isProxyRefusal(err):
+		return &Error{
+			Reason: ReasonIntermediary,
+			What:   "the proxy does not connect to the control plane: " + err.Error(),
+			Advice: adviceIntermediary,
+			err:    err,
+		}
 	case isTLS(err):
 		return &Error{
 			Reason: ReasonTLS,
@@ -152,6 +162,19 @@ func (c *Client) transportError(ctx context.Context, err error) *Error {
 		failure.What = quoted.ReplaceAllString(failure.What, "…")
 	}
 	return failure
+}
+
+// adviceIntermediary is what to do about a 401, 403 or 407 that is not the API's.
+const adviceIntermediary = "find out what stands between the exporter and the control plane (a proxy, a gateway, a firewall) and give it the credentials it wants"
+
+// isProxyRefusal tells whether a proxy answered CONNECT with 401, 403 or 407. Of
+// such an answer net/http returns nothing but the text of its status.
+func isProxyRefusal(err error) bool {
+	switch err.Error() {
+	case http.StatusText(http.StatusUnauthorized), http.StatusText(http.StatusForbidden), http.StatusText(http.StatusProxyAuthRequired):
+		return true
+	}
+	return false
 }
 
 func isTLS(err error) bool {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,10 +57,10 @@ func TestStatuses(t *testing.T) {
 		{206, client.ReasonBadResponse, "206 Partial Content", "check that the URL"},
 		{304, client.ReasonRedirect, "304 Not Modified", "does not say where to"},
 		{400, client.ReasonClientError, "400 Bad Request", "the API prefix"},
-		{401, client.ReasonUnauthorized, "401 Unauthorized", "replace it"},
-		{403, client.ReasonForbidden, "403 Forbidden", "may not list"},
+		{401, client.ReasonIntermediary, "401 Unauthorized", "stands between"},
+		{403, client.ReasonIntermediary, "403 Forbidden", "stands between"},
 		{404, client.ReasonClientError, "404 Not Found", "the API prefix"},
-		{407, client.ReasonClientError, "407 Proxy Authentication Required", "check the URL"},
+		{407, client.ReasonIntermediary, "407 Proxy Authentication Required", "stands between"},
 		{408, client.ReasonClientError, "408 Request Timeout", "check the URL"},
 		{409, client.ReasonClientError, "409 Conflict", "check the URL"},
 		{422, client.ReasonClientError, "422 Unprocessable Entity", "check the URL"},
@@ -76,6 +77,77 @@ func TestStatuses(t *testing.T) {
 			wantEqual(t, e.Status, tc.status)
 			wantEqual(t, e.What, tc.what)
 			wantText(t, e.Advice, tc.advice)
+		})
+	}
+}
+
+// The API's own errors are JSON objects. Others are of something in between, which
+// a new key would not change.
+func TestWhoRefuses(t *testing.T) {
+	const api, other = true, false
+	for _, tc := range []struct {
+		name, body string
+		from       bool
+	}{
+		{"the API", `{"statusCode":401,"message":"Unauthorized"}`, api},
+		{"the API, with a message alone", `{"message":"Unauthorized"}`, api},
+		{"the API, with several messages", `{"message":["a","b"]}`, api},
+		{"the API, with a status alone", `{"statusCode":"401"}`, api},
+		{"a page", "<html><body>Sign in</body></html>", other},
+		{"nothing", "", other},
+		{"a text", "Jwt is expired", other},
+		{"JSON that is no object", `"Unauthorized"`, other},
+		{"an array", `[{"message":"Unauthorized"}]`, other},
+		{"another object", `{"error":"Unauthorized","Message":"in capitals"}`, other},
+		{"empty members", `{"message":null,"statusCode":null}`, other},
+		{"an object that is cut off", `{"statusCode":401,"message":"Unauth`, other},
+	} {
+		for status, own := range map[int]client.Reason{401: client.ReasonUnauthorized, 403: client.ReasonForbidden, 407: client.ReasonIntermediary} {
+			t.Run(fmt.Sprint(tc.name, ", ", status), func(t *testing.T) {
+				want := own
+				if tc.from == other {
+					want = client.ReasonIntermediary
+				}
+				var requests, refused atomic.Int32
+				c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+					requests.Add(1)
+					w.WriteHeader(status)
+					fmt.Fprint(w, tc.body)
+				}), func(cfg *client.Config) { cfg.Refused = func() { refused.Add(1) } })
+				_, err := list(t.Context(), c)
+				wantEqual(t, wantError(t, err, want).Status, status)
+				wantEqual(t, requests.Load(), int32(1))
+				// An access token may have ended, whoever says so.
+				wantEqual(t, refused.Load() == 1, status == 401)
+			})
+		}
+	}
+}
+
+// A proxy that does not connect says so itself: the control plane was not asked.
+func TestAProxyThatDoesNotConnect(t *testing.T) {
+	t.Parallel()
+	for status, reason := range map[int]client.Reason{
+		401: client.ReasonIntermediary, 403: client.ReasonIntermediary, 407: client.ReasonIntermediary, 503: client.ReasonConnection,
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			proxy, err := url.Parse(serve(t, func(w http.ResponseWriter, r *http.Request) {
+				wantEqual(t, r.Method, http.MethodConnect)
+				requests.Add(1)
+				w.WriteHeader(status)
+				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = list(t.Context(), newClient(t, "https://acme.example", func(cfg *client.Config) {
+				cfg.Transport = &http.Transport{Proxy: http.ProxyURL(proxy)}
+			}))
+			e := wantError(t, err, reason)
+			wantText(t, e.What, http.StatusText(status))
+			wantEqual(t, requests.Load() > 1, reason == client.ReasonConnection)
 		})
 	}
 }
@@ -411,14 +483,14 @@ func TestASilentServer(t *testing.T) {
 			cancel()
 			silent(w, r)
 		})))
-		wantError(t, err, client.ReasonCanceled)
+		wantCanceled(t, err)
 		wantEqual(t, errors.Is(err, context.Canceled), true)
 	})
 	t.Run("is not asked after the end", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		_, err := list(ctx, newClient(t, serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })))
-		wantError(t, err, client.ReasonCanceled)
+		wantCanceled(t, err)
 	})
 	t.Run("outlasts the transport", func(t *testing.T) {
 		_, err := list(t.Context(), newClient(t, serve(t, silent), func(cfg *client.Config) {

@@ -110,11 +110,13 @@ func checkItem(t *testing.T, raw []byte) {
 	it := newDecoder(bytes.NewReader(raw)).item()
 	got := []string{
 		it.ID, it.Name, it.Type, it.TenantName, it.CreatedBy, it.CreatedBySubject.ID, it.CreatedBySubject.Type,
-		it.CreatedBySubject.Slug, it.CreatedBySubject.DisplayName, it.JWTID, it.Manifest.Name, it.Manifest.TokenType, it.Manifest.Team,
+		it.CreatedBySubject.Slug, it.CreatedBySubject.DisplayName, it.CreatedBySubject.ExternalIdentitySlug, it.CreatedBySubject.ControllerName,
+		it.JWTID, it.Manifest.Name, it.Manifest.TokenType, it.Manifest.Team,
 	}
 	want := []string{
 		text("id"), text(FieldName), text(FieldType), text(FieldTenantName), text(FieldCreatedBy), text(FieldSubjectID), text(FieldSubjectType),
-		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldJWTID), text(FieldManifestName), text(FieldManifestTokenType), text(FieldTeam),
+		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldSubjectExternalSlug), text(FieldSubjectController),
+		text(FieldJWTID), text(FieldManifestName), text(FieldManifestTokenType), text(FieldTeam),
 	}
 	gotTimes := []time.Time{it.CreatedAt.Time, it.LastAccessedAt.Time, it.NextScheduledRotation.Time, it.Manifest.ExpirationDate.Time}
 	wantTimes := []time.Time{
@@ -155,10 +157,11 @@ func FuzzDecodePage(f *testing.F) {
 		`{"data":[null,5,"x",[],{},{"id":5},{"id":""},{"id":"a","name":5},{"id":"b"}]}`,
 		`{"data":[{"id":"a","isExpired":"no","jwts":[{"id":"j","expiry":5},7,null],"manifest":{"auto_rotate":{"grace_period":-1}}} , {"id":"b","type":{}}]}`,
 		`{"data":[{"id":"a","jwtId":"j2","jwts":[{"id":"j1","expiry":"2025-07-01T00:00:00Z","createdAt":"2025-01-02T03:04:05Z"},{"id":"j2","expiry":null,"createdAt":"2025-06-01","tokenType":"opaque"}],"nextScheduledRotation":"2026-05-02"}]}`,
-		`{"data":[{"id":"a","name":"\ud83d\u0000","createdBySubject":{"subjectId":"u","subjectType":"user","subjectSlug":"a@b","subjectDisplayName":"A"},"createdBy":"u","manifest":{"name":"m","ownedBy":{"team":"t"},"expiration_date":"2025-08-01T12:00","token_type":"jwt"}}]}`,
+		`{"data":[{"id":"a","name":"\ud83d\u0000","createdBySubject":{"subjectId":"u","subjectType":"user","subjectSlug":"a@b","subjectDisplayName":"A","subjectExternalIdentitySlug":"x@b","subjectControllerName":"c"},"createdBy":"u","manifest":{"name":"m","ownedBy":{"team":"t"},"expiration_date":"2025-08-01T12:00","token_type":"jwt"}}]}`,
+		`{"data":[{"id":"a","createdAt":"","lastAccessedAt":"","jwts":[{"expiry":"","createdAt":""}],"nextScheduledRotation":"","manifest":{"expiration_date":""}}]}`,
 		`{"data":[{"id":"` + strings.Repeat("🔑", 100) + `","tenantName":"` + strings.Repeat("é", 200) + `"}]}`,
 		"{\"data\":[{\"id\":\"\xff\xfe\"}]} \n", `{"data":[{"id":"a"}],"data":[{"id":"b","name":1}]}`, `{"data":[{"id":"a"`, `{"data":[]}x`,
-		`{"data":[{"id":"a","name":1,"type":1,"tenantName":1,"createdBy":1,"createdBySubject":{"subjectId":1,"subjectType":1,"subjectSlug":1,"subjectDisplayName":1},"createdAt":1,"lastAccessedAt":1,"isExpired":1,"jwtId":1,"jwts":[1,{"id":1,"expiry":1,"createdAt":1,"tokenType":1}],"nextScheduledRotation":1,"manifest":{"name":1,"token_type":1,"expiration_date":1,"auto_rotate":{"auto_rotate_interval":"1","grace_period":"1"},"ownedBy":{"team":1}}}]}`,
+		`{"data":[{"id":"a","name":1,"type":1,"tenantName":1,"createdBy":1,"createdBySubject":{"subjectId":1,"subjectType":1,"subjectSlug":1,"subjectDisplayName":1,"subjectExternalIdentitySlug":1,"subjectControllerName":1},"createdAt":1,"lastAccessedAt":1,"isExpired":1,"jwtId":1,"jwts":[1,{"id":1,"expiry":1,"createdAt":1,"tokenType":1}],"nextScheduledRotation":1,"manifest":{"name":1,"token_type":1,"expiration_date":1,"auto_rotate":{"auto_rotate_interval":"1","grace_period":"1"},"ownedBy":{"team":1}}}]}`,
 		`{"data":[{"id":"a","createdBySubject":1,"jwts":1,"manifest":1},{"id":"b","manifest":{"auto_rotate":1,"ownedBy":1}}]}`,
 		`{"data":[],"pagination":{"total":-1}}`, `{"meta":{"data":[1,{"a":[]}]},"data":[{"ID":"a"}]}`, `{"data":[` + strings.Repeat(`[`, 20_000),
 	} {
@@ -180,7 +183,7 @@ func FuzzDecodePage(f *testing.F) {
 		for _, token := range p.tokens {
 			for i, text := range []string{
 				token.ID, token.Name, token.Tenant, token.Team, token.Type, token.Creator.ID, token.Creator.Type,
-				token.Creator.Slug, token.Creator.DisplayName, token.Creator.CreatedBy,
+				token.Creator.Name,
 			} {
 				if len(text) > maxText || !utf8.ValidString(text) || i < 2 && text == "" {
 					t.Errorf("%q has the text %q", body, text)

@@ -41,7 +41,7 @@ func TestDecodingEndsWithTheScrape(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	// The page is here as a whole then, and nothing of it is decoded.
 	_, err := c.get(ctx, Key{secret: "s"}, VirtualAccount, 0, cancel)
-	if err == nil || err.Reason != ReasonCanceled {
+	if err == nil || !err.Canceled() {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -43,7 +43,8 @@ type Listing struct {
 
 // List returns all tokens of the kind that key can see, or an *Error: never a
 // part of them. It ends when ctx does, with all of its requests, and waits for a
-// retry only where ctx's deadline leaves the time.
+// retry only where ctx's deadline leaves the time. A listing whose ctx is
+// cancelled has not failed: the Error is Canceled.
 func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error) {
 	l := &lister{client: c, key: key, kind: kind}
 	w, err := l.walk(ctx)
@@ -58,6 +59,7 @@ func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error)
 	// from scrape to scrape. As a uint, the -1 of pagination.total comes last.
 	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
 	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
+	markReplaced(w.Tokens)
 	return &w.Listing, nil
 }
 

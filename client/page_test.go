@@ -78,6 +78,8 @@ var unreadableFields = map[client.Field]string{
 	client.FieldSubjectType:           `"createdBySubject":{"subjectType":1}`,
 	client.FieldSubjectSlug:           `"createdBySubject":{"subjectSlug":1}`,
 	client.FieldSubjectDisplayName:    `"createdBySubject":{"subjectDisplayName":1}`,
+	client.FieldSubjectExternalSlug:   `"createdBySubject":{"subjectExternalIdentitySlug":1}`,
+	client.FieldSubjectController:     `"createdBySubject":{"subjectControllerName":1}`,
 	client.FieldCreatedAt:             `"createdAt":1735689600`,
 	client.FieldLastAccessedAt:        `"lastAccessedAt":"long ago"`,
 	client.FieldIsExpired:             `"isExpired":"no"`,

@@ -73,11 +73,11 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	}
 	body, err := unpack(ahead, resp.Header.Get("Content-Encoding"))
 	if resp.StatusCode != http.StatusOK {
-		message := ""
+		var answer errorAnswer
 		if err == nil {
-			message = serverMessage(body)
+			answer = readErrorAnswer(body)
 		}
-		return nil, c.statusError(resp, message)
+		return nil, c.statusError(resp, answer)
 	}
 	var p *page
 	if err == nil {
@@ -135,15 +135,19 @@ func unpack(body io.Reader, encoding string) (io.Reader, error) {
 
 // statusError is the Error for an answer other than 200, with the server's own
 // message where it gave one.
-func (c *Client) statusError(resp *http.Response, message string) *Error {
+func (c *Client) statusError(resp *http.Response, answer errorAnswer) *Error {
 	e := &Error{
 		Status:     resp.StatusCode,
 		What:       strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)),
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now()),
 	}
-	switch code := resp.StatusCode; {
-	case code == http.StatusUnauthorized:
+	if resp.StatusCode == http.StatusUnauthorized {
 		c.cfg.Refused()
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusProxyAuthRequired, !answer.fromAPI && (code == http.StatusUnauthorized || code == http.StatusForbidden):
+		e.Reason, e.Advice = ReasonIntermediary, adviceIntermediary
+	case code == http.StatusUnauthorized:
 		e.Reason, e.Advice = ReasonUnauthorized, "the API key is not valid here, or no longer: check that it is this control plane's, or replace it"
 	case code == http.StatusForbidden:
 		e.Reason, e.Advice = ReasonForbidden, "the API key may not list these tokens: use the key of somebody who may"
@@ -158,23 +162,30 @@ func (c *Client) statusError(resp *http.Response, message string) *Error {
 	default:
 		e.Reason, e.Advice = ReasonBadResponse, "check that the URL leads to the control plane's API"
 	}
-	if message != "" && !c.cfg.Discreet {
-		e.What += " (" + message + ")"
+	if answer.message != "" && !c.cfg.Discreet {
+		e.What += " (" + answer.message + ")"
 	}
 	return e
 }
 
-// serverMessage returns what the body of an error says, where it is the JSON
-// that the API sends.
-func serverMessage(body io.Reader) string {
-	var answer struct {
-		Message string `json:"message"`
+// errorAnswer is what the body of an answer other than 200 says.
+type errorAnswer struct {
+	// fromAPI: it looks like an error of the API, and not of something in between.
+	fromAPI bool
+	message string
+}
+
+// readErrorAnswer reads the JSON that the API sends with its errors: an object
+// with a message, a statusCode or both.
+func readErrorAnswer(body io.Reader) (answer errorAnswer) {
+	var members map[string]any                               // a struct's names would match in any case
+	raw, _ := io.ReadAll(io.LimitReader(body, maxErrorBody)) // half an object is none
+	if json.Unmarshal(raw, &members) != nil {
+		return errorAnswer{}
 	}
-	raw, _ := io.ReadAll(io.LimitReader(body, maxErrorBody)) // half a message is none
-	if json.Unmarshal(raw, &answer) != nil {
-		return ""
-	}
-	return answer.Message
+	answer.message, _ = members["message"].(string)
+	answer.fromAPI = members["message"] != nil || members["statusCode"] != nil
+	return answer
 }
 
 func (c *Client) redirectAdvice(resp *http.Response) string {

@@ -39,13 +39,22 @@ type Token struct {
 	NextRotation                    time.Time
 	// PreviousJWTExpiry is the latest expiry of the JWTs that were replaced.
 	PreviousJWTExpiry time.Time
+
+	// Replaced is whether the listing has a later token that took this one's
+	// place: one of the same tenant, subject id and name that was issued no
+	// earlier, stops working later and is not expired by the API's word. Never is
+	// later than any date, and an expiry that could not be read is earlier. It is
+	// false where the listing does not tell enough to be sure of that.
+	Replaced bool
 }
 
 // Subject is who created a token.
 type Subject struct {
-	ID, Type, Slug, DisplayName string
-	// CreatedBy is the API's other field for the same.
-	CreatedBy string
+	ID, Type string
+	// Name is the subject's slug (a user's e-mail address), else its display
+	// name, the slug of its external identity, the name of its controller, its
+	// id, or the token's createdBy. It is empty where there is none of these.
+	Name string
 }
 
 // Expiry is when a token stops working.
@@ -61,7 +70,6 @@ func (it *item) token() Token {
 	t := Token{
 		ID:      uniqueCut(it.ID),
 		Tenant:  label(it.TenantName),
-		Creator: Subject{CreatedBy: label(it.CreatedBy)},
 		Created: it.CreatedAt.Time,
 		Expired: it.IsExpired,
 
@@ -74,7 +82,7 @@ func (it *item) token() Token {
 	t.Team = label(it.Manifest.Team)
 	subject := it.CreatedBySubject
 	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
-	t.Creator.Slug, t.Creator.DisplayName = label(subject.Slug), label(subject.DisplayName)
+	t.Creator.Name = label(cmp.Or(subject.Slug, subject.DisplayName, subject.ExternalIdentitySlug, subject.ControllerName, subject.ID, it.CreatedBy))
 
 	current, certain := it.currentJWT()
 	tokenType := cmp.Or(it.Manifest.TokenType, it.Type)

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -104,9 +105,7 @@ func TestTokenInFull(t *testing.T) {
 		Tenant: "acme",
 		Team:   "platform",
 		Type:   "opaque",
-		Creator: client.Subject{
-			ID: "u1", Type: "user", Slug: "ci@acme.example", DisplayName: "CI", CreatedBy: "u-1",
-		},
+		Creator: client.Subject{ID: "u1", Type: "user", Name: "ci@acme.example"},
 		Created:            at("2025-01-02T03:04:05.678Z"),
 		Issued:             at("2025-06-01T00:00:00Z"),
 		Expiry:             client.Expiry{Readable: true, At: at("2026-06-01T00:00:00Z")},
@@ -127,12 +126,18 @@ func TestAbsentIsNotUnreadable(t *testing.T) {
 			"name": null, "type": null, "tenantName": null, "createdBy": null, "createdBySubject": null, "createdAt": null,
 			"lastAccessedAt": null, "isExpired": null, "jwtId": null, "jwts": null, "nextScheduledRotation": null, "manifest": null`},
 		{name: "null is absent, further down", members: `
-			"createdBySubject": {"subjectId": null, "subjectType": null, "subjectSlug": null, "subjectDisplayName": null},
+			"createdBySubject": {
+				"subjectId": null, "subjectType": null, "subjectSlug": null, "subjectDisplayName": null,
+				"subjectExternalIdentitySlug": null, "subjectControllerName": null
+			},
 			"jwts": [],
 			"manifest": {"name": null, "token_type": null, "expiration_date": null, "auto_rotate": null, "ownedBy": null}`},
 		{name: "null is absent, at the bottom", members: `
 			"jwts": [{"id": null, "expiry": null, "createdAt": null, "tokenType": null}, null],
 			"manifest": {"auto_rotate": {"auto_rotate_interval": null, "grace_period": null}, "ownedBy": {"team": null}}`},
+		{name: "an empty string is no date, everywhere", members: `
+			"createdAt": "", "lastAccessedAt": "", "nextScheduledRotation": "",
+			"jwts": [{"expiry": "", "createdAt": ""}], "manifest": {"expiration_date": ""}`},
 		{name: "unknown fields are ignored, whatever they hold", members: `
 			"a": null, "b": [[{}]], "": "x", "mismatched": [1], "manifest": {"": 1, "permissions": "x"}, "jwts": [], "ID2": {"id": 1}`},
 		{
@@ -170,11 +175,11 @@ func TestNames(t *testing.T) {
 func TestEveryTextIsCut(t *testing.T) {
 	long, want := strings.Repeat("x", 1000), strings.Repeat("x", 256)
 	got, _ := read(t, strings.ReplaceAll(`{"id":"t-1","name":"L","tenantName":"L","type":"L","createdBy":"L",
-		"createdBySubject":{"subjectId":"L","subjectType":"L","subjectSlug":"L","subjectDisplayName":"L"},
+		"createdBySubject":{"subjectId":"L","subjectType":"L","subjectSlug":"L"},
 		"manifest":{"ownedBy":{"team":"L"}}}`, "L", long))
 	wantEqual(t, got, client.Token{
 		ID: "t-1", Name: want, Tenant: want, Team: want, Type: want,
-		Creator: client.Subject{ID: want, Type: want, Slug: want, DisplayName: want, CreatedBy: want},
+		Creator: client.Subject{ID: want, Type: want, Name: want},
 		Expiry:  client.Expiry{Readable: true},
 	})
 }
@@ -224,19 +229,36 @@ func TestTypes(t *testing.T) {
 }
 
 func TestCreators(t *testing.T) {
-	creator := func(s client.Subject) func(*client.Token) { return func(t *client.Token) { t.Creator = s } }
+	creator := func(id, subjectType, name string) func(*client.Token) {
+		return func(t *client.Token) { t.Creator = client.Subject{ID: id, Type: subjectType, Name: name} }
+	}
+	// names are what a creator may be called by, the best first.
+	names := []string{
+		`"subjectSlug":"slug"`, `"subjectDisplayName":"display"`, `"subjectExternalIdentitySlug":"external"`, `"subjectControllerName":"controller"`,
+	}
+	// subject has the names from number i on, those before being empty.
+	subject := func(i int) string {
+		empty := regexp.MustCompile(`:"\w+"`).ReplaceAllString(strings.Join(names[:i], ","), `:""`)
+		members := strings.Trim(empty+","+strings.Join(names[i:], ","), ",")
+		return `"createdBy":"u-1","createdBySubject":{"subjectId":"u1","subjectType":"user",` + members + `}`
+	}
 	runItemTests(t, []itemTest{
-		{"without a slug", `"createdBySubject":{"subjectId":"u1","subjectType":"user"}`, creator(client.Subject{ID: "u1", Type: "user"}), nil},
-		{"createdBy alone", `"createdBy":"u1"`, creator(client.Subject{CreatedBy: "u1"}), nil},
+		{"a creator is called by its slug", subject(0), creator("u1", "user", "slug"), nil},
+		{"else by its display name", subject(1), creator("u1", "user", "display"), nil},
+		{"else by its external identity's slug", subject(2), creator("u1", "user", "external"), nil},
+		{"else by its controller's name", subject(3), creator("u1", "user", "controller"), nil},
+		{"else by its id", subject(4), creator("u1", "user", "u1"), nil},
+		{"else by createdBy", `"createdBy":"u-1","createdBySubject":{"subjectType":"user"}`, creator("", "user", "u-1"), nil},
+		{"createdBy alone", `"createdBy":"u1"`, creator("", "", "u1"), nil},
 		{
 			"an unreadable part costs that part",
 			`"createdBySubject":{"subjectId":1,"subjectType":"user","subjectSlug":"ada"}`,
-			creator(client.Subject{Type: "user", Slug: "ada"}), fields(client.FieldSubjectID),
+			creator("", "user", "ada"), fields(client.FieldSubjectID),
 		},
 		{
 			"an unreadable subject leaves createdBy",
 			`"createdBySubject":"ada","createdBy":"u1"`,
-			creator(client.Subject{CreatedBy: "u1"}), fields(client.FieldCreatedBySubject),
+			creator("", "", "u1"), fields(client.FieldCreatedBySubject),
 		},
 	})
 }
@@ -408,6 +430,12 @@ func TestExpiry(t *testing.T) {
 			expires("2027-01-01T00:00:00Z"), nil,
 		},
 		{"where there is neither, never", `"jwts":[{"id":"a"}],"manifest":{}`, nil, nil},
+		{
+			"where the JWT's is empty it is the manifest's",
+			`"jwts":[{"id":"a","expiry":""}],` + date(`"2027-01-01"`),
+			expires("2027-01-01T00:00:00Z"), nil,
+		},
+		{"where both are empty, never", `"jwts":[{"id":"a","expiry":""}],` + date(`""`), nil, nil},
 
 		{"a date is 00:00 UTC of its day", date(`"2025-08-01"`), expires("2025-08-01T00:00:00Z"), nil},
 		{"no seconds and no zone is UTC", date(`"2025-08-01T12:00"`), expires("2025-08-01T12:00:00Z"), nil},
@@ -433,7 +461,7 @@ func TestExpiry(t *testing.T) {
 	}
 	for name, value := range map[string]string{
 		"nonsense":                    `"soon"`,
-		"the empty text":              `""`,
+		"a blank":                     `" "`,
 		"a number":                    `1767225600`,
 		"a boolean":                   `false`,
 		"an array":                    `[]`,

@@ -22,6 +22,8 @@ const (
 	FieldSubjectType           Field = "createdBySubject.subjectType"
 	FieldSubjectSlug           Field = "createdBySubject.subjectSlug"
 	FieldSubjectDisplayName    Field = "createdBySubject.subjectDisplayName"
+	FieldSubjectExternalSlug   Field = "createdBySubject.subjectExternalIdentitySlug"
+	FieldSubjectController     Field = "createdBySubject.subjectControllerName"
 	FieldCreatedAt             Field = "createdAt"
 	FieldLastAccessedAt        Field = "lastAccessedAt"
 	FieldIsExpired             Field = "isExpired"
@@ -48,11 +50,11 @@ const (
 func Fields() []Field {
 	return []Field{
 		FieldName, FieldType, FieldTenantName, FieldCreatedBy, FieldCreatedBySubject, FieldSubjectID,
-		FieldSubjectType, FieldSubjectSlug, FieldSubjectDisplayName, FieldCreatedAt, FieldLastAccessedAt,
-		FieldIsExpired, FieldJWTID, FieldJWTs, FieldJWTsID, FieldJWTExpiry, FieldJWTCreatedAt,
-		FieldJWTTokenType, FieldNextScheduledRotation, FieldManifest, FieldManifestName,
-		FieldManifestTokenType, FieldExpirationDate, FieldAutoRotate, FieldAutoRotateInterval,
-		FieldGracePeriod, FieldOwnedBy, FieldTeam, FieldTotal,
+		FieldSubjectType, FieldSubjectSlug, FieldSubjectDisplayName, FieldSubjectExternalSlug,
+		FieldSubjectController, FieldCreatedAt, FieldLastAccessedAt, FieldIsExpired, FieldJWTID, FieldJWTs,
+		FieldJWTsID, FieldJWTExpiry, FieldJWTCreatedAt, FieldJWTTokenType, FieldNextScheduledRotation,
+		FieldManifest, FieldManifestName, FieldManifestTokenType, FieldExpirationDate, FieldAutoRotate,
+		FieldAutoRotateInterval, FieldGracePeriod, FieldOwnedBy, FieldTeam, FieldTotal,
 	}
 }
 
@@ -72,7 +74,10 @@ type item struct {
 	unreadable []Field
 }
 
-type subject struct{ ID, Type, Slug, DisplayName string }
+type subject struct {
+	ID, Type, Slug, DisplayName          string
+	ExternalIdentitySlug, ControllerName string
+}
 
 // jwt is metadata only: the API lists no secret.
 type jwt struct {
@@ -161,6 +166,10 @@ func (d *decoder) subject() (s subject) {
 				s.Slug = d.word()
 			case FieldSubjectDisplayName:
 				s.DisplayName = d.word()
+			case FieldSubjectExternalSlug:
+				s.ExternalIdentitySlug = d.word()
+			case FieldSubjectController:
+				s.ControllerName = d.word()
 			default:
 				d.skip()
 			}

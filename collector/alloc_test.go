@@ -23,7 +23,7 @@ func tokensOf(n int) []client.Token {
 	for i := range tokens {
 		tokens[i] = client.Token{
 			ID: fmt.Sprintf("token-%06d", i), Name: fmt.Sprintf("name-%06d", i), Type: "jwt", Tenant: "acme", Team: "ml",
-			Creator: client.Subject{ID: "u1", Type: "user", Slug: "ada@acme.example"},
+			Creator: client.Subject{ID: "u1", Type: "user", Name: "ada@acme.example"},
 			Expiry:  client.Expiry{At: noon.AddDate(0, 3, 0), Readable: true},
 			Created: noon, Issued: noon, LastAccessed: noon, NextRotation: noon, PreviousJWTExpiry: noon,
 			AutoRotateInterval: &days, GracePeriod: &days,

@@ -22,8 +22,8 @@ type CreatorLabel string
 
 // The choices for the label creator.
 const (
-	// CreatorSlug is the creator's slug (the e-mail address of a user), else
-	// the display name, else the id.
+	// CreatorSlug is the creator's slug (the e-mail address of a user), or the
+	// next best of what the API calls the creator: client.Subject's Name.
 	CreatorSlug CreatorLabel = "slug"
 	// CreatorID is the creator's id and nothing else, for those who may not
 	// store e-mail addresses.
@@ -50,7 +50,7 @@ type Collector struct {
 	targets atomic.Pointer[[]*target]
 
 	mu       sync.Mutex
-	memories map[string]*memory
+	memories map[identity]*memory
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -63,18 +63,19 @@ func New(opts Options, targets ...Target) *Collector {
 }
 
 // Set replaces the targets. Scrapes that are under way go on with those that they
-// began with. The counters of a target survive where another one has its name,
-// and so does all else that is known of it.
+// began with. The counters of a target, and all else that is known of it, survive
+// while there is a target of its name and control plane.
 func (c *Collector) Set(targets ...Target) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next, memories := make([]*target, len(targets)), map[string]*memory{}
+	next, memories := make([]*target, len(targets)), map[identity]*memory{}
 	for i, cfg := range targets {
-		m := c.memories[cfg.Name]
+		of := identity{cfg.Name, client.ControlPlane(cfg.Client.URL)}
+		m := c.memories[of]
 		if m == nil {
-			m = newMemory(cfg.Name)
+			m = newMemory(of)
 		}
-		memories[cfg.Name] = m
+		memories[of] = m
 		maps.DeleteFunc(m.histories, func(kind client.Kind, _ *history) bool { return !slices.Contains(cfg.Kinds, kind) })
 		next[i] = newTarget(cfg, m, &c.opts)
 	}

@@ -101,10 +101,10 @@ func (b *builder) counted(m *metric, from prometheus.Collector) {
 // target adds what there is to say of a target.
 func (b *builder) target(t *target, outcomes []outcome) {
 	success := !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.result == nil })
-	b.add(&up, labelPairs("target", t.name), boolean(success))
-	b.add(&targetInfo, labelPairs("target", t.name, "control_plane", t.controlPlane), 1)
+	labels := labelPairs("target", t.name, "control_plane", t.controlPlane)
+	b.add(&up, labels, boolean(success))
 	if expiry, ok := timestamp(t.key.expiry()); ok {
-		b.add(&apiKeyExpiry, labelPairs("target", t.name), expiry)
+		b.add(&apiKeyExpiry, labels, expiry)
 	}
 	b.counted(&apiRequests, t.memory.instruments.requests)
 	b.counted(&apiRequestDuration, t.memory.instruments.duration)
@@ -113,10 +113,11 @@ func (b *builder) target(t *target, outcomes []outcome) {
 
 // listing adds what there is to say of a listing as a whole.
 func (b *builder) listing(t *target, h *history, o outcome) {
-	labels := labelPairs("target", t.name, "kind", string(o.kind))
+	labels := labelPairs("target", t.name, "control_plane", t.controlPlane, "kind", string(o.kind))
 	b.add(&listingSuccess, labels, boolean(o.result != nil))
 	b.add(&listingDuration, labels, o.duration.Seconds())
 	b.counted(&listingErrors, h.failures)
+	b.counted(&listings, h.ended) // after its errors, which are never more
 	if last, ok := timestamp(h.snapshot().LastSuccess); ok {
 		b.add(&listingLastSuccess, labels, last)
 	}
@@ -130,7 +131,8 @@ func (b *builder) listing(t *target, h *history, o outcome) {
 		b.add(&listingReportedTokens, labels, float64(o.result.Reported))
 	}
 	for _, field := range client.Fields() {
-		b.add(&listingInvalidFields, labelPairs("target", t.name, "kind", string(o.kind), "field", string(field)), float64(o.result.InvalidFields[field]))
+		withField := labelPairs("target", t.name, "control_plane", t.controlPlane, "kind", string(o.kind), "field", string(field))
+		b.add(&listingInvalidFields, withField, float64(o.result.InvalidFields[field]))
 	}
 }
 

@@ -73,8 +73,8 @@ func (l *listing) join(ctx context.Context) *run {
 }
 
 // leave stops waiting for r. It returns r's result if r ended at the same
-// moment, else nil. When the last waiter leaves, the run ends too, with that
-// waiter's reason: timeout or canceled.
+// moment, else nil. When the last waiter leaves, the run ends too: at that
+// waiter's deadline it has failed, else it is cancelled.
 func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 	l.mu.Lock()
 	defer l.mu.Unlock()

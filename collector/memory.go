@@ -14,34 +14,46 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// memory is what is kept of a target between scrapes, and when its
-// configuration changes: it belongs to the target's name.
-type memory struct {
-	instruments *instruments
-	// histories and identified are not used concurrently.
-	histories  map[client.Kind]*history
-	identified *identified
+// identity tells a target from others: what is counted has these labels.
+type identity struct{ name, controlPlane string }
+
+// labels are those of the target's counters.
+func (i identity) labels() prometheus.Labels {
+	return prometheus.Labels{"target": i.name, "control_plane": i.controlPlane}
 }
 
-// identified is what is kept only as long as a target has the same control plane
-// and the same API key.
-type identified struct {
+// memory is what is kept of a target between scrapes, and when its
+// configuration changes.
+type memory struct {
+	identity    identity
+	instruments *instruments
+	// histories and access are not used concurrently.
+	histories map[client.Kind]*history
+	access    *access
+}
+
+// access is what is kept only as long as a target is asked in the same way with
+// the same API key.
+type access struct {
 	identity string
 	ban      client.Ban
 	key      ownKey
 }
 
-func newMemory(target string) *memory {
-	return &memory{instruments: newInstruments(target), histories: map[client.Kind]*history{}}
+func newMemory(of identity) *memory {
+	return &memory{identity: of, instruments: newInstruments(of), histories: map[client.Kind]*history{}}
 }
 
 // history returns what is kept of one of the target's listings.
-func (m *memory) history(target string, kind client.Kind, opts *Options) *history {
+func (m *memory) history(kind client.Kind, opts *Options) *history {
 	h := m.histories[kind]
 	if h == nil {
+		labels := m.identity.labels()
+		labels["kind"] = string(kind)
 		h = &history{
-			failures: newFailures(target, kind),
-			logger:   log.With(opts.Logger, "target", target, "kind", kind),
+			ended:    prometheus.NewCounter(prometheus.CounterOpts{Name: listings.name, ConstLabels: labels}),
+			failures: newFailures(labels),
+			logger:   log.With(opts.Logger, "target", m.identity.name, "kind", kind),
 			now:      opts.Now,
 		}
 		m.histories[kind] = h
@@ -92,6 +104,7 @@ func (k *ownKey) expiry() time.Time {
 
 // history is what is kept of a listing between its runs: no tokens.
 type history struct {
+	ended    prometheus.Counter
 	failures *prometheus.CounterVec
 	logger   log.Logger
 	now      func() time.Time
@@ -113,9 +126,15 @@ func (h *history) belongsTo(l *listing) {
 }
 
 // failed notes a run of l that failed with err, which is of type *client.Error.
+// One that was cancelled counts nowhere.
 func (h *history) failed(l *listing, err error) {
 	var failure *client.Error
 	errors.As(err, &failure)
+	if failure.Canceled() {
+		level.Debug(h.logger).Log("msg", "listing cancelled", "err", err)
+		return
+	}
+	h.ended.Inc()
 	h.failures.WithLabelValues(string(failure.Reason)).Inc()
 
 	h.mu.Lock()
@@ -127,15 +146,12 @@ func (h *history) failed(l *listing, err error) {
 	if !h.failure.news(string(failure.Reason), h.now()) {
 		return
 	}
-	logger := level.Error(h.logger)
-	if failure.Reason == client.ReasonCanceled {
-		logger = level.Warn(h.logger) // most often somebody's Ctrl-C
-	}
-	logger.Log("msg", "listing failed", "reason", failure.Reason, "err", err)
+	level.Error(h.logger).Log("msg", "listing failed", "reason", failure.Reason, "err", err)
 }
 
 // succeeded notes what a run of l has listed.
 func (h *history) succeeded(l *listing, result *client.Listing) {
+	h.ended.Inc()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.owner != l {
@@ -214,8 +230,8 @@ type instruments struct {
 	retries  prometheus.Counter
 }
 
-func newInstruments(target string) *instruments {
-	labels := prometheus.Labels{"target": target}
+func newInstruments(of identity) *instruments {
+	labels := of.labels()
 	return &instruments{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: apiRequests.name, ConstLabels: labels}, []string{"code"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -243,11 +259,8 @@ func (i *instruments) trace() client.Trace {
 
 // newFailures counts the failed runs of a listing. Every reason is there from
 // the start: increase() does not see the first error of a counter that was not.
-func newFailures(target string, kind client.Kind) *prometheus.CounterVec {
-	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name:        listingErrors.name,
-		ConstLabels: prometheus.Labels{"target": target, "kind": string(kind)},
-	}, []string{"reason"})
+func newFailures(labels prometheus.Labels) *prometheus.CounterVec {
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{Name: listingErrors.name, ConstLabels: labels}, []string{"reason"})
 	for _, reason := range client.Reasons() {
 		failures.WithLabelValues(string(reason))
 	}

@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -55,10 +54,10 @@ var tokenLabels = []tokenLabel{
 	{name: "control_plane", value: func(l *labelled) string { return l.target.controlPlane }},
 	{name: "kind", value: func(l *labelled) string { return l.kind }},
 	{name: "tenant", value: func(l *labelled) string { return l.token.Tenant }},
-	{name: "team", value: func(l *labelled) string { return l.token.Team }},
+	{name: "owner_team", value: func(l *labelled) string { return l.token.Team }},
 	{name: "creator", value: creator},
-	{name: "name", value: func(l *labelled) string { return l.token.Name }},
-	{name: "id", value: func(l *labelled) string { return l.token.ID }},
+	{name: "token_name", value: func(l *labelled) string { return l.token.Name }},
+	{name: "token_id", value: func(l *labelled) string { return l.token.ID }},
 	{name: "creator_type", value: func(l *labelled) string { return l.token.Creator.Type }, infoOnly: true},
 	{name: "token_type", value: func(l *labelled) string { return l.token.Type }, infoOnly: true},
 }
@@ -73,7 +72,7 @@ func creator(l *labelled) string {
 	if l.creatorLabel == CreatorID {
 		return c.ID
 	}
-	return cmp.Or(c.Slug, c.DisplayName, c.ID, c.CreatedBy)
+	return c.Name
 }
 
 func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) (float64, bool)) tokenMetric {
@@ -97,7 +96,7 @@ func labelNames(info bool) (names []string) {
 }
 
 var tokenMetrics = []tokenMetric{
-	tokenGauge("truefoundry_token_expires",
+	tokenGauge("truefoundry_token_has_expiry",
 		"Whether the token has an expiry (1) or never expires (0).",
 		"the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) {
@@ -108,8 +107,8 @@ var tokenMetrics = []tokenMetric{
 		"the token never expires, or the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Expiry.At) }),
 	tokenGauge("truefoundry_token_expired",
-		"Whether the token is expired, as the API says; where it does not say, whether its expiry has passed.",
-		"the API does not say, and there is no readable expiry",
+		"Whether the token is expired, as the API says; where it does not say, whether it has an expiry that has passed.",
+		"the API does not say, and the expiry could not be read",
 		expired),
 	tokenGauge("truefoundry_token_created_timestamp_seconds",
 		"When the token was created, in seconds since the Unix epoch.",
@@ -135,6 +134,11 @@ var tokenMetrics = []tokenMetric{
 		"When the token's next rotation is due, in seconds since the Unix epoch.",
 		"no rotation is scheduled",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.NextRotation) }),
+	tokenGauge("truefoundry_token_replaced",
+		"Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, "+
+			"stops working later and is not called expired by the API.",
+		"",
+		func(t *client.Token, _ time.Time) (float64, bool) { return boolean(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
 		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
 		"there is none",
@@ -146,38 +150,46 @@ func expired(t *client.Token, now time.Time) (float64, bool) {
 	if t.Expired != nil {
 		return boolean(*t.Expired), true
 	}
-	return boolean(!t.Expiry.At.After(now)), !t.Expiry.At.IsZero()
+	never := t.Expiry.At.IsZero()
+	return boolean(!never && !t.Expiry.At.After(now)), t.Expiry.Readable
 }
 
 const absentOnFailure = "the listing failed"
+
+// These labels tell a target, and one of its listings.
+var (
+	targetLabels  = []string{"target", "control_plane"}
+	listingLabels = []string{"target", "control_plane", "kind"}
+)
+
+// with returns labels and one more.
+func with(labels []string, label string) []string { return append(slices.Clip(labels), label) }
 
 var (
 	up = metric{
 		name:       "truefoundry_up",
 		help:       "Whether every listing of the target succeeded in this scrape.",
 		metricType: dto.MetricType_GAUGE,
-		labels:     []string{"target"},
-	}
-	targetInfo = metric{
-		name:       "truefoundry_target_info",
-		help:       "A target and the control plane that it asks; always 1.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     []string{"target", "control_plane"},
+		labels:     targetLabels,
 	}
 	apiKeyExpiry = metric{
 		name:       "truefoundry_api_key_expiry_timestamp_seconds",
 		help:       "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
 		metricType: dto.MetricType_GAUGE,
-		labels:     []string{"target"},
+		labels:     targetLabels,
 		absent:     "the key does not say so and its token is not named or not listed, or the key never ends",
 	}
-
-	listingLabels = []string{"target", "kind"}
 
 	listingSuccess = metric{
 		name:       "truefoundry_listing_success",
 		help:       "Whether the listing succeeded in this scrape.",
 		metricType: dto.MetricType_GAUGE,
+		labels:     listingLabels,
+	}
+	listings = metric{
+		name:       "truefoundry_listings_total",
+		help:       "Listings that ended, well or not.",
+		metricType: dto.MetricType_COUNTER,
 		labels:     listingLabels,
 	}
 	listingDuration = metric{
@@ -218,7 +230,7 @@ var (
 		name:       "truefoundry_listing_invalid_fields",
 		help:       "Values dropped because they could not be read, by the path of their field in the API's answer.",
 		metricType: dto.MetricType_GAUGE,
-		labels:     []string{"target", "kind", "field"},
+		labels:     with(listingLabels, "field"),
 		absent:     absentOnFailure,
 	}
 	listingLastSuccess = metric{
@@ -232,27 +244,27 @@ var (
 		name:       "truefoundry_listing_errors_total",
 		help:       "Failed listings, by reason.",
 		metricType: dto.MetricType_COUNTER,
-		labels:     []string{"target", "kind", "reason"},
+		labels:     with(listingLabels, "reason"),
 	}
 
 	apiRequests = metric{
 		name:       "truefoundry_exporter_api_requests_total",
 		help:       "Requests to the control plane, by HTTP status; none where no answer came.",
 		metricType: dto.MetricType_COUNTER,
-		labels:     []string{"target", "code"},
+		labels:     with(targetLabels, "code"),
 		absent:     "no request had this outcome yet",
 	}
 	apiRequestDuration = metric{
 		name:       "truefoundry_exporter_api_request_duration_seconds",
 		help:       "How long requests to the control plane took until their answer was read, in seconds.",
 		metricType: dto.MetricType_HISTOGRAM,
-		labels:     []string{"target"},
+		labels:     targetLabels,
 	}
 	apiRetries = metric{
 		name:       "truefoundry_exporter_api_retries_total",
 		help:       "Requests to the control plane that were repeated.",
 		metricType: dto.MetricType_COUNTER,
-		labels:     []string{"target"},
+		labels:     targetLabels,
 	}
 )
 
@@ -262,7 +274,7 @@ func contract() []*metric {
 	for i := range tokenMetrics {
 		all = append(all, &tokenMetrics[i].metric)
 	}
-	return append(all, &up, &targetInfo, &listingSuccess, &listingDuration, &listingTokens,
+	return append(all, &up, &listingSuccess, &listings, &listingDuration, &listingTokens,
 		&listingReportedTokens, &listingDuplicateTokens, &listingInvalidItems, &listingInvalidFields,
 		&listingLastSuccess, &listingErrors, &apiKeyExpiry, &apiRequests, &apiRequestDuration, &apiRetries)
 }

@@ -12,16 +12,16 @@ import (
 
 // Target is a control plane to be asked with one API key.
 type Target struct {
-	// Name is the value of the label target. It is unique.
+	// Name is the value of the label target. No two targets have the same one.
 	Name string
 	// Kinds are the kinds of token to list.
 	Kinds []client.Kind
 	// APIKeyToken is the name of the listed token that the API key belongs to,
 	// which tells when a key ends that does not say so itself. It may be empty.
 	APIKeyToken string
-	// Identity tells the control plane and the API key from those of other
-	// configurations of the same name. While it is equal, what is known of them
-	// outlives the configuration.
+	// Identity changes with the URL and with where the API key is from. While it
+	// is the same, what is known of the key and a Retry-After outlive the
+	// configuration.
 	Identity string
 	// Client makes the target's client; its Trace and its Ban are set by the
 	// Collector.
@@ -30,7 +30,8 @@ type Target struct {
 
 // target is a Target at work.
 type target struct {
-	name, controlPlane, apiKeyToken string
+	identity
+	apiKeyToken string
 
 	client   *client.Client
 	listings []*listing
@@ -41,24 +42,23 @@ type target struct {
 
 func newTarget(cfg Target, m *memory, opts *Options) *target {
 	cfg.Client.Trace = m.instruments.trace()
-	if m.identified == nil || m.identified.identity != cfg.Identity {
-		m.identified = &identified{identity: cfg.Identity}
+	if m.access == nil || m.access.identity != cfg.Identity {
+		m.access = &access{identity: cfg.Identity}
 	}
-	cfg.Client.Ban = &m.identified.ban
+	cfg.Client.Ban = &m.access.ban
 	t := &target{
-		name:         cfg.Name,
-		controlPlane: client.ControlPlane(cfg.Client.URL),
-		apiKeyToken:  cfg.APIKeyToken,
-		client:       client.New(cfg.Client),
-		memory:       m,
-		key:          &m.identified.key,
-		logger:       log.With(opts.Logger, "target", cfg.Name),
+		identity:    m.identity,
+		apiKeyToken: cfg.APIKeyToken,
+		client:      client.New(cfg.Client),
+		memory:      m,
+		key:         &m.access.key,
+		logger:      log.With(opts.Logger, "target", cfg.Name),
 	}
 	for _, kind := range cfg.Kinds {
 		l := &listing{
 			kind:    kind,
 			list:    func(ctx context.Context) (*client.Listing, error) { return t.list(ctx, kind) },
-			history: m.history(cfg.Name, kind, opts),
+			history: m.history(kind, opts),
 			now:     opts.Now,
 		}
 		l.history.belongsTo(l)

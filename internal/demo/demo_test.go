@@ -68,7 +68,7 @@ func TestStart(t *testing.T) {
 	tenants, teams, creators := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	has := map[string]int{}
 	for _, token := range tokens {
-		tenants[token.Tenant], teams[token.Team], creators[token.Creator.Slug] = true, true, true
+		tenants[token.Tenant], teams[token.Team], creators[token.Creator.Name] = true, true, true
 		left := time.Until(token.Expiry.At)
 		switch {
 		case token.Expiry.At.IsZero():

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,7 @@ const (
 )
 
 const (
+	flagTarget      = "truefoundry.target"
 	flagURL         = "truefoundry.url"
 	flagAPIKeyFile  = "truefoundry.api-key-file"  //nolint:gosec // the name of a flag
 	flagAPIKeyToken = "truefoundry.api-key-token" //nolint:gosec // the name of a flag
@@ -51,6 +53,7 @@ type flags struct {
 	configCheck *bool
 
 	demo           *bool
+	targetName     *string
 	url            *string
 	apiKeyFile     *string
 	apiKeyToken    *string
@@ -78,6 +81,7 @@ func addFlags(app *kingpin.Application) *flags {
 	f.configCheck = app.Flag("config.check", "Check the configuration and the files that it names, and exit.").Bool()
 
 	f.demo = app.Flag("demo", "Export made-up control planes that run inside the exporter, to see what it does.").Bool()
+	f.targetName = app.Flag(flagTarget, "Name of the target, as it stands in the label target. Default: the host of its URL.").String()
 	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
 	f.apiKeyFile = app.Flag(flagAPIKeyFile, "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
 	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
@@ -184,6 +188,7 @@ func (f *flags) notice() string {
 func (f *flags) targetFlags() []string {
 	var set []string
 	for name, isSet := range map[string]bool{
+		flagTarget:      *f.targetName != "",
 		flagURL:         *f.url != "",
 		flagAPIPrefix:   f.apiPrefixSet,
 		flagKind:        f.kindsSet,
@@ -250,6 +255,9 @@ func (f *flags) target() (target targets.Target, err error) {
 	if err := targets.CheckURL(u, prefix); err != nil {
 		return target, fmt.Errorf("%s: %w", from, err)
 	}
+	if err := targets.CheckName(*f.targetName); err != nil {
+		return target, fmt.Errorf("--%s: %w", flagTarget, err)
+	}
 	var kinds []client.Kind
 	for _, kind := range *f.kinds {
 		kinds = append(kinds, client.Kind(kind))
@@ -258,7 +266,7 @@ func (f *flags) target() (target targets.Target, err error) {
 		return target, fmt.Errorf("--%s: %w", flagKind, err)
 	}
 	return targets.Target{
-		Name: u.Host, URL: u, APIPrefix: prefix, Kinds: kinds, APIKey: key, APIKeyToken: *f.apiKeyToken, HTTP: targets.DefaultHTTP(),
+		Name: cmp.Or(*f.targetName, u.Host), URL: u, APIPrefix: prefix, Kinds: kinds, APIKey: key, APIKeyToken: *f.apiKeyToken, HTTP: targets.DefaultHTTP(),
 	}, nil
 }
 

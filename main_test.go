@@ -25,6 +25,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 )
 
 // beExporter makes this test binary be the exporter.
@@ -149,15 +150,15 @@ func ask(t *testing.T, client *http.Client, url string, prepare func(*http.Reque
 
 func TestDemo(t *testing.T) {
 	p := start(t, []string{"TFY_HOST=https://example.invalid", "TFY_API_KEY=left-alone"}, "--demo")
-	metrics := get(t, p.url+"/metrics")
+	metrics := metricstest.WithoutControlPlane(get(t, p.url+"/metrics"))
 	for _, want := range []string{
 		`truefoundry_up{target="demo-personal"} 1`,
-		`truefoundry_listing_tokens{kind="personal-access-token",target="demo-personal"} 38`,
+		`truefoundry_listing_tokens{kind="personal-access-token",target="demo-personal"} 40`,
 		`truefoundry_up{target="demo-services"} 1`,
 		`truefoundry_listing_tokens{kind="virtual-account",target="demo-services"} 5`,
 		`truefoundry_up{target="demo-broken"} 0`,
 		`reason="unauthorized",target="demo-broken"} 1`,
-		`name="say \"hi\"\n\\o/ 🚀"`,
+		`token_name="say \"hi\"\n\\o/ 🚀"`,
 		`tenant="demo-acme"`,
 		`tenant="demo-globex"`,
 		"go_info{",
@@ -217,8 +218,9 @@ func TestFlagsTakeEffect(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key},
 		"--truefoundry.url="+cp.URL+"/api", "--truefoundry.api-prefix=/svc", "--truefoundry.page-size=2",
-		"--truefoundry.creator-label=id", "--web.telemetry-path=/m", "--log.level=debug")
+		"--truefoundry.target=acme", "--truefoundry.creator-label=id", "--web.telemetry-path=/m", "--log.level=debug")
 	metrics := get(t, p.url+"/m")
+	wantLines(t, metrics, `truefoundry_up{control_plane="`+strings.TrimPrefix(cp.URL, "http://")+`/api",target="acme"} 1`)
 	for _, want := range []string{`creator="user-1"`, `"} 3`} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("no %s", want)
@@ -320,9 +322,7 @@ func TestProxyOfTheEnvironmentIsAsked(t *testing.T) {
 	}))
 	t.Cleanup(proxy.Close)
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key, "HTTP_PROXY=" + proxy.URL}, "--truefoundry.url=http://control-plane.example")
-	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `truefoundry_up{target="control-plane.example"} 1`) {
-		t.Errorf("got %s", metrics)
-	}
+	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{control_plane="control-plane.example",target="control-plane.example"} 1`)
 }
 
 func TestListenerWithTLSAndAPassword(t *testing.T) {
@@ -398,8 +398,12 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"no web configuration", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.config.file=/does/not/exist"}, "--web.config.file"},
 		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
 		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
+		{"demo with a target's name", nil, []string{"--demo", "--truefoundry.target=acme"}, "leave out --truefoundry.target"},
 		{"demo with a prefix", nil, []string{"--demo", "--truefoundry.api-prefix=/"}, "--demo"},
 		{"demo with a file", nil, []string{"--demo", "--config.file=x"}, "--config.file and --demo"},
+		{"file with a target's name", nil, []string{"--config.file=x", "--truefoundry.target=acme"}, "leave out --truefoundry.target"},
+		{"target's name with a line break", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.target=a\nb"}, "--truefoundry.target: must be"},
+		{"target's name that is too long", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.target=" + strings.Repeat("x", 101)}, "at most 100 bytes"},
 		{"file with a URL", nil, []string{"--config.file=x", "--truefoundry.url=http://localhost"}, "leave out --truefoundry.url"},
 		{"file with a key file", nil, []string{"--config.file=x", "--truefoundry.api-key-file=x"}, "leave out --truefoundry.api-key-file"},
 		{"file with a prefix", nil, []string{"--config.file=x", "--truefoundry.api-prefix="}, "leave out --truefoundry.api-prefix"},
@@ -454,9 +458,7 @@ func TestKeyFileMayComeLater(t *testing.T) {
 		t.Errorf("got %s", metrics)
 	}
 	rewrite(t, file, controlplanetest.Key)
-	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `truefoundry_up{target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
-		t.Errorf("got %s", metrics)
-	}
+	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`)
 }
 
 // SIGTERM lets a scrape in flight finish, but not for ever, and not where it is

@@ -100,12 +100,12 @@ func TestTokenInFull(t *testing.T) {
 	}`)
 	no, interval, grace := false, int64(360), int64(30)
 	wantEqual(t, got, client.Token{
-		ID:     "cm1",
-		Name:   "ci",
-		Tenant: "acme",
-		Team:   "platform",
-		Type:   "opaque",
-		Creator: client.Subject{ID: "u1", Type: "user", Name: "ci@acme.example"},
+		ID:                 "cm1",
+		Name:               "ci",
+		Tenant:             "acme",
+		Team:               "platform",
+		Type:               "opaque",
+		Creator:            client.Subject{ID: "u1", Type: "user", Name: "ci@acme.example"},
 		Created:            at("2025-01-02T03:04:05.678Z"),
 		Issued:             at("2025-06-01T00:00:00Z"),
 		Expiry:             client.Expiry{Readable: true, At: at("2026-06-01T00:00:00Z")},

@@ -170,7 +170,7 @@ func everything() []any {
 	rotating.NextScheduledRotation = at("2026-03-02T00:00:00Z")
 
 	eternal := controlplanetest.Token(3)
-	eternal.JWTs, eternal.LastAccessedAt, eternal.Manifest.OwnedBy = nil, nil, nil
+	eternal.JWTs, eternal.IsExpired, eternal.LastAccessedAt, eternal.Manifest.OwnedBy = nil, nil, nil, nil
 
 	expired := controlplanetest.Token(4)
 	expired.JWTs[0].Expiry, expired.IsExpired = at("2026-01-10T10:30:00.5Z"), nil
@@ -178,11 +178,16 @@ func everything() []any {
 	awkward := controlplanetest.Token(5)
 	awkward.Name = "say \"hi\"\n\\o/ 🚀"
 
+	replaced, successor := controlplanetest.Token(7), controlplanetest.Token(8)
+	replaced.Name = successor.Name
+	successor.CreatedAt, successor.JWTs[0].CreatedAt = successor.CreatedAt.AddDate(0, 0, 15), successor.CreatedAt.AddDate(0, 0, 15)
+	successor.JWTs[0].Expiry = at("2026-07-01T00:00:00Z")
+
 	unreadable := map[string]any{
 		"id": "t0006", "type": "opaque", "createdBy": "ops@acme.example", "createdAt": "yesterday",
 		"manifest": map[string]any{"name": "named-by-its-manifest", "expiration_date": "next week"},
 	}
-	return []any{healthy, rotating, eternal, expired, awkward, unreadable, healthy, "no item at all"}
+	return []any{healthy, rotating, eternal, expired, awkward, unreadable, replaced, successor, healthy, "no item at all"}
 }
 
 func TestExposition(t *testing.T) {
@@ -257,7 +262,7 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 func TestListWithoutATotalReportsNone(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...), faults.Total(func(int) any { return nil }))
 	got := scrape(t, newCollector(t, cp.URL))
-	metricstest.Present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`)
+	metricstest.Present(t, got, `truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 1`)
 	metricstest.Absent(t, got, "truefoundry_listing_reported_tokens")
 }
 
@@ -274,7 +279,9 @@ func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
 	}
 	for want, item := range map[string]any{
 		"slug":       subject(map[string]any{"subjectSlug": "slug", "subjectDisplayName": "display", "subjectId": "id"}),
-		"display":    subject(map[string]any{"subjectDisplayName": "display", "subjectId": "id"}),
+		"display":    subject(map[string]any{"subjectDisplayName": "display", "subjectExternalIdentitySlug": "external", "subjectId": "id"}),
+		"external":   subject(map[string]any{"subjectExternalIdentitySlug": "external", "subjectControllerName": "controller", "subjectId": "id"}),
+		"controller": subject(map[string]any{"subjectControllerName": "controller", "subjectId": "id"}),
 		"id":         subject(map[string]any{"subjectId": "id"}),
 		"created-by": subject(nil),
 	} {
@@ -289,8 +296,7 @@ func TestControlPlaneBelowAPath(t *testing.T) {
 	server := httptest.NewServer(http.StripPrefix("/tfy", cp))
 	t.Cleanup(server.Close)
 	got := scrape(t, newCollector(t, server.URL, func(s *set) { s.URL.Path = "/tfy" }))
-	metricstest.Present(t, got, `truefoundry_target_info{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
-	metricstest.Present(t, got, `truefoundry_up{target="acme"} 1`)
+	metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
 }
 
 func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
@@ -311,7 +317,7 @@ func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
 				for _, family := range gather(t, c, time.Minute) {
 					if family.GetName() == "truefoundry_token_expiry_timestamp_seconds" {
 						for _, metric := range family.Metric {
-							ids[value(metric, "id")]++
+							ids[value(metric, "token_id")]++
 						}
 					}
 				}
@@ -345,11 +351,14 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		s.APIKey = config.NewFileSecret(key)
 		s.PageSize = 10
 	})
+	listings := 0
 	good := func() {
 		t.Helper()
 		got := scrape(t, c)
-		metricstest.Present(t, got, `truefoundry_up{target="acme"} 1`)
-		metricstest.Present(t, got, `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 30`)
+		metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
+		metricstest.Present(t, got, `truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 30`)
+		listings++
+		metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listings_total{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} %d`, listings))
 	}
 	good()
 	failures := map[string]int{}
@@ -362,6 +371,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		{"key is empty", nil, "", "credentials"},
 		{"key is not valid", nil, "other-key", "unauthorized"},
 		{"may not", faults.Status(http.StatusForbidden), controlplanetest.Key, "forbidden"},
+		{"a proxy wants something", faults.Status(http.StatusProxyAuthRequired), controlplanetest.Key, "intermediary"},
 		{"last page fails", faults.At(20, faults.Status(http.StatusInternalServerError)), controlplanetest.Key, "server_error"},
 		{"no such path", faults.Status(http.StatusNotFound), controlplanetest.Key, "client_error"},
 		{"moved", faults.Status(http.StatusFound, "Location", "https://elsewhere.example/"), controlplanetest.Key, "redirect"},
@@ -380,14 +390,15 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 			}
 			got := metricstest.Text(t, gather(t, c, timeout))
 			failures[tt.reason]++
-			metricstest.Present(t, got, `truefoundry_up{target="acme"} 0`)
-			metricstest.Present(t, got, `truefoundry_listing_success{kind="personal-access-token",target="acme"} 0`)
-			metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
+			listings++
+			metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 0`)
+			metricstest.Present(t, got, `truefoundry_listing_success{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 0`)
+			metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
 			metricstest.Present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
 			metricstest.Absent(t, got, "truefoundry_token_")
 			metricstest.Absent(t, got, "truefoundry_listing_tokens")
 			if tt.key != "other-key" {
-				metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+				metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{control_plane="acme.truefoundry.example",target="acme"} 1.79e+09`)
 			}
 
 			writeKey(controlplanetest.Key)
@@ -408,5 +419,5 @@ func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
 	if err := os.WriteFile(key, []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	metricstest.Present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
 }

@@ -2,6 +2,7 @@ package collector_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func (b *bubble) up(ctx context.Context, timeout time.Duration) (up bool, took t
 	if err != nil {
 		b.t.Error(err)
 	}
-	return strings.Contains(metricstest.Text(b.t, families), `truefoundry_up{target="acme"} 1`), time.Since(start)
+	return strings.Contains(metricstest.Text(b.t, families), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`), time.Since(start)
 }
 
 // expect scrapes in the background.
@@ -91,21 +92,23 @@ func (b *bubble) scrapesLog(n int, want string) {
 	}
 }
 
-// errorsCounted returns the sum of truefoundry_listing_errors_total, by reason,
-// as the next scrape shows it.
-func (b *bubble) errorsCounted() map[string]float64 {
+// counted returns truefoundry_listings_total, and truefoundry_listing_errors_total
+// by reason, as the next scrape shows them, without the listing of that scrape,
+// which succeeds.
+func (b *bubble) counted() (listings float64, errors map[string]float64) {
 	b.t.Helper()
-	counted := map[string]float64{}
+	errors = map[string]float64{}
 	for _, family := range gather(b.t, b.Collector, time.Minute) {
-		if family.GetName() == "truefoundry_listing_errors_total" {
-			for _, m := range family.Metric {
-				if n := m.GetCounter().GetValue(); n > 0 {
-					counted[value(m, "reason")] = n
-				}
+		for _, m := range family.Metric {
+			switch n := m.GetCounter().GetValue(); {
+			case family.GetName() == "truefoundry_listings_total":
+				listings = n - 1
+			case family.GetName() == "truefoundry_listing_errors_total" && n > 0:
+				errors[value(m, "reason")] = n
 			}
 		}
 	}
-	return counted
+	return listings, errors
 }
 
 // A listing of the bubble is two requests: the page, and the one beyond it.
@@ -138,8 +141,8 @@ func TestImpatientScrapeGivesUpWithoutHarmToThePatientOne(t *testing.T) {
 		synctest.Wait() // it has begun the listing, and would end it
 		b.expect(&wg, "the patient scrape", 10*time.Second, true, 2*time.Second)
 		wg.Wait()
-		if counted := b.errorsCounted(); len(counted) > 0 {
-			t.Errorf("errors %v of a listing that worked", counted)
+		if listings, errors := b.counted(); listings != 1 || len(errors) > 0 {
+			t.Errorf("%v listings with errors %v, want one that worked", listings, errors)
 		}
 	})
 }
@@ -181,12 +184,22 @@ func TestListingEndsWithTheLastScrapeThatWaitsForIt(t *testing.T) {
 		})
 	}
 	for name, tt := range map[string]struct {
-		end    func(cancel context.CancelFunc)
-		after  time.Duration
-		reason string
+		end      func(cancel context.CancelFunc)
+		after    time.Duration
+		listings float64
+		errors   map[string]float64
+		failing  bool
+		log      string
 	}{
-		"at its deadline":      {func(context.CancelFunc) {}, 5 * time.Second, "timeout"},
-		"when it is cancelled": {func(cancel context.CancelFunc) { cancel() }, 3 * time.Second, "canceled"},
+		"at its deadline": {
+			func(context.CancelFunc) {}, 5 * time.Second,
+			1, map[string]float64{"timeout": 1}, true, "level=error listing failed reason=timeout\n",
+		},
+		// Nobody is there to be told of a failure.
+		"when it is cancelled": {
+			func(cancel context.CancelFunc) { cancel() }, 3 * time.Second,
+			0, map[string]float64{}, false, "level=debug listing cancelled\n",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 0, func(t *testing.T, b *bubble) {
@@ -200,8 +213,14 @@ func TestListingEndsWithTheLastScrapeThatWaitsForIt(t *testing.T) {
 				if after := <-gone; after != tt.after {
 					t.Errorf("the request went on for %v, want %v", after, tt.after)
 				}
-				if counted := b.errorsCounted(); len(counted) != 1 || counted[tt.reason] != 1 {
-					t.Errorf("errors %v, want one %s", counted, tt.reason)
+				if logged := b.log.Take(); strings.Count(logged, "\n") != 1 || !matchLines(logged, tt.log) {
+					t.Errorf("logged %q, want %q", logged, tt.log)
+				}
+				if status := b.Status()[0].Listings[0]; status.Failing != tt.failing || (status.Failure != nil) != tt.failing {
+					t.Errorf("the status is %+v", status)
+				}
+				if listings, errors := b.counted(); listings != tt.listings || !maps.Equal(errors, tt.errors) {
+					t.Errorf("%v listings with errors %v, want %v with %v", listings, errors, tt.listings, tt.errors)
 				}
 			}, faults.First(1, hang))
 		})
@@ -215,8 +234,8 @@ func TestErrorIsCountedOnceForAllScrapesThatShareIt(t *testing.T) {
 			b.expect(&wg, "a scrape", 10*time.Second, false, time.Second)
 		}
 		wg.Wait()
-		if counted := b.errorsCounted(); counted["unauthorized"] != 1 {
-			t.Errorf("errors %v, want one", counted)
+		if listings, errors := b.counted(); listings != 1 || errors["unauthorized"] != 1 {
+			t.Errorf("%v listings with errors %v, want one", listings, errors)
 		}
 	}, faults.First(1, faults.Status(http.StatusUnauthorized)))
 }

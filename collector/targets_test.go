@@ -2,6 +2,7 @@ package collector_test
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,13 +50,16 @@ func TestSeveralTargetsAndKinds(t *testing.T) {
 	}
 	served := scrape(t, newAll())
 	for _, want := range []string{
-		`truefoundry_up{target="a"} 1`, `truefoundry_up{target="b"} 1`, `truefoundry_up{target="c"} 0`, `truefoundry_up{target="d"} 0`,
-		`truefoundry_listing_tokens{kind="personal-access-token",target="a"} 3`,
-		`truefoundry_listing_tokens{kind="virtual-account",target="b"} 2`,
-		`truefoundry_listing_success{kind="virtual-account",target="c"} 0`,
-		`truefoundry_listing_success{kind="virtual-account",target="d"} 0`,
-		`truefoundry_listing_tokens{kind="personal-access-token",target="d"} 1`,
-		`truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="c"} 1`,
+		`truefoundry_up{control_plane="acme.truefoundry.example",target="a"} 1`,
+		`truefoundry_up{control_plane="acme.truefoundry.example",target="b"} 1`,
+		`truefoundry_up{control_plane="acme.truefoundry.example",target="c"} 0`,
+		`truefoundry_up{control_plane="acme.truefoundry.example",target="d"} 0`,
+		`truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="a"} 3`,
+		`truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="virtual-account",target="b"} 2`,
+		`truefoundry_listing_success{control_plane="acme.truefoundry.example",kind="virtual-account",target="c"} 0`,
+		`truefoundry_listing_success{control_plane="acme.truefoundry.example",kind="virtual-account",target="d"} 0`,
+		`truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="d"} 1`,
+		`truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="virtual-account",reason="forbidden",target="c"} 1`,
 	} {
 		metricstest.Present(t, served, want)
 	}
@@ -67,34 +71,43 @@ func TestSeveralTargetsAndKinds(t *testing.T) {
 	}
 }
 
-// What is counted belongs to a target's name, and ends with it.
+// What is counted belongs to a target's name and control plane, and ends with
+// them.
 func TestTargetsAreReplaced(t *testing.T) {
 	working := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil).URL
 	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
 	a, b := targetOf(t, "a", refusing), targetOf(t, "b", working)
 	s := newSet(t, working)
 	c := collector.New(s.Options, a, b)
-	const errorsOf = `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="a"} `
+	const errorsOf = `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason="forbidden",target="a"} `
 	metricstest.Present(t, scrape(t, c), errorsOf+"1")
 
 	moved := targetOf(t, "a", working)
 	moved.Kinds = moved.Kinds[:1]
 	c.Set(moved)
 	got := scrape(t, c)
-	metricstest.Present(t, got, `truefoundry_up{target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="a"} 1`)
 	metricstest.Present(t, got, errorsOf+"1")
-	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="403",target="a"} 2`)
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="403",control_plane="acme.truefoundry.example",target="a"} 2`)
 	metricstest.Absent(t, got, `target="b"`)
 	metricstest.Absent(t, got, `kind="virtual-account"`)
 
 	c.Set(a, b)
 	got = scrape(t, c)
 	metricstest.Present(t, got, errorsOf+"2")
-	metricstest.Present(t, got, `truefoundry_listing_errors_total{kind="virtual-account",reason="forbidden",target="a"} 1`)
-	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="200",target="b"} 3`)
-	if last := `truefoundry_listing_last_success_timestamp_seconds{kind="personal-access-token",target="a"} `; !strings.Contains(got, last) {
+	metricstest.Present(t, got, `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="virtual-account",reason="forbidden",target="a"} 1`)
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="200",control_plane="acme.truefoundry.example",target="b"} 3`)
+	if last := `truefoundry_listing_last_success_timestamp_seconds{control_plane="acme.truefoundry.example",kind="personal-access-token",target="a"} `; !strings.Contains(got, last) {
 		t.Error("a target has forgotten when it last succeeded")
 	}
+
+	elsewhere := targetOf(t, "a", working)
+	elsewhere.Client.URL = &url.URL{Scheme: "http", Host: "globex.truefoundry.example"}
+	c.Set(elsewhere)
+	got = scrape(t, c)
+	metricstest.Present(t, got, `truefoundry_listings_total{control_plane="globex.truefoundry.example",kind="personal-access-token",target="a"} 1`)
+	metricstest.Absent(t, got, `reason="forbidden",target="a"} 2`)
+	metricstest.Absent(t, got, `control_plane="acme.truefoundry.example",`)
 }
 
 // A scrape goes on with the targets that it began with, and harms nobody who
@@ -116,11 +129,11 @@ func TestScrapeUnderWayKeepsItsTargets(t *testing.T) {
 	<-begun
 	c.Set(targetOf(t, "new", controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil).URL))
 	now := scrape(t, c)
-	metricstest.Present(t, now, `truefoundry_up{target="new"} 1`)
+	metricstest.Present(t, now, `truefoundry_up{control_plane="acme.truefoundry.example",target="new"} 1`)
 	metricstest.Absent(t, now, `"old"`)
 	close(finish)
 	before := <-scraped
-	metricstest.Present(t, before, `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="old"} 1`)
+	metricstest.Present(t, before, `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason="forbidden",target="old"} 1`)
 	metricstest.Absent(t, before, `"new"`)
 	metricstest.Absent(t, scrape(t, c), `"old"`)
 }
@@ -144,14 +157,14 @@ func TestLateFailureOfAReplacedConfigurationIsOnlyCounted(t *testing.T) {
 	<-begun
 	good := newSet(t, controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...)).URL)
 	c.Set(good.target())
-	metricstest.Present(t, scrape(t, c), `truefoundry_up{target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
 	close(finish)
-	metricstest.Present(t, <-scraped, `truefoundry_up{target="acme"} 0`)
+	metricstest.Present(t, <-scraped, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 0`)
 	status := c.Status()[0].Listings[0]
 	if status.Failing || status.Failure != nil || status.Tokens != 2 || logged.Take() != "" {
 		t.Errorf("%+v", status)
 	}
-	metricstest.Present(t, scrape(t, c), `truefoundry_listing_errors_total{kind="personal-access-token",reason="forbidden",target="acme"} 1`)
+	metricstest.Present(t, scrape(t, c), `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason="forbidden",target="acme"} 1`)
 }
 
 // A ban and the end of a key belong to a control plane and a key; counters to
@@ -166,7 +179,7 @@ func TestWhatIsKnownOfAnotherControlPlaneOrKeyIsForgotten(t *testing.T) {
 	c.Set(banned.target())
 	got := scrape(t, c)
 	metricstest.Present(t, got, `reason="rate_limited",target="acme"} 2`)
-	metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
+	metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{control_plane="acme.truefoundry.example",target="acme"} 1.79e+09`)
 	if n := len(banning.Requests()); n != 1 {
 		t.Errorf("%d requests, want one before the ban", n)
 	}
@@ -284,7 +297,7 @@ func TestWhenTheAPIKeyEnds(t *testing.T) {
 			if tt.want.IsZero() {
 				metricstest.Absent(t, got, metric)
 			} else {
-				metricstest.Present(t, got, metric+`target="acme"} `+strconv.FormatFloat(float64(tt.want.Unix()), 'g', -1, 64))
+				metricstest.Present(t, got, metric+`control_plane="acme.truefoundry.example",target="acme"} `+strconv.FormatFloat(float64(tt.want.Unix()), 'g', -1, 64))
 			}
 			want := 0
 			if tt.logged {
@@ -299,7 +312,8 @@ func TestWhenTheAPIKeyEnds(t *testing.T) {
 
 // What is known of the key's end outlives failed listings.
 func TestWhenTheAPIKeyEndsIsKeptWhileTheListingFails(t *testing.T) {
-	const jwtEnds, tokenEnds = "truefoundry_api_key_expiry_timestamp_seconds{target=\"acme\"} 1.79e+09", "truefoundry_api_key_expiry_timestamp_seconds{target=\"acme\"} 1.7e+09"
+	const ends = `truefoundry_api_key_expiry_timestamp_seconds{control_plane="acme.truefoundry.example",target="acme"} `
+	const jwtEnds, tokenEnds = ends + "1.79e+09", ends + "1.7e+09"
 	fault, secret := faults.Switch(), "opaque"
 	file := filepath.Join(t.TempDir(), "key")
 	use := func(key string) {

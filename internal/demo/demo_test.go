@@ -53,7 +53,7 @@ func TestStart(t *testing.T) {
 	for i, want := range []struct {
 		kind   client.Kind
 		tokens int
-	}{{client.PersonalAccessToken, 38}, {client.VirtualAccount, 5}} {
+	}{{client.PersonalAccessToken, 40}, {client.VirtualAccount, 5}} {
 		listing, err := list(t, &all[i])
 		if err != nil {
 			t.Fatal(err)
@@ -92,9 +92,13 @@ func TestStart(t *testing.T) {
 		if token.PreviousJWTExpiry.After(time.Now()) {
 			has["is in its grace period"]++
 		}
+		if token.Replaced {
+			has["is replaced"]++
+		}
 	}
 	for what, want := range map[string]int{
-		"never expires": 2, "expired": 1, "expires within hours": 1, "expires within days": 2, "rotates": 3, "is overdue for rotation": 1, "is in its grace period": 1,
+		"never expires": 2, "expired": 1, "expires within hours": 1, "expires within days": 3, "rotates": 3, "is overdue for rotation": 1,
+		"is in its grace period": 1, "is replaced": 1,
 	} {
 		if has[what] != want {
 			t.Errorf("%d tokens %s, want %d", has[what], what, want)

@@ -33,6 +33,8 @@ var personalCases = []life{
 	{name: "model-registry-sync", tenant: "demo-acme", team: "ml", creator: "ci", issued: -30 * day, expires: 2 * day, accessed: -time.Hour},
 	{name: "feature-store", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -80 * day, expires: 10 * day, accessed: -2 * time.Hour},
 	{name: "legacy-dashboard", tenant: "demo-globex", team: "", creator: "bi", issued: -2 * year},
+	{name: "gpu-scheduler", tenant: "demo-acme", team: "ml", creator: "research", issued: -86 * day, expires: 4 * day, accessed: -6 * day},
+	{name: "gpu-scheduler", tenant: "demo-acme", team: "ml", creator: "research", issued: -6 * day, expires: 84 * day, accessed: -time.Hour}, // replaces it
 	{name: "say \"hi\"\n\\o/ 🚀", tenant: "demo-acme", team: "ml", creator: "research", issued: -10 * day, expires: 80 * day, accessed: -5 * day},
 }
 

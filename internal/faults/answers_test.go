@@ -100,7 +100,7 @@ func pages() []upstreamTest {
 			return all[10:40]
 		}, tokens: new(30), check: func(t *testing.T, s *scrape) {
 			t.Helper()
-			ids := s.Values("truefoundry_token_info", "id", "target", faulty)
+			ids := s.Values("truefoundry_token_info", "token_id", "target", faulty)
 			for i := 10; i < 40; i++ {
 				if id := controlplanetest.Token(i).ID; ids[id] != 1 {
 					t.Errorf("there is no %s", id)

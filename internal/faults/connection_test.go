@@ -127,7 +127,7 @@ func proxyFaults() []upstreamTest {
 			t.Helper()
 			st.faulty.start(t) // to be asked for another host
 			st.target = "url: http://acme.example\nproxy_url: " + st.faulty.URL
-		}, reason: client.ReasonClientError, logged: "407 Proxy Authentication Required", requests: 1},
+		}, reason: client.ReasonIntermediary, logged: "407 Proxy Authentication Required", requests: 1},
 		{name: "a proxy that refuses a tunnel fails the listing", arrange: func(t *testing.T, st *stage) {
 			t.Helper()
 			authority := faults.NewAuthority(t)
@@ -144,7 +144,7 @@ func proxyFaults() []upstreamTest {
 				st.reconnect()
 			}
 			st.end = func() { refusal.Set(nil) }
-		}, reason: client.ReasonConnection, logged: "Forbidden", retries: 2},
+		}, reason: client.ReasonIntermediary, logged: "the proxy does not connect to the control plane: Forbidden"},
 	}
 }
 

@@ -104,7 +104,7 @@ func (tt *upstreamTest) run(t *testing.T) {
 	}
 
 	st.begin()
-	ill := outcome{reason: tt.reason, tokens: faultyTokens}
+	ill := outcome{reason: tt.reason, tokens: faultyTokens, listings: healthy.listings}
 	if tt.tokens != nil {
 		ill.tokens = *tt.tokens
 	}
@@ -158,7 +158,7 @@ func (tt *upstreamTest) run(t *testing.T) {
 	if tt.ban > 0 {
 		st.set(tt.ban)
 	}
-	healthy.errors = ill.errors
+	healthy.listings, healthy.errors = ill.listings, ill.errors
 	for first := true; ; first = false {
 		s := st.scrape(t, patience)
 		switch {
@@ -227,7 +227,9 @@ func (st *stage) reconnect() { st.faulty.server.CloseClientConnections() }
 type outcome struct {
 	reason client.Reason // empty where it succeeds
 	tokens int           // where it succeeds
-	errors map[string]float64
+	// listings and errors are those so far.
+	listings float64
+	errors   map[string]float64
 }
 
 // expect checks what a scrape shows of a target.
@@ -258,12 +260,13 @@ func (o *outcome) expect(t *testing.T, target string, s *scrape) {
 		is("truefoundry_up", "target", map[string]float64{target: 1})
 		is("truefoundry_listing_success", "kind", map[string]float64{kind: 1})
 		is("truefoundry_listing_tokens", "kind", map[string]float64{kind: float64(o.tokens)})
-		if n := len(s.Values("truefoundry_token_info", "id", "target", target)); n != o.tokens {
+		if n := len(s.Values("truefoundry_token_info", "token_id", "target", target)); n != o.tokens {
 			t.Errorf("%d tokens of the target %s, want %d", n, target, o.tokens)
 		}
 	}
+	o.listings++
+	is("truefoundry_listings_total", "kind", map[string]float64{kind: o.listings})
 	is("truefoundry_listing_errors_total", "reason", o.errors)
-	is("truefoundry_target_info", "target", map[string]float64{target: 1})
 	is("truefoundry_api_key_expiry_timestamp_seconds", "target", map[string]float64{target: 1790000000})
 }
 

@@ -24,7 +24,7 @@ func among(members string) func() []any {
 // valueOf returns the value of a metric of the odd token, and false where it has
 // none.
 func (s *scrape) valueOf(metric string) (value float64, ok bool) {
-	value, ok = s.Values("truefoundry_token_"+metric, "id", "target", faulty)[odd]
+	value, ok = s.Values("truefoundry_token_"+metric, "token_id", "target", faulty)[odd]
 	return value, ok
 }
 
@@ -171,8 +171,8 @@ func texts() []upstreamTest {
 			tokens: new(3),
 			check: func(t *testing.T, s *scrape) {
 				t.Helper()
-				for _, label := range []string{"name", "tenant", "creator", "creator_type", "token_type", "team"} {
-					got := slices.Collect(maps.Keys(s.Values("truefoundry_token_info", label, "target", faulty, "id", odd)))
+				for _, label := range []string{"token_name", "tenant", "creator", "creator_type", "token_type", "owner_team"} {
+					got := slices.Collect(maps.Keys(s.Values("truefoundry_token_info", label, "target", faulty, "token_id", odd)))
 					if want := []string{tt.want}; !slices.Equal(got, want) {
 						t.Errorf("%s is %.1000q, want %q", label, got, want)
 					}
@@ -186,7 +186,7 @@ func texts() []upstreamTest {
 			tokens: new(4),
 			check: func(t *testing.T, s *scrape) {
 				t.Helper()
-				ids := s.Values("truefoundry_token_info", "id", "target", faulty)
+				ids := s.Values("truefoundry_token_info", "token_id", "target", faulty)
 				for _, want := range []string{tt.want, tt.want + "2"} {
 					if _, ok := ids[want]; !ok && len(tt.value) < 256 {
 						t.Errorf("the ids are %q, without %q", slices.Collect(maps.Keys(ids)), want)

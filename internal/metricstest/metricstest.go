@@ -3,6 +3,7 @@ package metricstest
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -43,6 +44,13 @@ func Text(t testing.TB, families []*dto.MetricFamily) string {
 	}
 	return b.String()
 }
+
+// controlPlane is the label control_plane, which is never the last one.
+var controlPlane = regexp.MustCompile(`control_plane="[^"]*",`)
+
+// WithoutControlPlane returns an exposition without the labels control_plane,
+// which hold the address of a test's own server.
+func WithoutControlPlane(text string) string { return controlPlane.ReplaceAllString(text, "") }
 
 // Present fails the test unless text has want in it.
 func Present(t testing.TB, text, want string) {

@@ -25,7 +25,9 @@ type exposition struct {
 	// tokens are the series of each listing's tokens, by id and name.
 	tokens map[listing]map[string]map[string]float64
 	// counts are the other series of each listing: its numbers, by name.
-	counts   map[listing]map[string]float64
+	counts map[listing]map[string]float64
+	// listings is how many of each have ended, and failures how many of those failed.
+	listings map[listing]float64
 	failures map[listing]map[client.Reason]float64
 	// counters are all series that only grow, those of no listing, and of no
 	// target, too.
@@ -55,7 +57,7 @@ func parse(body []byte, openMetrics bool) (*exposition, error) {
 	}
 	e := &exposition{
 		up: map[string]float64{}, success: map[listing]float64{}, tokens: map[listing]map[string]map[string]float64{},
-		counts: map[listing]map[string]float64{}, failures: map[listing]map[client.Reason]float64{},
+		counts: map[listing]map[string]float64{}, listings: map[listing]float64{}, failures: map[listing]map[client.Reason]float64{},
 		counters: map[listing]map[string]float64{}, targets: map[string]bool{}, gauges: map[string]float64{},
 	}
 	for name, family := range families {
@@ -82,10 +84,10 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 	}
 	switch {
 	case strings.HasPrefix(name, "truefoundry_token_"):
-		if labels["name"] != "token-"+labels["id"] {
+		if labels["token_name"] != "token-"+labels["token_id"] {
 			return fmt.Errorf("%s has the name of another token", series)
 		}
-		return put(inner(inner(e.tokens, of), labels["id"]), name, value)
+		return put(inner(inner(e.tokens, of), labels["token_id"]), name, value)
 	case name == "truefoundry_up":
 		return put(e.up, of.target, value)
 	case name == "truefoundry_listing_success":
@@ -95,10 +97,15 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 			return fmt.Errorf("%s is %g", series, value)
 		}
 	case strings.HasSuffix(name, "_total"):
-		if name == "truefoundry_listing_errors_total" {
-			if err := put(inner(e.failures, of), client.Reason(labels["reason"]), value); err != nil {
-				return err
-			}
+		var err error
+		switch name {
+		case "truefoundry_listing_errors_total":
+			err = put(inner(e.failures, of), client.Reason(labels["reason"]), value)
+		case "truefoundry_listings_total":
+			err = put(e.listings, of, value)
+		}
+		if err != nil {
+			return err
 		}
 		return put(inner(e.counters, of), series, value)
 	case of.kind != "":
@@ -155,7 +162,7 @@ func (tr *truth) check(e *exposition, since int64) (v verdict, err error) {
 			return v, fmt.Errorf("something is left of the target %q", target)
 		}
 	}
-	for _, of := range slices.Concat(slices.Collect(maps.Keys(e.tokens)), slices.Collect(maps.Keys(e.counts)), slices.Collect(maps.Keys(e.failures))) {
+	for _, of := range slices.Concat(slices.Collect(maps.Keys(e.tokens)), slices.Collect(maps.Keys(e.counts)), slices.Collect(maps.Keys(e.listings)), slices.Collect(maps.Keys(e.failures))) {
 		if _, ok := e.success[of]; !ok {
 			return v, fmt.Errorf("something is left of the listing %v", of)
 		}
@@ -163,6 +170,13 @@ func (tr *truth) check(e *exposition, since int64) (v verdict, err error) {
 	for of, success := range e.success {
 		if err := tr.checkReasons(of, e.failures[of]); err != nil {
 			return v, fmt.Errorf("%v: %w", of, err)
+		}
+		failures := 0.0
+		for _, n := range e.failures[of] {
+			failures += n
+		}
+		if e.listings[of] < failures {
+			return v, fmt.Errorf("%v: %g listings have ended, and %g failed", of, e.listings[of], failures)
 		}
 		if success == 0 {
 			v.failed++
@@ -184,8 +198,7 @@ func (tr *truth) checkReasons(of listing, failures map[client.Reason]float64) er
 	}
 	for reason, n := range failures {
 		switch injected := tr.injected[of]; {
-		case n == 0, reason == client.ReasonTimeout, reason == client.ReasonCanceled:
-			// The machine may be slow, and scrapers hang up.
+		case n == 0, reason == client.ReasonTimeout: // the machine may be slow
 		case reason == client.ReasonRateLimited && tr.banned(of.target):
 		case n > float64(injected[reason]):
 			return fmt.Errorf("%g failures are %s, and only %d answers were", n, reason, injected[reason])

@@ -117,13 +117,14 @@ func hold(token controlplane.Token) *held {
 	current := token.JWTs[len(token.JWTs)-1]
 	h := &held{token, map[string]float64{
 		"truefoundry_token_info":                      1,
-		"truefoundry_token_expires":                   0,
+		"truefoundry_token_has_expiry":                0,
 		"truefoundry_token_expired":                   0,
+		"truefoundry_token_replaced":                  0,
 		"truefoundry_token_created_timestamp_seconds": float64(token.CreatedAt.Unix()),
 		"truefoundry_token_issued_timestamp_seconds":  float64(current.CreatedAt.Unix()),
 	}}
 	if current.Expiry != nil {
-		h.want["truefoundry_token_expires"] = 1
+		h.want["truefoundry_token_has_expiry"] = 1
 		h.want["truefoundry_token_expiry_timestamp_seconds"] = float64(current.Expiry.Unix())
 	}
 	if len(token.JWTs) > 1 && token.JWTs[0].Expiry != nil {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v4"
@@ -261,13 +260,11 @@ type targetName string
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (n *targetName) UnmarshalYAML(node *yaml.Node) error {
-	const longest = 100
 	if err := node.Load((*string)(n)); err != nil {
 		return err
 	}
-	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
-	if len(*n) > longest || strings.ContainsFunc(string(*n), hidden) || strings.TrimSpace(string(*n)) != string(*n) || !utf8.ValidString(string(*n)) {
-		return problem{node, fmt.Sprintf("must be at most %d bytes of UTF-8, without control characters and without blanks around it", longest)}
+	if err := CheckName(string(*n)); err != nil {
+		return problem{node, err.Error()}
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func TestWhoWaitsForTheTurnToAskForATokenStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := o.Fetch(ctx)
-	if failure, ok := errors.AsType[*client.Error](err); !ok || failure.Reason != client.ReasonCanceled {
+	if failure, ok := errors.AsType[*client.Error](err); !ok || !failure.Canceled() {
 		t.Errorf("got %v", err)
 	}
 }

@@ -190,7 +190,7 @@ func each(families []*dto.MetricFamily, name string, f func(label func(string) s
 // exposition scrapes, and returns all metrics as text.
 func (e *exporter) exposition() string {
 	e.t.Helper()
-	return metricstest.Text(e.t, e.gather(patience))
+	return metricstest.WithoutControlPlane(metricstest.Text(e.t, e.gather(patience)))
 }
 
 // startControlPlane starts a control plane that has one token.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -47,6 +49,16 @@ func DefaultHTTP() config.HTTPClientConfig {
 	cfg.FollowRedirects = false
 	cfg.ProxyFromEnvironment = true
 	return cfg
+}
+
+// CheckName refuses names of targets that nobody could read in a label or a log.
+func CheckName(name string) error {
+	const longest = 100
+	hidden := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(name) > longest || strings.ContainsFunc(name, hidden) || strings.TrimSpace(name) != name || !utf8.ValidString(name) {
+		return fmt.Errorf("must be at most %d bytes of UTF-8, without control characters and without blanks around it", longest)
+	}
+	return nil
 }
 
 // CheckURL refuses a URL that has the API's prefix in it already.

@@ -150,6 +150,7 @@ func (tt *upstreamTest) run(t *testing.T) {
 		requests := len(st.faulty.Requests())
 		s := st.scrape(t, patience)
 		ill.expect(t, faulty, s)
+		nearby.expect(t, neighbour, s)
 		expectLog(t, s)
 		if n := len(st.faulty.Requests()) - requests; n > 0 {
 			t.Errorf("%d requests within what the control plane asked to wait", n)

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -49,12 +50,12 @@ func (s *soak) configure(c configuration) {
 	s.Helper()
 	var text strings.Builder
 	text.WriteString("targets:\n")
-	listings := map[listing]bool{}
+	listings := map[listing]string{}
 	for _, t := range c {
 		fmt.Fprintf(&text, "- name: %s\n  url: %s\n  kinds: %s\n  authorization: {credentials_file: keys/%s}\n",
 			t.target, s.urls[t.at], strings.ReplaceAll(fmt.Sprint(t.kinds), " ", ", "), t.target)
 		for _, kind := range t.kinds {
-			listings[listing{t.target, kind}] = true
+			listings[listing{t.target, kind}] = t.at
 		}
 	}
 	s.mu.Lock()
@@ -140,7 +141,7 @@ func (s *soak) configured(listings map[listing]float64, from int) bool {
 	for _, c := range s.configurations[from:] {
 		same := len(c) == len(listings)
 		for of := range listings {
-			same = same && c[of]
+			same = same && c[of] != ""
 		}
 		if same {
 			return true
@@ -150,16 +151,25 @@ func (s *soak) configured(listings map[listing]float64, from int) bool {
 }
 
 // kept tells whether all configurations since from have a listing, or a target
-// where no kind is named. s.mu is held.
+// where no kind is named, at the same control plane. s.mu is held.
 func (s *soak) kept(of listing, from int) bool {
+	if of.target == "" {
+		return true
+	}
+	kinds := client.Kinds()
+	if of.kind != "" {
+		kinds = []client.Kind{of.kind}
+	}
+	before := ""
 	for _, c := range s.configurations[from:] {
-		has := of.target == "" || c[of]
-		for _, kind := range client.Kinds() {
-			has = has || of.kind == "" && c[listing{of.target, kind}]
+		at := ""
+		for _, kind := range kinds {
+			at = cmp.Or(at, c[listing{of.target, kind}])
 		}
-		if !has {
+		if at == "" || before != "" && at != before {
 			return false
 		}
+		before = at
 	}
 	return true
 }

@@ -62,9 +62,9 @@ type soak struct {
 	monitor *scraper
 
 	mu sync.Mutex
-	// configurations are those so far, by their listings. Those since done may be
-	// in use.
-	configurations []map[listing]bool
+	// configurations are those so far: where each of their listings is asked for.
+	// Those since done may be in use.
+	configurations []map[listing]string
 	done           int
 	// refused is that the last reload was.
 	refused bool

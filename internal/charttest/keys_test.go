@@ -223,8 +223,8 @@ serviceMonitor: {enabled: true}
 		works             bool
 		want              []string
 	}{
-		{"a good key", "tfy_made-up", ``, exporter, true, []string{`truefoundry_up{target="a"} 1`, "asked for its metrics before: 0\n"}},
-		{"a bad key", "tfy_wrong", ``, exporter, false, []string{`truefoundry_up{target="a"} 0`, `reason="unauthorized"`}},
+		{"a good key", "tfy_made-up", ``, exporter, true, []string{`,target="a"} 1`, "asked for its metrics before: 0\n"}},
+		{"a bad key", "tfy_wrong", ``, exporter, false, []string{`,target="a"} 0`, `reason="unauthorized"`}},
 		{"no exporter", "tfy_made-up", ``, "http://127.0.0.1:1", false, []string{"does not answer"}},
 		{"scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/scrapes/"}`, exporter, true, []string{"scraped?\nYes."}},
 		{"not scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/"}`, exporter, false, []string{`} 1`, "Not yet"}},

@@ -63,6 +63,7 @@ func TestRefused(t *testing.T) {
 		{"a flag that the chart sets", `extraArgs: [--config.file=x]`, "extraArgs/0"},
 		{"the demonstration", `extraArgs: [--demo]`, "extraArgs/0"},
 		{"a flag of a single target", `extraArgs: ["--truefoundry.url=https://a"]`, "extraArgs/0"},
+		{"a name for a single target", `extraArgs: ["--truefoundry.target=a"]`, "extraArgs/0"},
 		{"TLS of no web configuration", `webConfig: {tls: true}`, "set webConfig.secretName"},
 		{"a subPath", `extraVolumeMounts: [{name: a, mountPath: /a, subPath: b}]`, "extraVolumeMounts/0/subPath"},
 		{"a Prometheus that nobody asks", `test: {image: "", prometheusUrl: "http://p"}`, "set that as well"},

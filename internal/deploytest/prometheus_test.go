@@ -20,19 +20,19 @@ func TestAlertsGoTo(t *testing.T) {
 		receiver string
 	}{
 		"an expired token": {
-			[]string{"alertname=TrueFoundryTokenExpired", "severity=critical", "tenant=acme", "team=ml"}, "truefoundry-expired",
+			[]string{"alertname=TrueFoundryTokenExpired", "severity=critical", "tenant=acme", "owner_team=ml"}, "truefoundry-expired",
 		},
 		"a critical alert of a token": {
-			[]string{"alertname=TrueFoundryTokenExpiryImminent", "severity=critical", "tenant=acme", "team=ml"}, "truefoundry-critical",
+			[]string{"alertname=TrueFoundryTokenExpiryImminent", "severity=critical", "tenant=acme", "owner_team=ml"}, "truefoundry-critical",
 		},
 		"a critical alert of a target, which has no team": {
 			[]string{"alertname=TrueFoundryTargetBlind", "severity=critical", "target=acme-ci"}, "truefoundry-critical",
 		},
 		"a warning": {
-			[]string{"alertname=TrueFoundryTokenExpiringSoon", "severity=warning", "tenant=acme", "team="}, "truefoundry-warning",
+			[]string{"alertname=TrueFoundryTokenExpiringSoon", "severity=warning", "tenant=acme", "owner_team="}, "truefoundry-warning",
 		},
 		"a piece of information": {
-			[]string{"alertname=TrueFoundryTokensUnused", "severity=info", "tenant=acme", "team=ml"}, "truefoundry-info",
+			[]string{"alertname=TrueFoundryTokensUnused", "severity=info", "tenant=acme", "owner_team=ml"}, "truefoundry-info",
 		},
 		"an alert without a severity": {
 			[]string{"alertname=SomethingElse"}, "truefoundry-critical",
@@ -67,7 +67,7 @@ func TestMailsComeWhenTheyAreOfUse(t *testing.T) {
 	var config alertmanager
 	load(t, "prometheus/alertmanager.yml", &config)
 
-	if route := config.Route; !slices.Equal(route.GroupBy, []string{"alertname", "tenant", "team"}) || route.RepeatInterval != "1d" {
+	if route := config.Route; !slices.Equal(route.GroupBy, []string{"alertname", "tenant", "owner_team"}) || route.RepeatInterval != "1d" {
 		t.Errorf("mails are grouped by %q, and repeated after %s", route.GroupBy, route.RepeatInterval)
 	}
 	if len(config.InhibitRules) > 0 {

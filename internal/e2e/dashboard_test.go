@@ -35,21 +35,21 @@ func TestDashboardInTheDemo(t *testing.T) {
 
 	// Proves that it looks at something.
 	for name, mistake := range map[string]struct{ pattern, with, want string }{
-		"the label of a filter":     {`truefoundry_target_info\{control_plane=`, `truefoundry_target_info{control_plain=`, "no label control_plain"},
-		"another label's filter":    {`team=~\\"\$team\\"`, `name=~\"$$team\"`, "with the choices of $team"},
+		"the label of a filter":     {`truefoundry_up\{control_plane=`, `truefoundry_up{control_plain=`, "no label control_plain"},
+		"another label's filter":    {`owner_team=~\\"\$owner_team\\"`, `token_name=~\"$$owner_team\"`, "with the choices of $owner_team"},
 		"a filter that is missing":  {`(_expired\{[^}]*)tenant=~\\"\$tenant\\",`, `${1}`, "though no series has this $tenant"},
-		"a label to aggregate by":   {`by \(target, kind\)`, `by (target, knid)`, "no label knid"},
-		"a label to join on":        {`on \(target\)`, `on (tagret)`, "no label tagret"},
+		"a label to aggregate by":   {`by \(target, control_plane, kind\)`, `by (target, control_plane, knid)`, "no label knid"},
+		"a label to join on":        {`on \(target, control_plane\)`, `on (tagret, control_plane)`, "no label tagret"},
 		"a metric behind “or”":      {`"expr": "count\(.*\) or vector\(0\)"`, `"expr": "count(go_nothing) or vector(0)"`, "no metric go_nothing"},
-		"a value that nothing has":  {`truefoundry_up\) == 0`, `truefoundry_up) == 2`, "finds nothing"},
+		"a value that nothing has":  {`(truefoundry_up\{[^}]*\}\)) == 0`, `$1 == 2`, "finds nothing"},
 		"a variable":                {`\$days \* 86400`, `$$dasy * 86400`, "no variable $dasy"},
-		"a variable's label":        {`label_values\(truefoundry_token_info, control_plane\)`, `label_values(truefoundry_token_info, control_plain)`, "no label control_plain"},
+		"a variable's label":        {`label_values\(truefoundry_up, control_plane\)`, `label_values(truefoundry_up, control_plain)`, "no label control_plain"},
 		"a legend":                  {`\{\{reason\}\}`, `{{raeson}}`, "{{raeson}}"},
 		"a panel without a query":   {`(?s)"targets": \[.*?\n      \],`, `"targets": [],`, "asks nothing"},
 		"an override":               {`"options": "Overdue"`, `"options": "Overdeu"`, `no field "Overdeu"`},
 		"a name of a column":        {`"Value #H": "Key ends in"`, `"Value #Z": "Key ends in"`, `no field "Value #Z"`},
 		"a place of a column":       {`"tenant": 5`, `"tennant": 5`, `no field "tennant"`},
-		"a column to leave out":     {`"id": true`, `"di": true`, `no field "di"`},
+		"a column to leave out":     {`"token_id": true`, `"token_di": true`, `no field "token_di"`},
 		"what a table is sorted by": {`"displayName": "Time left"`, `"displayName": "Time lost"`, `no field "Time lost"`},
 	} {
 		t.Run(name, func(t *testing.T) {

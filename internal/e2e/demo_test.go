@@ -29,7 +29,7 @@ func startStack(t *testing.T) *stack.Stack {
 // What the demonstration's tokens and targets deserve, and who hears of it.
 //
 // TrueFoundryTargetBlind is missing of demo-broken, since it looks back for an
-// hour.
+// hour. The gpu-scheduler that ends in days has none: a later one replaces it.
 var deserved = []struct{ alert, of, receiver string }{
 	{"TrueFoundryTokenExpired", "nightly-backup", "truefoundry-expired"},
 	{"TrueFoundryTokenExpiryImminent", "release-pipeline", "truefoundry-critical"},
@@ -98,8 +98,8 @@ func TestDemoDeservesItsAlerts(t *testing.T) {
 // describe says which alert it is, and of what: a token, a target, or a team's
 // tokens together.
 func describe(alert stack.Alert) string {
-	of := alert.Labels["tenant"] + "/" + alert.Labels["team"]
-	for _, label := range []string{"target", "name"} {
+	of := alert.Labels["tenant"] + "/" + alert.Labels["owner_team"]
+	for _, label := range []string{"target", "token_name"} {
 		if value, ok := alert.Labels[label]; ok {
 			of = value
 		}

@@ -183,7 +183,7 @@ scrape_configs:
 	)
 }
 
-// namesStored returns the label `name` of a metric's series in Prometheus, sorted.
+// namesStored returns the label `token_name` of a metric's series in Prometheus, sorted.
 func namesStored(t *testing.T, prometheus *stack.Server, metric string) []string {
 	t.Helper()
 	samples, err := stack.Query(t.Context(), prometheus, metric)
@@ -192,13 +192,13 @@ func namesStored(t *testing.T, prometheus *stack.Server, metric string) []string
 	}
 	var names []string
 	for _, sample := range samples {
-		names = append(names, sample.Labels["name"])
+		names = append(names, sample.Labels["token_name"])
 	}
 	slices.Sort(names)
 	return names
 }
 
-// namesExposed returns the label `name` of a metric's series in an exposition, sorted.
+// namesExposed returns the label `token_name` of a metric's series in an exposition, sorted.
 func namesExposed(t *testing.T, exposition, metric string) []string {
 	t.Helper()
 	var names []string
@@ -206,7 +206,7 @@ func namesExposed(t *testing.T, exposition, metric string) []string {
 		if !strings.HasPrefix(line, metric+"{") {
 			continue
 		}
-		_, value, _ := strings.Cut(line, `,name=`)
+		_, value, _ := strings.Cut(line, `,token_name=`)
 		// The format's escapes are among Go's.
 		quoted, err := strconv.QuotedPrefix(value)
 		if err != nil {

@@ -61,7 +61,7 @@ func TestRelabellingHidesTheCreators(t *testing.T) {
 	for prometheus, samples := range all {
 		for _, sample := range samples {
 			for name, value := range sample.Labels {
-				if !strings.Contains(value, "@") || name == "name" {
+				if !strings.Contains(value, "@") || name == "token_name" {
 					continue
 				}
 				if addresses++; prometheus == hidden {
@@ -75,7 +75,7 @@ func TestRelabellingHidesTheCreators(t *testing.T) {
 	}
 	for _, query := range []string{
 		`count(count by (creator) (` + tokens + `))`,
-		`count(count by (target, kind, id) (truefoundry_token_info))`,
+		`count(count by (target, control_plane, kind, token_id) (truefoundry_token_info))`,
 		`count by (__name__) (` + tokens + `)`,
 	} {
 		if got, want := values(t, hidden, query), values(t, plain, query); !slices.Equal(got, want) || len(want) == 0 {

@@ -15,13 +15,13 @@ func replaced(t *testing.T, items ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := ""
+	var ids []string
 	for _, token := range l.Tokens {
 		if token.Replaced {
-			ids += token.ID
+			ids = append(ids, token.ID)
 		}
 	}
-	return ids
+	return strings.Join(ids, " ")
 }
 
 func TestReplaced(t *testing.T) {
@@ -66,30 +66,36 @@ func TestReplaced(t *testing.T) {
 		{"issued at the same time, the one that ends first is", []string{token("a", january, august), token("b", january, july)}, "b"},
 		{
 			"of three, the last one stays",
-			[]string{token("a", january, july), token("b", february, august), token("c", march, never)}, "ab",
+			[]string{token("a", january, july), token("b", february, august), token("c", march, never)},
+			"a b",
 		},
 		{
 			"the one that replaces need not be the newest",
-			[]string{token("a", january, july), token("b", february, never), token("c", march, july)}, "a",
+			[]string{token("a", january, july), token("b", february, never), token("c", march, july)},
+			"a",
 		},
 		{
 			"a later one that the API calls expired replaces nothing",
-			[]string{token("a", january, july), token("b", february, august, expired)}, "",
+			[]string{token("a", january, july), token("b", february, august, expired)},
+			"",
 		},
 		{
 			"but another one may",
-			[]string{token("a", january, july), token("b", february, never, expired), token("c", march, august, notExpired)}, "a",
+			[]string{token("a", january, july), token("b", february, never, expired), token("c", march, august, notExpired)},
+			"a",
 		},
 		{
 			"an expired one can be replaced",
-			[]string{token("a", january, july, expired), token("b", february, august)}, "a",
+			[]string{token("a", january, july, expired), token("b", february, august)},
+			"a",
 		},
 		{
 			"what counts is when the current JWT was issued",
 			[]string{
 				token("a", january, july, `"jwts":[{"id":"j","createdAt":"2026-04-01T00:00:00Z","expiry":"2026-07-01T00:00:00Z"}]`),
 				token("b", february, august),
-			}, "",
+			},
+			"",
 		},
 		{"another subject's is not", []string{token("a", january, july), token("b", february, august, bob)}, ""},
 		{
@@ -97,7 +103,8 @@ func TestReplaced(t *testing.T) {
 			[]string{
 				token("a", january, july, `"createdBySubject":{"subjectId":"ada","subjectSlug":"ada@acme.example"}`),
 				token("b", february, august, `"createdBySubject":{"subjectId":"ada","subjectSlug":"lovelace@acme.example"}`),
-			}, "a",
+			},
+			"a",
 		},
 		{"without the subject's id nothing is certain", []string{token("a", january, july, nobody), token("b", february, august, nobody)}, ""},
 		{"another tenant's is not", []string{token("a", january, july), token("b", february, august, `"tenantName":"globex"`)}, ""},
@@ -156,7 +163,7 @@ func TestReplacedIsWhatTheDefinitionSays(t *testing.T) {
 		expiry := func(i int) int { return order(items[i]["manifest"].(map[string]any)["expiration_date"]) }
 		subject := func(i int) any { return items[i]["createdBySubject"].(map[string]any)["subjectId"] }
 		known := func(v any) bool { return v != nil && v != "" && v != "unreadable" }
-		want := ""
+		var ids []string
 		for i, a := range items {
 			isReplaced := false
 			for j, b := range items {
@@ -168,10 +175,10 @@ func TestReplacedIsWhatTheDefinitionSays(t *testing.T) {
 					expiry(j) > expiry(i) && b["isExpired"] != true
 			}
 			if isReplaced {
-				want += a["id"].(string)
+				ids = append(ids, a["id"].(string))
 			}
 		}
-		if got := replaced(t, texts...); got != want {
+		if got, want := replaced(t, texts...), strings.Join(ids, " "); got != want {
 			t.Fatalf("replaced are %s, want %s, of\n%s", got, want, strings.Join(texts, "\n"))
 		}
 	}

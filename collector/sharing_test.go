@@ -193,12 +193,16 @@ func TestListingEndsWithTheLastScrapeThatWaitsForIt(t *testing.T) {
 	}{
 		"at its deadline": {
 			func(context.CancelFunc) {}, 5 * time.Second,
-			1, map[string]float64{"timeout": 1}, true, "level=error listing failed reason=timeout\n",
+			1,
+			map[string]float64{"timeout": 1},
+			true, "level=error listing failed reason=timeout\n",
 		},
 		// Nobody is there to be told of a failure.
 		"when it is cancelled": {
 			func(cancel context.CancelFunc) { cancel() }, 3 * time.Second,
-			0, map[string]float64{}, false, "level=debug listing cancelled\n",
+			0,
+			map[string]float64{},
+			false, "level=debug listing cancelled\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package collector_test
 
 import (
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -102,7 +101,10 @@ func TestTargetsAreReplaced(t *testing.T) {
 	}
 
 	elsewhere := targetOf(t, "a", working)
-	elsewhere.Client.URL = &url.URL{Scheme: "http", Host: "globex.truefoundry.example"}
+	var err error
+	if elsewhere.Client.URL, err = client.ParseURL("http://globex.truefoundry.example"); err != nil {
+		t.Fatal(err)
+	}
 	c.Set(elsewhere)
 	got = scrape(t, c)
 	metricstest.Present(t, got, `truefoundry_listings_total{control_plane="globex.truefoundry.example",kind="personal-access-token",target="a"} 1`)

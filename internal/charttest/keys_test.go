@@ -179,6 +179,7 @@ func TestHelmTest(t *testing.T) {
 	controlPlane := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer tfy_made-up" {
 			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, `{"statusCode": 401, "message": "Unauthorized"}`)
 			return
 		}
 		io.WriteString(w, `{"data": [], "pagination": {"total": 0, "offset": 0, "limit": 1000}}`)

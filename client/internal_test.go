@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -43,5 +44,33 @@ func TestDecodingEndsWithTheScrape(t *testing.T) {
 	_, err := c.get(ctx, Key{secret: "s"}, VirtualAccount, 0, cancel)
 	if err == nil || !err.Canceled() {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The time per token hardly grows with the number of tokens, even where all of
+// them have the same name.
+func BenchmarkMarkReplaced(b *testing.B) {
+	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, n := range []int{1000, 10_000, 100_000} {
+		for name, nameOf := range map[string]func(i int) string{
+			"of different names": func(i int) string { return fmt.Sprintf("pipeline-%06d", i) },
+			"of one name":        func(int) string { return "ci" },
+		} {
+			b.Run(fmt.Sprintf("%d tokens %s", n, name), func(b *testing.B) {
+				tokens := make([]Token, n)
+				for i := range tokens {
+					at := issued.Add(time.Duration(i*7919%n) * time.Minute)
+					tokens[i] = Token{
+						ID: fmt.Sprint(i), Name: nameOf(i), Tenant: "acme", Creator: Subject{ID: fmt.Sprintf("user-%02d", i%50)},
+						Issued: at, Expiry: Expiry{Readable: true, At: at.AddDate(0, 3, 0)},
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					markReplaced(tokens)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/token")
+			})
+		}
 	}
 }

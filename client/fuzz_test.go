@@ -115,7 +115,7 @@ func checkItem(t *testing.T, raw []byte) {
 	}
 	want := []string{
 		text("id"), text(FieldName), text(FieldType), text(FieldTenantName), text(FieldCreatedBy), text(FieldSubjectID), text(FieldSubjectType),
-		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldSubjectExternalSlug), text(FieldSubjectController),
+		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldSubjectExternalIdentitySlug), text(FieldSubjectControllerName),
 		text(FieldJWTID), text(FieldManifestName), text(FieldManifestTokenType), text(FieldTeam),
 	}
 	gotTimes := []time.Time{it.CreatedAt.Time, it.LastAccessedAt.Time, it.NextScheduledRotation.Time, it.Manifest.ExpirationDate.Time}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func BenchmarkMarkReplaced(b *testing.B) {
 				for i := range tokens {
 					at := issued.Add(time.Duration(i*7919%n) * time.Minute)
 					tokens[i] = Token{
-						ID: fmt.Sprint(i), Name: nameOf(i), Tenant: "acme", Creator: Subject{ID: fmt.Sprintf("user-%02d", i%50)},
+						ID: strconv.Itoa(i), Name: nameOf(i), Tenant: "acme", Creator: Subject{ID: fmt.Sprintf("user-%02d", i%50)},
 						Issued: at, Expiry: Expiry{Readable: true, At: at.AddDate(0, 3, 0)},
 					}
 				}

@@ -13,45 +13,45 @@ type Field string
 
 // The fields that the client reads, id excepted: without one there is no item.
 const (
-	FieldName                  Field = "name"
-	FieldType                  Field = "type"
-	FieldTenantName            Field = "tenantName"
-	FieldCreatedBy             Field = "createdBy"
-	FieldCreatedBySubject      Field = "createdBySubject"
-	FieldSubjectID             Field = "createdBySubject.subjectId"
-	FieldSubjectType           Field = "createdBySubject.subjectType"
-	FieldSubjectSlug           Field = "createdBySubject.subjectSlug"
-	FieldSubjectDisplayName    Field = "createdBySubject.subjectDisplayName"
-	FieldSubjectExternalSlug   Field = "createdBySubject.subjectExternalIdentitySlug"
-	FieldSubjectController     Field = "createdBySubject.subjectControllerName"
-	FieldCreatedAt             Field = "createdAt"
-	FieldLastAccessedAt        Field = "lastAccessedAt"
-	FieldIsExpired             Field = "isExpired"
-	FieldJWTID                 Field = "jwtId"
-	FieldJWTs                  Field = "jwts"
-	FieldJWTsID                Field = "jwts.id"
-	FieldJWTExpiry             Field = "jwts.expiry"
-	FieldJWTCreatedAt          Field = "jwts.createdAt"
-	FieldJWTTokenType          Field = "jwts.tokenType" //nolint:gosec // the name of a field
-	FieldNextScheduledRotation Field = "nextScheduledRotation"
-	FieldManifest              Field = "manifest"
-	FieldManifestName          Field = "manifest.name"
-	FieldManifestTokenType     Field = "manifest.token_type"
-	FieldExpirationDate        Field = "manifest.expiration_date"
-	FieldAutoRotate            Field = "manifest.auto_rotate"
-	FieldAutoRotateInterval    Field = "manifest.auto_rotate.auto_rotate_interval"
-	FieldGracePeriod           Field = "manifest.auto_rotate.grace_period"
-	FieldOwnedBy               Field = "manifest.ownedBy"
-	FieldTeam                  Field = "manifest.ownedBy.team"
-	FieldTotal                 Field = "pagination.total"
+	FieldName                        Field = "name"
+	FieldType                        Field = "type"
+	FieldTenantName                  Field = "tenantName"
+	FieldCreatedBy                   Field = "createdBy"
+	FieldCreatedBySubject            Field = "createdBySubject"
+	FieldSubjectID                   Field = "createdBySubject.subjectId"
+	FieldSubjectType                 Field = "createdBySubject.subjectType"
+	FieldSubjectSlug                 Field = "createdBySubject.subjectSlug"
+	FieldSubjectDisplayName          Field = "createdBySubject.subjectDisplayName"
+	FieldSubjectExternalIdentitySlug Field = "createdBySubject.subjectExternalIdentitySlug"
+	FieldSubjectControllerName       Field = "createdBySubject.subjectControllerName"
+	FieldCreatedAt                   Field = "createdAt"
+	FieldLastAccessedAt              Field = "lastAccessedAt"
+	FieldIsExpired                   Field = "isExpired"
+	FieldJWTID                       Field = "jwtId"
+	FieldJWTs                        Field = "jwts"
+	FieldJWTsID                      Field = "jwts.id"
+	FieldJWTExpiry                   Field = "jwts.expiry"
+	FieldJWTCreatedAt                Field = "jwts.createdAt"
+	FieldJWTTokenType                Field = "jwts.tokenType" //nolint:gosec // the name of a field
+	FieldNextScheduledRotation       Field = "nextScheduledRotation"
+	FieldManifest                    Field = "manifest"
+	FieldManifestName                Field = "manifest.name"
+	FieldManifestTokenType           Field = "manifest.token_type"
+	FieldExpirationDate              Field = "manifest.expiration_date"
+	FieldAutoRotate                  Field = "manifest.auto_rotate"
+	FieldAutoRotateInterval          Field = "manifest.auto_rotate.auto_rotate_interval"
+	FieldGracePeriod                 Field = "manifest.auto_rotate.grace_period"
+	FieldOwnedBy                     Field = "manifest.ownedBy"
+	FieldTeam                        Field = "manifest.ownedBy.team"
+	FieldTotal                       Field = "pagination.total"
 )
 
 // Fields returns every Field.
 func Fields() []Field {
 	return []Field{
 		FieldName, FieldType, FieldTenantName, FieldCreatedBy, FieldCreatedBySubject, FieldSubjectID,
-		FieldSubjectType, FieldSubjectSlug, FieldSubjectDisplayName, FieldSubjectExternalSlug,
-		FieldSubjectController, FieldCreatedAt, FieldLastAccessedAt, FieldIsExpired, FieldJWTID, FieldJWTs,
+		FieldSubjectType, FieldSubjectSlug, FieldSubjectDisplayName, FieldSubjectExternalIdentitySlug,
+		FieldSubjectControllerName, FieldCreatedAt, FieldLastAccessedAt, FieldIsExpired, FieldJWTID, FieldJWTs,
 		FieldJWTsID, FieldJWTExpiry, FieldJWTCreatedAt, FieldJWTTokenType, FieldNextScheduledRotation,
 		FieldManifest, FieldManifestName, FieldManifestTokenType, FieldExpirationDate, FieldAutoRotate,
 		FieldAutoRotateInterval, FieldGracePeriod, FieldOwnedBy, FieldTeam, FieldTotal,
@@ -166,9 +166,9 @@ func (d *decoder) subject() (s subject) {
 				s.Slug = d.word()
 			case FieldSubjectDisplayName:
 				s.DisplayName = d.word()
-			case FieldSubjectExternalSlug:
+			case FieldSubjectExternalIdentitySlug:
 				s.ExternalIdentitySlug = d.word()
-			case FieldSubjectController:
+			case FieldSubjectControllerName:
 				s.ControllerName = d.word()
 			default:
 				d.skip()

@@ -72,12 +72,16 @@ func run(args []string) int {
 	}
 	defer end()
 
-	c := collector.New(collector.Options{
+	c, err := collector.New(collector.Options{
 		CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
 		Timeout:      *f.timeout,
 		Logger:       logger,
 		Now:          time.Now,
 	})
+	if err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
 	set := targets.NewSet(c, targets.Settings{
 		PageSize:       int(*f.pageSize),
 		UserAgent:      programName + "/" + version.Version,

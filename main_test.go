@@ -283,7 +283,7 @@ func TestMetricsOfTheExporter(t *testing.T) {
 // Of a control plane that sends the first page and then nothing, the metrics
 // show how many requests were under way when the time was up.
 func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
-	const offset, timeout = 10 * time.Millisecond, time.Second
+	const offset, timeout = 200 * time.Millisecond, time.Second
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.FormValue("offset") == "0" {

@@ -62,11 +62,7 @@ func (b *bubble) up(ctx context.Context, timeout time.Duration) (up bool, took t
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	families, err := b.Gather(ctx)
-	if err != nil {
-		b.t.Error(err)
-	}
-	return strings.Contains(metricstest.Text(b.t, families), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`), time.Since(start)
+	return strings.Contains(metricstest.Exposition(b.t, b.Scrape(ctx)), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`), time.Since(start)
 }
 
 // expect scrapes in the background.
@@ -98,7 +94,7 @@ func (b *bubble) scrapesLog(n int, want string) {
 func (b *bubble) counted() (listings float64, errors map[string]float64) {
 	b.t.Helper()
 	errors = map[string]float64{}
-	for _, family := range gather(b.t, b.Collector, time.Minute) {
+	for _, family := range metricstest.Parse(b.t, scrape(b.t, b.Collector, time.Minute)) {
 		for _, m := range family.Metric {
 			switch n := m.GetCounter().GetValue(); {
 			case family.GetName() == "truefoundry_listings_total":

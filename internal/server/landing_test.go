@@ -35,8 +35,9 @@ func (c *clock) now() time.Time {
 func (c *clock) advance(d time.Duration) { c.later.Add(int64(d)) }
 
 // with makes the pages those of the targets.
-func with(now func() time.Time, targets ...collector.Target) func(*server.Config) {
-	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(now, targets...) }
+func with(t *testing.T, now func() time.Time, targets ...collector.Target) func(*server.Config) {
+	t.Helper()
+	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(t, now, targets...) }
 }
 
 // transport sends the requests of a test.
@@ -183,7 +184,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fault, c := faults.Switch(), new(clock)
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), fault.Wrap)
-			url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+			url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 			for _, s := range tt.steps {
 				fault.Set(s.fault)
 				get(t, url+"/metrics")
@@ -219,7 +220,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 	cp, c := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...)), new(clock)
 	// The clock of a machine is seldom set to UTC.
 	local := func() time.Time { return c.now().In(time.FixedZone("", 3600)) }
-	url := start(t, cp.URL, with(local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	get(t, url+"/metrics")
 	c.advance(time.Hour)
 	_, body, header := get(t, url)
@@ -243,7 +244,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 func TestLandingPageTellsOfEachKind(t *testing.T) {
 	fault, c := faults.Switch(), new(clock)
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), nil, fault.Wrap)
-	url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
+	url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
 	get(t, url+"/metrics")
 	page := read(t, url)
 	for _, want := range []string{
@@ -309,7 +310,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 				url := map[rune]string{'g': good.URL, 'b': bad.URL}[is]
 				targets = append(targets, target(t, transport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
 			}
-			c := newCollector(time.Now, targets[:len(scraped)]...)
+			c := newCollector(t, time.Now, targets[:len(scraped)]...)
 			url := start(t, good.URL, func(cfg *server.Config) { cfg.Collector = c })
 			if scraped != "" {
 				get(t, url+"/metrics")
@@ -333,7 +334,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	sender := transport(t)
-	c := newCollector(time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
+	c := newCollector(t, time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Collector = c })
 	get(t, url+"/metrics")
 	c.Set(target(t, sender, "acme", cp.URL, client.Kinds()...))
@@ -357,7 +358,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			w.Write(message)
 		})
 	})
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
 		func(cfg *server.Config) { cfg.Notice, cfg.Description = hostile, hostile })
 	get(t, url+"/metrics")
 	_, body, _ := get(t, url)
@@ -374,7 +375,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), fault.Wrap)
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	check := func(want string) {
 		t.Helper()
 		get(t, url+"/metrics")
@@ -402,7 +403,7 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
 	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
 	keyless.Client.APIKey = config.NewFileSecret("/nowhere/key")
-	url := start(t, "http://nobody", with(time.Now, keyless))
+	url := start(t, "http://nobody", with(t, time.Now, keyless))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
 	if page := read(t, url); !strings.Contains(page, want) {

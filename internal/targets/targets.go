@@ -175,7 +175,9 @@ func (s *Set) Replace(targets []Target) {
 		}
 	}
 	s.limiters = limiters
-	s.collector.Set(s.targets...)
+	if err := s.collector.Set(s.targets...); err != nil {
+		level.Error(s.settings.Logger).Log("msg", "targets cannot be listed", "err", err)
+	}
 	closeIdle(before)
 }
 

@@ -80,7 +80,10 @@ func New(opts Options, targets ...Target) (*Collector, error) {
 		return nil, fmt.Errorf("negative Timeout %v", opts.Timeout)
 	}
 	c := &Collector{opts: opts}
-	return c, c.Set(targets...)
+	if err := c.Set(targets...); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Timeout returns the Timeout of the Options.

@@ -143,6 +143,32 @@ func TestImpatientScrapeGivesUpWithoutHarmToThePatientOne(t *testing.T) {
 	})
 }
 
+// Whoever leaves early, by itself or by its deadline: it is no failure while
+// somebody waits for the same listing.
+func TestScrapesThatLeaveEarlyAreNoFailureWhileOthersWait(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		for i := range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Duration(300*i+200)*time.Millisecond, cancel)
+			wg.Go(func() { b.up(ctx, 10*time.Second) })
+			wg.Go(func() { b.up(t.Context(), time.Duration(300*i+1)*time.Millisecond) })
+		}
+		synctest.Wait()
+		b.expect(&wg, "the one that stays", 2*time.Second+1, true, 2*time.Second)
+		wg.Wait()
+		if logged := b.log.Take(); logged != "" {
+			t.Errorf("logged %s", logged)
+		}
+		if status := b.Status()[0].Listings[0]; status.Failure != nil {
+			t.Errorf("the status is %+v", status)
+		}
+		if listings, errors := b.counted(); listings != 1 || len(errors) > 0 {
+			t.Errorf("%v listings with errors %v, want one that worked", listings, errors)
+		}
+	})
+}
+
 func TestLateScrapeJoinsTheListingUnderWay(t *testing.T) {
 	inBubble(t, time.Second, func(_ *testing.T, b *bubble) {
 		var wg sync.WaitGroup

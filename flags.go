@@ -171,7 +171,7 @@ func (f *flags) check() error {
 		}
 	}
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return errors.New("--web.config.file: " + explainWebConfig(err.Error()))
+		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	return nil
 }

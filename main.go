@@ -127,7 +127,7 @@ func run(args []string) int {
 	set.Replace(list)
 	go reloadWhenTold(hangUp, cfg.Reload, logger)
 	if err := serve(handler, f, logger); err != nil {
-		level.Error(logger).Log("msg", "cannot serve", "err", explainWebConfig(err.Error()))
+		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
 	return 0

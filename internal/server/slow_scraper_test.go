@@ -41,7 +41,7 @@ func (u *unread) Write([]byte) (int, error) {
 	if u.deadline.IsZero() {
 		select {} // for ever
 	}
-	time.Sleep(time.Until(u.deadline)) // of the bubble's time
+	<-time.After(time.Until(u.deadline)) // of the bubble's time
 	return 0, os.ErrDeadlineExceeded
 }
 
@@ -56,7 +56,7 @@ func inBubble(t *testing.T, n int, test func(t *testing.T, handler http.Handler)
 		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(n)...))
 		transport, stop := controlplanetest.InMemory(cp.With(func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				time.Sleep(latency)
+				<-time.After(latency)
 				next.ServeHTTP(w, r)
 			})
 		}))
@@ -78,7 +78,7 @@ func leaveUnread(t *testing.T, wait *sync.WaitGroup, handler http.Handler, n int
 	for range n {
 		wait.Go(func() { handler.ServeHTTP(&unread{header: http.Header{}}, request(t, header...)) })
 	}
-	time.Sleep(10 * latency)
+	<-time.After(10 * latency)
 	synctest.Wait()
 	var memory runtime.MemStats
 	runtime.GC()
@@ -150,7 +150,7 @@ func TestScrapersThatDoNotReadMakeRoom(t *testing.T) {
 		for range limit {
 			wait.Go(func() { handler.ServeHTTP(&unread{header: http.Header{}}, request(t, timeoutHeader, "10")) })
 		}
-		time.Sleep(timeout - time.Millisecond)
+		<-time.After(timeout - time.Millisecond)
 		if status := scrape(); status != http.StatusServiceUnavailable {
 			t.Errorf("while there is no room: %d", status)
 		}

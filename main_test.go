@@ -263,6 +263,12 @@ func TestMetricsOfTheExporter(t *testing.T) {
 	if want, err := os.ReadFile(golden); err != nil || text != string(want) {
 		t.Errorf("%v; got %s", err, text)
 	}
+	// The collector's golden file has every metric of the targets.
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(read(t, "collector/testdata/everything.prom"), -1) {
+		if !slices.Contains(without, found[1]) {
+			t.Errorf("the token of this test has no %s, which %s would lack", found[1], golden)
+		}
+	}
 	left := families()
 	for _, name := range without {
 		if !slices.Contains(left, name) {

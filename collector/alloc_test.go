@@ -3,6 +3,7 @@ package collector_test
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,19 @@ func BenchmarkWriteTokens(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// The tokens of the benchmarks have every metric.
+func TestTokensOfTheBenchmarksHaveEveryMetric(t *testing.T) {
+	var text strings.Builder
+	if err := collector.SnapshotOf(tokensOf(1), clock).WriteTokens(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range collector.TokenMetrics() {
+		if !strings.Contains(text.String(), "\n"+name+"{") {
+			t.Errorf("tokensOf has no %s", name)
 		}
 	}
 }

@@ -32,6 +32,14 @@ func SnapshotOf(tokens []client.Token, now func() time.Time) *Snapshot {
 	return &Snapshot{[]targetSnapshot{{t, []outcome{{result: res}}}}}
 }
 
+// TokenMetrics returns the names of the metrics of a token.
+func TokenMetrics() (names []string) {
+	for _, m := range tokenMetrics {
+		names = append(names, m.name)
+	}
+	return names
+}
+
 // WriteTokens writes the metrics of the tokens alone.
 func (s *Snapshot) WriteTokens(w io.Writer, openMetrics bool) error {
 	return s.writeTokens(w, openMetrics)

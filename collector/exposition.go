@@ -46,7 +46,7 @@ func (t *target) rows(kind client.Kind, tokens []client.Token, now time.Time) []
 	source := labelSource{target: t, kind: kind}
 	for i, token := range sorted {
 		row := &rows[i]
-		source.Token = token
+		source.token = token
 		text = row.appendLabels(text[:0], &source)
 		row.labels = string(text)
 		for j := range tokenMetrics {

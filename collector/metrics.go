@@ -51,24 +51,23 @@ type tokenLabel struct {
 
 // labelSource is what the labels of a token are made from.
 type labelSource struct {
-	*target
-	*client.Token
-
-	kind client.Kind
+	target *target
+	token  *client.Token
+	kind   client.Kind
 }
 
 // tokenLabels are the labels of tokens, in the order of the docs.
 var tokenLabels = []tokenLabel{
 	{name: "target", value: func(s *labelSource) string { return s.target.name }},
-	{name: "control_plane", value: func(s *labelSource) string { return s.controlPlane }},
+	{name: "control_plane", value: func(s *labelSource) string { return s.target.controlPlane }},
 	{name: "kind", value: func(s *labelSource) string { return string(s.kind) }},
-	{name: "tenant", value: func(s *labelSource) string { return s.Tenant }},
-	{name: "owner_team", value: func(s *labelSource) string { return s.Team }},
+	{name: "tenant", value: func(s *labelSource) string { return s.token.Tenant }},
+	{name: "owner_team", value: func(s *labelSource) string { return s.token.Team }},
 	{name: "creator", value: creator},
-	{name: "token_name", value: func(s *labelSource) string { return s.Name }},
-	{name: "token_id", value: func(s *labelSource) string { return s.ID }},
-	{name: "creator_type", value: func(s *labelSource) string { return s.Creator.Type }, infoOnly: true},
-	{name: "token_type", value: func(s *labelSource) string { return s.Type }, infoOnly: true},
+	{name: "token_name", value: func(s *labelSource) string { return s.token.Name }},
+	{name: "token_id", value: func(s *labelSource) string { return s.token.ID }},
+	{name: "creator_type", value: func(s *labelSource) string { return s.token.Creator.Type }, infoOnly: true},
+	{name: "token_type", value: func(s *labelSource) string { return s.token.Type }, infoOnly: true},
 }
 
 // infoOnlyLabels is the number of those that are infoOnly.
@@ -80,10 +79,10 @@ var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b 
 })
 
 func creator(s *labelSource) string {
-	if s.creatorLabel == CreatorID {
-		return s.Creator.ID
+	if s.target.creatorLabel == CreatorID {
+		return s.token.Creator.ID
 	}
-	return s.Creator.Name
+	return s.token.Creator.Name
 }
 
 func labelNames(labels []tokenLabel, info bool) (names []string) {

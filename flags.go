@@ -92,7 +92,7 @@ func addFlags(app *kingpin.Application) *flags {
 		Default(string(collector.CreatorSlug)).Enum(string(collector.CreatorSlug), string(collector.CreatorID))
 	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
 	app.Flag("truefoundry.max-concurrency", "Maximum number of requests to a control plane at the same time.").Default("4").SetValue(f.maxConcurrency)
-	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take.").Default("60s").Duration()
+	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take, and that the scraper may take to read the answer.").Default("60s").Duration()
 	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").Duration()
 
 	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error.").Default("info").Enum("debug", "info", "warn", "error")

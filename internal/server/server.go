@@ -133,10 +133,11 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.H
 	var handler http.Handler = compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		timeout, announced := scrapeTimeout(r.Header)
+		// A timeout about as short as the offset still leaves some time to list.
+		timeToWrite := min(cfg.TimeoutOffset, timeout/2)
 		ctx := r.Context()
 		if announced {
-			// A timeout about as short as the offset still leaves some time to list.
-			limited, cancel := context.WithTimeout(ctx, max(timeout-cfg.TimeoutOffset, timeout/2))
+			limited, cancel := context.WithTimeout(ctx, timeout-timeToWrite)
 			defer cancel()
 			ctx = limited
 		}
@@ -148,10 +149,11 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.H
 		}
 
 		// A scraper that does not read must not hold its place for ever.
-		deadline := time.Now().Add(cfg.Collector.Timeout())
-		if end := start.Add(timeout); announced && end.Before(deadline) {
-			deadline = end
+		limit := cfg.Collector.Timeout()
+		if announced {
+			limit = min(limit, max(timeout-time.Since(start), timeToWrite))
 		}
+		deadline := time.Now().Add(limit)
 		_ = http.NewResponseController(w).SetWriteDeadline(deadline) // a broken connection shows when it is written to
 		format := expfmt.NegotiateAccept(r.Header, textFormats...)
 		w.Header().Set("Content-Type", string(format))

@@ -198,7 +198,7 @@ func TestFormatsThatAreServed(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	url := start(t, cp.URL)
 	for accept, want := range map[string]string{
-		"": text + "underscores", "*/*": openMetrics + "underscores", "image/png": text + "underscores",
+		"": text + "underscores", "*/*": text + "underscores", "image/png": text + "underscores",
 		"text/plain": text + "underscores", "text/plain;version=0.0.4;escaping=allow-utf-8": text + "allow-utf-8",
 		"application/openmetrics-text;version=1.0.0;escaping=underscores,text/plain;q=0.5": openMetrics + "underscores",
 		"application/openmetrics-text;version=0.0.1":                                       "application/openmetrics-text; version=0.0.1; charset=utf-8; escaping=underscores",

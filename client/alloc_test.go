@@ -47,7 +47,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+				if _, err := decodePage(bytes.NewReader(text), 0, DefaultMaxTokens); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -60,7 +60,7 @@ func TestAllocationsOfDecoding(t *testing.T) {
 	perToken := func(n int) float64 {
 		text := pageOf(t, n)
 		return testing.AllocsPerRun(10, func() {
-			if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+			if _, err := decodePage(bytes.NewReader(text), 0, DefaultMaxTokens); err != nil {
 				t.Fatal(err)
 			}
 		}) / float64(n)
@@ -89,7 +89,7 @@ func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 			text := tt.head + strings.Repeat(tt.value, size/len(tt.value)) + tt.tail
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			p, err := decodePage(strings.NewReader(text), 0)
+			p, err := decodePage(strings.NewReader(text), 0, DefaultMaxTokens)
 			runtime.ReadMemStats(&after)
 			if err != nil {
 				t.Fatal(err)

@@ -15,15 +15,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/common/config"
-
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 )
 
 // known makes a client known to the control planes of controlplanetest.
-func known(cfg *client.Config) { cfg.APIKey = config.NewInlineSecret(controlplanetest.Key) }
+func known(cfg *client.Config) { cfg.Credentials = client.StaticKey(controlplanetest.Key, "inline") }
 
 // ids returns the sorted ids of the tokens, or an error where one is there twice.
 func ids(tokens []client.Token) ([]string, error) {
@@ -217,7 +215,7 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 			"where every page is unreadable", controlplanetest.Always(1, 2, 3, 4),
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })},
 		},
-		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset()}},
+		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.New(t, tt.items)
@@ -475,15 +473,15 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// What is lost of a token counts once, as the token does.
-func TestLossesOfRepeatedTokensCountOnce(t *testing.T) {
+// An invalid value of a token counts once, as the token does.
+func TestInvalidValuesOfRepeatedTokensCountOnce(t *testing.T) {
 	bad := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
 	cp := controlplanetest.Start(t, controlplanetest.Always(bad(1), bad(2), bad(1), bad(3)))
 	got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 2 }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Duplicates != 1 || got.InvalidFields[client.FieldCreatedAt] != 3 || len(got.Unreadable) != 3 {
+	if got.Duplicates != 1 || got.InvalidFields["createdAt"] != 3 || len(got.Examples) != 3 {
 		t.Errorf("got %+v", got)
 	}
 }

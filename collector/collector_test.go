@@ -19,7 +19,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/config"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -70,7 +69,7 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 	s := set{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
-			URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
+			URL: u, APIPrefix: controlplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
 		},
 		"acme",
@@ -348,7 +347,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(30)...), fault.Wrap)
 	c := newCollector(t, cp.URL, func(s *set) {
-		s.APIKey = config.NewFileSecret(key)
+		s.Credentials = controlplanetest.KeyFile(key)
 		s.PageSize = 10
 	})
 	listings := 0
@@ -411,7 +410,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
-	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewFileSecret(key) })
+	c := newCollector(t, cp.URL, func(s *set) { s.Credentials = controlplanetest.KeyFile(key) })
 	got := scrape(t, c)
 	metricstest.Present(t, got, `reason="credentials",target="acme"} 1`)
 	metricstest.Absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")

@@ -80,7 +80,7 @@ func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 	defer l.mu.Unlock()
 	r.waiters--
 	if r.waiters == 0 {
-		l.settle(r, nil, client.StoppedError(ctx))
+		l.settle(r, nil, client.ContextError(ctx))
 	}
 	return r.result
 }

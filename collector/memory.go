@@ -36,7 +36,7 @@ type memory struct {
 // the same API key.
 type access struct {
 	identity string
-	ban      client.Ban
+	state    client.State
 	key      ownKey
 }
 
@@ -178,8 +178,8 @@ func (h *history) succeeded(l *listing, result *client.Listing) {
 
 // logUnreadable names what is lost of the listing, or the first of it.
 func (h *history) logUnreadable(result *client.Listing) {
-	named := make([]string, len(result.Unreadable))
-	for i, u := range result.Unreadable {
+	named := make([]string, len(result.Examples))
+	for i, u := range result.Examples {
 		named[i] = u.String()
 	}
 	lost := strings.Join(named, "; ")

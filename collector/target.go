@@ -20,10 +20,10 @@ type Target struct {
 	// which tells when a key ends that does not say so itself. It may be empty.
 	APIKeyToken string
 	// Identity changes with the URL and with where the API key is from. While it
-	// is the same, what is known of the key and a Retry-After outlive the
-	// configuration.
+	// is the same, what is known of the key and of the control plane (such as a
+	// Retry-After) outlives the configuration.
 	Identity string
-	// Client makes the target's client; its Trace and its Ban are set by the
+	// Client makes the target's client; its Trace and its State are set by the
 	// Collector.
 	Client client.Config
 }
@@ -34,6 +34,7 @@ type target struct {
 	apiKeyToken string
 
 	client   *client.Client
+	err      error // why there is no client
 	listings []*listing
 	memory   *memory
 	key      *ownKey
@@ -45,11 +46,13 @@ func newTarget(cfg Target, m *memory, opts *Options) *target {
 	if m.access == nil || m.access.identity != cfg.Identity {
 		m.access = &access{identity: cfg.Identity}
 	}
-	cfg.Client.Ban = &m.access.ban
+	cfg.Client.State = &m.access.state
+	c, err := client.New(cfg.Client)
 	t := &target{
 		identity:    m.identity,
 		apiKeyToken: cfg.APIKeyToken,
-		client:      client.New(cfg.Client),
+		client:      c,
+		err:         err,
 		memory:      m,
 		key:         &m.access.key,
 		logger:      log.With(opts.Logger, "target", cfg.Name),
@@ -69,12 +72,20 @@ func newTarget(cfg Target, m *memory, opts *Options) *target {
 
 // list reads the key and lists what it can see.
 func (t *target) list(ctx context.Context, kind client.Kind) (*client.Listing, error) {
-	key, err := t.client.Key(ctx)
+	if t.err != nil {
+		return nil, &client.Error{Reason: client.ReasonCredentials, Summary: t.err.Error(), Advice: "complete the target's client.Config"}
+	}
+	credential, err := t.client.Credential(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t.key.read(key.Expiry)
-	return t.client.List(ctx, key, kind)
+	t.key.read(credential.Expiry)
+	result, err := t.client.List(ctx, credential, kind)
+	if err == nil && result.WrongTotal {
+		level.Warn(t.logger).Log("msg", "the control plane reported the length of a page as the total of a longer list: from now on, lists are always read to their end",
+			"kind", kind)
+	}
+	return result, err
 }
 
 // findKey looks for the token that the key belongs to, where all has been

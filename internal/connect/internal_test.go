@@ -1,4 +1,4 @@
-package targets
+package connect
 
 import (
 	"context"
@@ -11,17 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 )
 
-func TestWhoWaitsForTheTurnToAskForATokenStopsWithItsContext(t *testing.T) {
-	o := newOAuth2Token(&config.OAuth2{})
-	o.turn <- struct{}{}
+func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
+	o := newOAuth2(&commoncfg.OAuth2{ClientSecret: "s3cret"})
+	o.requesting <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := o.Fetch(ctx)
+	_, err := o.Credential(ctx)
 	if failure, ok := errors.AsType[*client.Error](err); !ok || !failure.Canceled() {
 		t.Errorf("got %v", err)
 	}
@@ -37,10 +38,10 @@ func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	cfg := DefaultHTTP()
+	cfg := config.DefaultHTTP()
 	cfg.TLSConfig.InsecureSkipVerify = true
-	c := newConnection(cfg)
-	c.CloseIdleConnections()
+	c := newTransport(cfg)
+	c.retire()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+listener.Addr().String(), nil)

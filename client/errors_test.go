@@ -346,7 +346,8 @@ func TestContentEncodings(t *testing.T) {
 
 func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	t.Parallel()
-	e := failure(t, faults.GzipBomb(64)(nil).ServeHTTP, client.ReasonTooLarge)
+	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
+	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
 	wantEqual(t, e.Summary, "a page of 1000 items is larger than 64 MiB")
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,5 +73,87 @@ func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
 	// It may end before the handshake is complete or after it, and with a reset.
 	if _, err := secured.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("it is not closed: %v", err)
+	}
+}
+
+// tokens returns the access tokens of an endpoint that numbers them, and what makes it
+// hang from now on, which returns the channel of those who wait.
+func tokens(t *testing.T) (o *oauth2Tokens, requests *atomic.Int32, hang func() <-chan struct{}) {
+	t.Helper()
+	requests = new(atomic.Int32)
+	hangs, waiting := make(chan struct{}), make(chan struct{}, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm() // until then, the server does not notice that a client leaves
+		select {
+		case <-hangs:
+			waiting <- struct{}{}
+			<-r.Context().Done()
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"access_token":"token-%d","token_type":"bearer","expires_in":3600}`, requests.Add(1))
+		}
+	}))
+	t.Cleanup(server.Close)
+	o = newOAuth2(&commoncfg.OAuth2{ClientID: "exporter", ClientSecret: "s3cret", TokenURL: server.URL})
+	t.Cleanup(o.transport.retire)
+	return o, requests, func() <-chan struct{} { close(hangs); return waiting }
+}
+
+// Whoever reports a refused token holds a request slot of the control plane.
+func TestARefusalDoesNotWaitForAnEndpointThatHangs(t *testing.T) {
+	o, _, hang := tokens(t)
+	refused, err := o.Credential(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Refused(refused)
+	waiting := hang()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if credential, err := o.Credential(ctx); err == nil {
+			t.Errorf("got %v", credential)
+		}
+	}()
+	<-waiting
+	o.Refused(refused) // it does not return if it waits
+	cancel()
+	<-ended
+}
+
+func TestARefusalDropsNoTokenButTheOneThatWasRefused(t *testing.T) {
+	o, requests, _ := tokens(t)
+	get := func() client.Credential {
+		t.Helper()
+		credential, err := o.Credential(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return credential
+	}
+	first := get()
+	o.Refused(first)
+	second := get()
+	o.Refused(first) // by a request that was sent with it long ago
+	if get() != second || first == second || requests.Load() != 2 {
+		t.Errorf("the endpoint was asked %d times", requests.Load())
+	}
+	o.Refused(second)
+	if get() == second || requests.Load() != 3 {
+		t.Errorf("the endpoint was asked %d times", requests.Load())
+	}
+}
+
+// A token that is there is used while others wait for the endpoint.
+func TestATokenIsUsedWhileAnotherIsRequested(t *testing.T) {
+	o, _, _ := tokens(t)
+	first, err := o.Credential(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.requesting <- struct{}{}
+	if again, err := o.Credential(t.Context()); err != nil || again != first {
+		t.Errorf("got %v, %v", again, err)
 	}
 }

@@ -86,7 +86,7 @@ func addFlags(app *kingpin.Application) *flags {
 	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
 	f.apiKeyFile = app.Flag(flagAPIKeyFile, "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
 	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
-	f.kinds = app.Flag(flagKind, "Kind of token to list: "+string(client.PersonalAccessToken)+" or "+string(client.VirtualAccount)+". Repeatable.").
+	f.kinds = app.Flag(flagKind, "Kind of token to list: "+config.KindNames()+". Repeatable.").
 		Default(string(client.PersonalAccessToken)).IsSetByUser(&f.kindsSet).Strings()
 	f.apiKeyToken = app.Flag(flagAPIKeyToken, "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").String()
 	f.creatorLabel = app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").

@@ -153,8 +153,14 @@ func TestAnAccessTokenHasNoExpiry(t *testing.T) {
 func TestACredentialNeverShowsItsSecret(t *testing.T) {
 	key, static := keyOf(t, apiKey), client.StaticKey(apiKey, "inline")
 	for _, v := range []any{
-		key, &key, []client.Credential{key}, map[string]client.Credential{"k": key}, struct{ K client.Credential }{key},
-		static, []client.Credentials{static}, struct{ K client.Credentials }{static}, client.Config{Credentials: static},
+		key, &key,
+		[]client.Credential{key},
+		map[string]client.Credential{"k": key},
+		struct{ K client.Credential }{key},
+		static,
+		[]client.Credentials{static},
+		struct{ K client.Credentials }{static},
+		client.Config{Credentials: static},
 	} {
 		for _, format := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%d"} {
 			text := fmt.Sprintf(format, v)

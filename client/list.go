@@ -145,7 +145,7 @@ func (l *lister) readPages(ctx context.Context) (*pass, *Error) {
 	pages := make(chan fetchedPage)
 	for failure == nil || p.inFlight > 0 {
 		for failure == nil && p.needsNext(cfg.Limiter.maxPages()) {
-			if failure = l.checkEndless(p); failure != nil {
+			if failure = p.checkEndless(); failure != nil {
 				cancel()
 				break
 			}
@@ -242,7 +242,9 @@ func (p *pass) add(index int, page *page) {
 		}
 		p.seen[page.tokens[i].ID] = true
 		p.Tokens = append(p.Tokens, page.tokens[i])
-		p.addInvalid(page, i)
+		for _, invalid := range page.invalidValues[i] {
+			page.addValue(InvalidValue{ID: page.tokens[i].ID, Field: invalid.field, Offset: page.offsets[i]}, invalid.count)
+		}
 	}
 	p.Duplicates += known
 	p.DecodeErrors.add(&page.DecodeErrors)
@@ -261,13 +263,6 @@ func (p *pass) add(index int, page *page) {
 	}
 }
 
-// addInvalid counts the values of a token that could not be read.
-func (p *pass) addInvalid(page *page, token int) {
-	for _, invalid := range page.invalidValues[token] {
-		page.addValue(InvalidValue{ID: page.tokens[token].ID, Field: invalid.field, Offset: page.offset(token)}, invalid.count)
-	}
-}
-
 // repeatsItself reports whether the server sends the same tokens for ever.
 func (p *pass) repeatsItself() bool {
 	return p.repeatedPages >= maxRepeatedPages && p.repeatedPages*p.pageLength >= maxRepeatedItems
@@ -280,7 +275,7 @@ func (p *pass) changed() bool {
 }
 
 // checkEndless returns an Error if the end of the list cannot be found.
-func (l *lister) checkEndless(p *pass) *Error {
+func (p *pass) checkEndless() *Error {
 	switch {
 	case p.repeatsItself():
 		return &Error{

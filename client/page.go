@@ -201,9 +201,6 @@ func (p *page) addItem(it *item, offset int) {
 	p.tokens = append(p.tokens, it.token())
 }
 
-// offset is the position in the list of a token with invalid values.
-func (p *page) offset(token int) int { return p.offsets[token] }
-
 // decodePagination reads the value of "pagination". What cannot be read of it does
 // not affect the items.
 func (p *page) decodePagination(d *decoder) {

@@ -77,20 +77,24 @@ func CheckURL(u *url.URL, apiPrefix string) error {
 // CheckKinds returns an error for kinds that do not exist or are repeated, and for
 // an empty list.
 func CheckKinds(kinds []client.Kind) error {
-	all := client.Kinds()
-	names := fmt.Sprint(all[0])
-	for _, kind := range all[1:] {
-		names += fmt.Sprint(" or ", kind)
-	}
 	for i, kind := range kinds {
-		if !slices.Contains(all, kind) || slices.Contains(kinds[:i], kind) {
-			return fmt.Errorf("each must be %s, without repetitions", names)
+		if !slices.Contains(client.Kinds(), kind) || slices.Contains(kinds[:i], kind) {
+			return errors.New("each must be " + KindNames() + ", without repetitions")
 		}
 	}
 	if len(kinds) == 0 {
-		return fmt.Errorf("must have %s", names)
+		return errors.New("must have " + KindNames())
 	}
 	return nil
+}
+
+// KindNames returns the kinds of token that there are, for a sentence.
+func KindNames() string {
+	var names []string
+	for _, kind := range client.Kinds() {
+		names = append(names, string(kind))
+	}
+	return strings.Join(names, " or ")
 }
 
 // keyPattern is what API keys look like, old and new.

@@ -162,19 +162,6 @@ func TestTheKeysTokenTellsWhenItEnds(t *testing.T) {
 	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"}`)
 }
 
-// translate lets who comes with this header pass as one who has the key.
-func translate(authorization func() string) controlplanetest.Fault {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r = r.Clone(r.Context())
-			if r.Header.Get("Authorization") == authorization() {
-				r.Header.Set("Authorization", "Bearer "+controlplanetest.Key)
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
 // repeat answers with an error that repeats what came, in clear.
 func repeat(status int) controlplanetest.Fault {
 	return func(http.Handler) http.Handler {

@@ -290,3 +290,23 @@ func TestTheUserAgentAndThePageSizeAreSent(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// A control plane that reports the length of a page as the total of a longer list is
+// reported once, also across reloads.
+func TestAWrongTotalIsLoggedOnce(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), faults.Pagination(func(length int, pagination map[string]any) {
+		pagination["total"] = length
+		delete(pagination, "limit")
+	}), faults.Clamp(4))
+	e := newExporter(t)
+	for range 2 {
+		e.use(target("a", cp.URL, withKey))
+		for range 2 {
+			metricstest.Present(t, e.exposition(), `truefoundry_listing_tokens{kind="personal-access-token",target="a"} 10`)
+		}
+	}
+	const warning = `level=warn target=a msg="the control plane reported the length of a page as the total of a longer list`
+	if n := strings.Count(e.log.String(), warning); n != 1 {
+		t.Errorf("it is logged %d times:\n%s", n, e.log)
+	}
+}

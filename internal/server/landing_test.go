@@ -484,3 +484,19 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 		}
 	}
 }
+
+func TestLandingPageExplainsAnEmptyListOfEachKind(t *testing.T) {
+	for _, kind := range client.Kinds() {
+		cp := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil)
+		url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, kind)))
+		get(t, url+"/metrics")
+		page := read(t, url)
+		_, why, found := strings.Cut(page, "most likely because ")
+		if !found || !regexp.MustCompile(`^\S+ \S+ \S+ \S+ .*This page`).MatchString(why) || strings.HasPrefix(why, "This page") {
+			t.Errorf("the page does not explain why there may be no %s: %s", kind, page)
+		}
+		if want := "0 " + strings.ReplaceAll(string(kind), "-", " ") + "s"; !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 )
 
 // What the flags accept is within bounds, and a target that they describe can be
@@ -49,7 +50,7 @@ func FuzzFlags(f *testing.F) {
 			}
 			return
 		}
-		if *parsed.pageSize < 1 || *parsed.pageSize > client.MaxPageSize || *parsed.maxConcurrency < 1 || *parsed.maxRequests < 0 ||
+		if *parsed.pageSize < 1 || *parsed.pageSize > client.MaxPageSize || *parsed.maxTokens < 1 || *parsed.maxConcurrency < 1 || *parsed.maxRequests < 0 ||
 			*parsed.timeout <= 0 || *parsed.timeout > maxTimeout || *parsed.timeoutOffset < 0 {
 			t.Errorf("--%s=%q is accepted", name, value)
 		}
@@ -65,7 +66,7 @@ func FuzzFlags(f *testing.F) {
 			}
 			return
 		}
-		if target.Name == "" || target.URL.Host == "" || len(target.Kinds) == 0 || target.APIKey == nil {
+		if target.Name == "" || target.URL.Host == "" || len(target.Kinds) == 0 || target.Credentials == (config.Credentials{}) {
 			t.Errorf("--%s=%q makes the target %+v", name, value, target)
 		}
 	})

@@ -26,8 +26,9 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const (
@@ -82,8 +83,9 @@ func run(args []string) int {
 		app.Errorf("%s", err)
 		return 1
 	}
-	set := targets.NewSet(c, targets.Settings{
+	set := connect.NewSet(c, connect.Settings{
 		PageSize:       int(*f.pageSize),
+		MaxTokens:      int(*f.maxTokens),
 		UserAgent:      programName + "/" + version.Version,
 		MaxConcurrency: int(*f.maxConcurrency),
 		Now:            time.Now,
@@ -110,7 +112,7 @@ func run(args []string) int {
 		Logger:            logger,
 	}
 	if *f.configFile != "" {
-		reloader := targets.NewReloader(*f.configFile, set, logger, time.Now)
+		reloader := config.NewReloader(*f.configFile, set.Replace, logger, time.Now)
 		registry.MustRegister(reloader)
 		cfg.Reload, cfg.ReloadFailure = reloader.Reload, reloader.Failure
 	}
@@ -134,9 +136,9 @@ func run(args []string) int {
 }
 
 // check says what is wrong with the files that the targets name.
-func check(app *kingpin.Application, list []targets.Target) (code int) {
+func check(app *kingpin.Application, list []config.Target) (code int) {
 	for i := range list {
-		problems, warnings := list[i].Check(context.Background())
+		problems, warnings := connect.Check(context.Background(), &list[i])
 		for _, problem := range problems {
 			app.Errorf("%s", problem)
 			code = 1

@@ -377,7 +377,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"blank key", []string{"TFY_API_KEY= "}, []string{"--truefoundry.url=http://localhost"}, "TFY_API_KEY"},
 		{"key with a blank", []string{"TFY_API_KEY=secret key"}, []string{"--truefoundry.url=http://localhost"}, "blank"},
 		{"relative URL", []string{key}, []string{"--truefoundry.url=localhost"}, "https://"},
-		{"password in the URL", []string{key}, []string{"--truefoundry.url=https://me:secret-key@localhost"}, "must not hold a user or a password"},
+		{"password in the URL", []string{key}, []string{"--truefoundry.url=https://me:secret-key@localhost"}, "must not contain a user or a password"},
 		{"other scheme", []string{key, "TFY_HOST=ftp://localhost"}, nil, "https://"},
 		{"unknown flag", []string{key}, []string{"--nonsense"}, "--help"},
 		{"key as a flag", nil, []string{"--truefoundry.api-key=x"}, "--help"},

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -75,7 +76,7 @@ func TestStatuses(t *testing.T) {
 		t.Run(tc.what, func(t *testing.T) {
 			e := failure(t, status(tc.status, ""), tc.reason)
 			wantEqual(t, e.Status, tc.status)
-			wantEqual(t, e.What, tc.what)
+			wantEqual(t, e.Summary, tc.what)
 			wantText(t, e.Advice, tc.advice)
 		})
 	}
@@ -108,17 +109,15 @@ func TestWhoRefuses(t *testing.T) {
 				if tc.from == other {
 					want = client.ReasonIntermediary
 				}
-				var requests, refused atomic.Int32
+				var requests atomic.Int32
 				c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 					requests.Add(1)
 					w.WriteHeader(status)
 					fmt.Fprint(w, tc.body)
-				}), func(cfg *client.Config) { cfg.Refused = func() { refused.Add(1) } })
+				}))
 				_, err := list(t.Context(), c)
 				wantEqual(t, wantError(t, err, want).Status, status)
 				wantEqual(t, requests.Load(), int32(1))
-				// An access token may have ended, whoever says so.
-				wantEqual(t, refused.Load() == 1, status == 401)
 			})
 		}
 	}
@@ -146,24 +145,35 @@ func TestAProxyThatDoesNotConnect(t *testing.T) {
 				cfg.Transport = &http.Transport{Proxy: http.ProxyURL(proxy)}
 			}))
 			e := wantError(t, err, reason)
-			wantText(t, e.What, http.StatusText(status))
+			wantText(t, e.Detail, http.StatusText(status))
 			wantEqual(t, requests.Load() > 1, reason == client.ReasonConnection)
 		})
 	}
 }
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
-	const start = "redirects are not followed, so that the API key goes nowhere else; "
-	for _, tc := range []struct{ name, location, want string }{
-		{"another host", "https://sso.example/login?next=%2F", start + "the URL should start with https://sso.example"},
-		{"another port", "http://127.0.0.1:1/api", start + "the URL should start with http://127.0.0.1:1"},
-		{"another scheme", "https://HOST/api/svc", start + "the URL should start with https://HOST"},
-		{"no scheme", "//sso.example/login", start + "the URL should start with http://sso.example"},
-		{"with credentials", "https://admin:s3cret@sso.example/", start + "the URL should start with https://sso.example"},
-		{"the same host", "http://HOST/login", start + "it leads to another path of the same host: check the URL's path and the API prefix"},
-		{"a path", "/login", start + "it leads to another path of the same host: check the URL's path and the API prefix"},
-		{"nowhere", "", start + "the answer does not say where to: check the URL"},
-		{"nonsense", "http://[", start + "the answer does not say where to: check the URL"},
+	const (
+		path   = "/api/svc/v1/personal-access-tokens"
+		login  = "most likely a login stands in front"
+		moved  = "if the host that the log names is its new one"
+		nobody = "the response does not say where to: check the URL"
+	)
+	for _, tc := range []struct{ name, location, detail, advice string }{
+		{"a login page of another host", "https://sso.example/login?next=%2F", "to https://sso.example/login", login},
+		{"a login page of the same host", "http://HOST/login", "to http://HOST/login", login},
+		{"a path", "/login", "to http://HOST/login", login},
+		{"a login page without a scheme", "//sso.example/login", "to http://sso.example/login", login},
+		{"https on the same host, with another path", "https://HOST/login", "to https://HOST/login", login},
+		{"a root", "https://sso.example", "to https://sso.example", login},
+		{"another host, with the same path", "https://new.example" + path + "?limit=1", "to https://new.example" + path, moved},
+		{"another port, with the same path", "http://127.0.0.1:1" + path, "to http://127.0.0.1:1" + path, moved},
+		{"https on the same host, with the same path", "https://HOST" + path, "to https://HOST" + path, "the URL should start with https://"},
+		{"https on another port", "https://127.0.0.1:1" + path, "to https://127.0.0.1:1" + path, "the URL should start with https://"},
+		{"itself", path, "to http://HOST" + path, "the same path again"},
+		{"a host with credentials", "https://admin:s3cret@sso.example/", "to https://sso.example/", login},
+		{"a host that is the key", "https://" + apiKey + ".example/", "to https://<redacted>.example/", login},
+		{"nowhere", "", "", nobody},
+		{"nonsense", "http://[", "", nobody},
 	} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			t.Run(fmt.Sprint(tc.name, ", ", code), func(t *testing.T) {
@@ -178,58 +188,116 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					w.WriteHeader(code)
 				}, client.ReasonRedirect)
 				wantEqual(t, e.Status, code)
-				wantEqual(t, e.Advice, strings.Replace(tc.want, "HOST", host, 1))
+				wantEqual(t, e.Detail, strings.Replace(tc.detail, "HOST", host, 1))
+				wantText(t, e.Advice, "redirects are not followed, so that the API key goes nowhere else; ", tc.advice)
+				if strings.Contains(e.Advice, ".example") {
+					t.Errorf("the advice names a host that the server sent: %s", e.Advice)
+				}
 				wantEqual(t, requests.Load(), int32(1))
 			})
 		}
 	}
 }
 
-func TestTheServersOwnMessage(t *testing.T) {
+func TestTheServersOwnMessageIsADetail(t *testing.T) {
 	const code = http.StatusUnprocessableEntity
 	message := func(text string) string { return `{"statusCode":422,"code":7,"message":"` + text + `","details":[{}]}` }
 	for _, tc := range []struct{ name, body, want string }{
-		{"is in the error", message("limit must be positive"), " (limit must be positive)"},
-		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), " (a b c d [31m)"},
-		{"is cut", message(strings.Repeat("x", 10_000)), " (" + strings.Repeat("x", 374) + "…"},
-		{"is cut at a character's boundary", message(strings.Repeat("€", 200)), " (" + strings.Repeat("€", 124) + "…"},
-		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), " (Bearer <secret> is not valid, <secret>)"},
-		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 366) + apiKey), " (" + strings.Repeat("x", 366) + "<secret>…"},
-		{"is left out where it is not text", `{"message":{"text":"a"}}`, ""},
-		{"is left out where it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
-		{"is left out where there is none", `{"error":"x"}`, ""},
-		{"is left out where it is empty", message(""), ""},
-		{"is left out where it is HTML", "<html><body>\nnginx</body></html>", ""},
-		{"is left out where it is plain text", "upstream connect error", ""},
+		{"is quoted", message("limit must be positive"), "limit must be positive"},
+		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), "a b c d [31m"},
+		{"is cut after 200 characters", message(strings.Repeat("x", 10_000)), strings.Repeat("x", 199) + "…"},
+		{"is cut after 200 characters, not bytes", message(strings.Repeat("€", 201)), strings.Repeat("€", 199) + "…"},
+		{"is not cut at 200 characters", message(strings.Repeat("€", 200)), strings.Repeat("€", 200)},
+		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), "<redacted> is not valid, <redacted>"},
+		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 195) + apiKey), strings.Repeat("x", 195) + "<red…"},
+		{"is left out if it is not text", `{"message":{"text":"a"}}`, ""},
+		{"is left out if it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
+		{"is left out if there is none", `{"error":"x"}`, ""},
+		{"is left out if it is empty", message(""), ""},
+		{"is left out if it is HTML", "<html><body>\nnginx</body></html>", ""},
+		{"is left out if it is plain text", "upstream connect error", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e := failure(t, status(code, tc.body), client.ReasonClientError)
-			wantEqual(t, e.What, "422 Unprocessable Entity"+tc.want)
+			wantEqual(t, e.Summary, "422 Unprocessable Entity")
+			wantEqual(t, e.Detail, tc.want)
 		})
 	}
-	t.Run("is unpacked", func(t *testing.T) {
+	t.Run("is decompressed", func(t *testing.T) {
 		e := failure(t, status(code, faults.Zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
-		wantEqual(t, e.What, "422 Unprocessable Entity (zipped)")
+		wantEqual(t, e.Detail, "zipped")
 	})
-	t.Run("is left out where it cannot be unpacked", func(t *testing.T) {
+	t.Run("is left out if it cannot be decompressed", func(t *testing.T) {
 		e := failure(t, status(code, message("x"), "Content-Encoding", "gzip"), client.ReasonClientError)
-		wantEqual(t, e.What, "422 Unprocessable Entity")
+		wantEqual(t, e.Detail, "")
 	})
 }
 
-func TestForeignTextDoesNotShowTheKey(t *testing.T) {
+// echo responds with what it was sent.
+func echo(code int, header string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		echoed := fmt.Sprint("everything: ", r.Header)
+		if header != "" {
+			w.Header().Set(header, r.Header.Get("X-Tenant")+" "+r.Header.Get("Authorization"))
+		}
+		w.Header().Set("Retry-After", "86400")
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(map[string]string{"message": echoed})
+	}
+}
+
+// headers adds headers to each request, as http_headers do.
+type headers struct {
+	http.RoundTripper
+	add map[string]string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h headers) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	for name, value := range h.add {
+		req.Header.Set(name, value)
+	}
+	return h.RoundTripper.RoundTrip(req)
+}
+
+// What was sent is redacted, whoever added it: a transport may have.
+func TestWhatWasSentIsRedacted(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
-		"content type":     status(200, "", "Content-Type", "text/"+apiKey),
-		"content encoding": status(200, "", "Content-Encoding", apiKey),
-		"a key of JSON":    status(200, `{"`+apiKey+`":nil}`),
-		"location":         status(302, "", "Location", "https://"+apiKey+".example/"),
+		"a message":      echo(http.StatusTeapot, ""),
+		"a content type": echo(http.StatusOK, "Content-Type"),
+		"an encoding":    echo(http.StatusOK, "Content-Encoding"),
+		"a server":       echo(http.StatusBadGateway, "Server"),
+		"a location":     echo(http.StatusFound, "Location"),
+		"not HTTP": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter(r.Header.Get("X-Tenant")+r.Header.Get("Authorization"))(nil).ServeHTTP(w, r)
+		},
+		"a status": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter("HTTP/1.1 "+r.Header.Get("X-Tenant")+"\r\n")(nil).ServeHTTP(w, r)
+		},
+		"a content length": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter("HTTP/1.1 200 OK\r\nContent-Length: "+r.Header.Get("X-Tenant")+"\r\n\r\n")(nil).ServeHTTP(w, r)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			reason := client.ReasonBadResponse
-			if name == "location" {
-				reason = client.ReasonRedirect
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := list(ctx, newClient(t, serve(t, handler), func(cfg *client.Config) {
+				transport := new(http.Transport)
+				t.Cleanup(transport.CloseIdleConnections)
+				cfg.Transport = headers{transport, map[string]string{"X-Tenant": "tenant-s3cret", "X-Short": "abc"}}
+			}))
+			if err == nil {
+				t.Fatal("it is not an error")
 			}
-			failure(t, handler, reason)
+			if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, apiKey) {
+				t.Errorf("the error shows what was sent: %s", text)
+			}
+			e := (*client.Error)(nil)
+			if errors.As(err, &e); !strings.Contains(e.Detail, "<redacted>") {
+				t.Errorf("nothing is redacted in %q", e.Detail)
+			}
 		})
 	}
 }
@@ -246,7 +314,7 @@ func TestContentEncodings(t *testing.T) {
 		{"unknown", "br", page, `content encoding br was not asked for`},
 		{"two", "gzip, gzip", packed, `content encoding gzip, gzip was not asked for`},
 		{"gzip that is none", "gzip", page, "gzip: invalid header"},
-		{"corrupt gzip", "gzip", string(corrupt), "not a list of tokens"},
+		{"corrupt gzip", "gzip", string(corrupt), "no content type"},
 		{"gzip with a wrong sum", "gzip", packed[:len(packed)-8] + "\x00\x00\x00\x00" + packed[len(packed)-4:], "gzip: invalid checksum"},
 		{"gzip cut off", "gzip", packed[:len(packed)-12], "unexpected EOF"},
 		{"gzip cut off in its header", "gzip", packed[:5], "unexpected EOF"},
@@ -264,7 +332,7 @@ func TestContentEncodings(t *testing.T) {
 			}
 			if tc.want != "" {
 				e := failure(t, handler, client.ReasonBadResponse)
-				wantText(t, e.What, tc.want)
+				wantText(t, e.Detail, tc.want)
 				return
 			}
 			l, err := list(t.Context(), newClient(t, serve(t, handler)))
@@ -278,9 +346,10 @@ func TestContentEncodings(t *testing.T) {
 
 func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	t.Parallel()
-	e := failure(t, faults.GzipBomb(64)(nil).ServeHTTP, client.ReasonTooLarge)
+	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
+	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
-	wantEqual(t, e.What, "a page of 1000 items is larger than 64 MiB")
+	wantEqual(t, e.Summary, "a page of 1000 items is larger than 64 MiB")
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
 }
 
@@ -300,7 +369,7 @@ func TestItemsOfAPageAreLimited(t *testing.T) {
 	wantEqual(t, len(l.Tokens), 100_000)
 	_, err = listing(t, page(100_001))
 	e := wantError(t, err, client.ReasonTooLarge)
-	wantEqual(t, e.Error(), "a page has more than 100000 items, and 1000 were asked for: find out why the control plane disregards the limit")
+	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")
 }
 
 // errorsOf lists with all clients at the same time, for each waits between its
@@ -350,7 +419,8 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
 			wantEqual(t, e.Status, 0)
 			wantEqual(t, requests[i].Load(), int32(3))
-			wantText(t, e.What, "the connection failed: ", tests[i].want)
+			wantText(t, e.Summary, "the connection failed: ")
+			wantText(t, e.Detail, tests[i].want)
 		})
 	}
 }
@@ -388,7 +458,7 @@ func TestUnreachable(t *testing.T) {
 	for i, err := range errorsOf(t, clients) {
 		t.Run(tests[i].name, func(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
-			wantText(t, e.What, tests[i].want)
+			wantText(t, e.Detail, tests[i].want)
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error shows the proxy's password: %v", err)
 			}
@@ -445,7 +515,8 @@ func TestTLS(t *testing.T) {
 			}
 			e := wantError(t, err, client.ReasonTLS)
 			wantEqual(t, e.Status, 0)
-			wantText(t, e.What, "no trusted TLS connection: ", tc.want)
+			wantText(t, e.Summary, "no trusted TLS connection: ")
+			wantText(t, e.Detail, tc.want)
 			wantText(t, e.Advice, "the URL's scheme")
 		})
 	}
@@ -497,6 +568,6 @@ func TestASilentServer(t *testing.T) {
 			cfg.Transport = &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
 		}))
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.What, "the connection timed out")
+		wantEqual(t, e.Summary, "the connection timed out")
 	})
 }

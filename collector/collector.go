@@ -115,7 +115,10 @@ func (c *Collector) Set(targets ...Target) error {
 			state = newTargetState(id)
 		}
 		states[id] = state
-		next[i] = newTarget(cfg, state, &c.opts)
+		var err error
+		if next[i], err = newTarget(cfg, state, &c.opts); err != nil {
+			return fmt.Errorf("target %q: %w", cfg.Name, err)
+		}
 	}
 	c.targets.Store(&next)
 	c.states = states
@@ -126,10 +129,6 @@ func (t *Target) check() error {
 	switch {
 	case t.Name == "" || !utf8.ValidString(t.Name):
 		return errors.New("the Name must be UTF-8 and not empty")
-	case t.Client.URL == nil:
-		return errors.New("the Client has no URL")
-	case t.Client.APIKey == nil:
-		return errors.New("the Client has no APIKey")
 	case len(t.Kinds) == 0:
 		return errors.New("there are no Kinds to list")
 	}
@@ -138,7 +137,8 @@ func (t *Target) check() error {
 			return fmt.Errorf("the kind %q is unknown or there twice", kind)
 		}
 	}
-	return nil
+	_, err := client.New(t.Client)
+	return err
 }
 
 // Describe implements prometheus.Collector.

@@ -19,7 +19,6 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 
@@ -89,7 +88,7 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 	s := set{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
-			URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key),
+			URL: u, APIPrefix: controlplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
 		},
 		"acme",
@@ -387,7 +386,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(30)...), fault.Wrap)
 	c := newCollector(t, cp.URL, func(s *set) {
-		s.APIKey = config.NewFileSecret(key)
+		s.Credentials = controlplanetest.KeyFile(key)
 		s.PageSize = 10
 	})
 	listings := 0
@@ -450,7 +449,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
-	c := newCollector(t, cp.URL, func(s *set) { s.APIKey = config.NewFileSecret(key) })
+	c := newCollector(t, cp.URL, func(s *set) { s.Credentials = controlplanetest.KeyFile(key) })
 	got := scrape(t, c)
 	metricstest.Present(t, got, `reason="credentials",target="acme"} 1`)
 	metricstest.Absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")

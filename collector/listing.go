@@ -93,7 +93,7 @@ func (l *listing) leave(ctx context.Context, r *run) *result {
 	defer l.mu.Unlock()
 	r.waiters--
 	if r.waiters == 0 {
-		l.finish(r, nil, client.StoppedError(ctx))
+		l.finish(r, nil, client.ContextError(ctx))
 	}
 	return r.result
 }

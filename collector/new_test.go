@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/config"
-
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
@@ -35,7 +33,7 @@ func TestWhatCannotBeCollectedIsRefused(t *testing.T) {
 	good := func(name string) collector.Target {
 		return collector.Target{
 			Name: name, Kinds: client.Kinds(),
-			Client: client.Config{URL: &url.URL{Scheme: "https", Host: "acme.example"}, APIKey: config.NewInlineSecret("key")},
+			Client: client.Config{URL: &url.URL{Scheme: "https", Host: "acme.example"}, Credentials: client.StaticKey("key", "inline")},
 		}
 	}
 	before, err := collector.New(collector.Options{}, good("before"))
@@ -51,13 +49,13 @@ func TestWhatCannotBeCollectedIsRefused(t *testing.T) {
 		{"Timeout", collector.Options{Timeout: -time.Second}, func(*collector.Target) {}},
 		{"Name", collector.Options{}, func(t *collector.Target) { t.Name = "" }},
 		{"Name", collector.Options{}, func(t *collector.Target) { t.Name = "\xff" }},
-		{`target "a": the Client has no URL`, collector.Options{}, func(t *collector.Target) { t.Client.URL = nil }},
-		{"APIKey", collector.Options{}, func(t *collector.Target) { t.Client.APIKey = nil }},
+		{`target "a": the client needs the URL`, collector.Options{}, func(t *collector.Target) { t.Client.URL = nil }},
+		{"credentials", collector.Options{}, func(t *collector.Target) { t.Client.Credentials = nil }},
 		{"no Kinds", collector.Options{}, func(t *collector.Target) { t.Kinds = nil }},
 		{`"passwords"`, collector.Options{}, func(t *collector.Target) { t.Kinds = []client.Kind{"passwords"} }},
 		{"twice", collector.Options{}, func(t *collector.Target) { t.Kinds = []client.Kind{client.VirtualAccount, client.VirtualAccount} }},
 		{`two targets "b"`, collector.Options{}, func(t *collector.Target) { t.Name = "b" }},
-		{"no URL", collector.Options{}, func(t *collector.Target) { *t = collector.Target{Name: "c", Kinds: client.Kinds()} }},
+		{"needs the URL", collector.Options{}, func(t *collector.Target) { *t = collector.Target{Name: "c", Kinds: client.Kinds()} }},
 	} {
 		target := good("a")
 		tt.change(&target)

@@ -42,7 +42,9 @@ func inBubble(t *testing.T, latency time.Duration, test func(t *testing.T, b *bu
 		}
 		b := &bubble{t: t, log: new(metricstest.Log)}
 		b.cp = controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
-		transport, stop := controlplanetest.InMemory(slow(b.cp.With(fs...)))
+		// Without a total, a listing takes two requests.
+		noTotal := faults.Total(func(int) any { return nil })
+		transport, stop := controlplanetest.InMemory(slow(b.cp.With(append(fs, noTotal)...)))
 		defer stop()
 		b.Collector = newCollector(t, "", func(s *set) {
 			s.Transport = transport

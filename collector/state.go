@@ -34,7 +34,7 @@ type targetState struct {
 // API key.
 type accessState struct {
 	identity string
-	ban      client.Ban
+	client   client.State
 	key      apiKeyState
 }
 
@@ -185,8 +185,8 @@ func (s *listingState) succeeded(l *listing, res *result) {
 
 // logUnreadable names the first of what could not be read. s.mu is held.
 func (s *listingState) logUnreadable(list *client.Listing, now time.Time) {
-	named := make([]string, len(list.Unreadable))
-	for i, u := range list.Unreadable {
+	named := make([]string, len(list.Examples))
+	for i, u := range list.Examples {
 		named[i] = u.String()
 	}
 	examples := strings.Join(named, "; ")

@@ -22,10 +22,11 @@ type Target struct {
 	// tells when a key ends that does not say so itself. It may be empty.
 	APIKeyToken string
 	// Identity changes with the URL and with the source of the API key. While it
-	// is the same, what is known of the key and a Retry-After survive Set.
+	// is the same, what is known of the key and of the control plane (such as a
+	// Retry-After) survives Set.
 	Identity string
 	// Client configures the target's client. The Collector sets its Trace and its
-	// Ban.
+	// State.
 	Client client.Config
 }
 
@@ -43,17 +44,21 @@ type target struct {
 	now          func() time.Time
 }
 
-func newTarget(cfg Target, state *targetState, opts *Options) *target {
+func newTarget(cfg Target, state *targetState, opts *Options) (*target, error) {
 	cfg.Client.Trace = state.trace()
 	if state.access == nil || state.access.identity != cfg.Identity {
 		state.access = &accessState{identity: cfg.Identity}
 	}
-	cfg.Client.Ban = &state.access.ban
+	cfg.Client.State = &state.access.client
+	c, err := client.New(cfg.Client)
+	if err != nil {
+		return nil, err
+	}
 	t := &target{
 		targetID:     state.targetID,
 		apiKeyToken:  cfg.APIKeyToken,
 		creatorLabel: opts.CreatorLabel,
-		client:       client.New(cfg.Client),
+		client:       c,
 		state:        state,
 		key:          &state.access.key,
 		logger:       log.With(opts.Logger, "target", cfg.Name),
@@ -70,19 +75,23 @@ func newTarget(cfg Target, state *targetState, opts *Options) *target {
 		l.state.setOwner(l)
 		t.listings = append(t.listings, l)
 	}
-	return t
+	return t, nil
 }
 
 // list reads the API key and lists the tokens that it can see.
 func (t *target) list(ctx context.Context, kind client.Kind) (*result, error) {
-	key, err := t.client.Key(ctx)
+	credential, err := t.client.Credential(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t.key.setExpiry(key.Expiry)
-	list, err := t.client.List(ctx, key, kind)
+	t.key.setExpiry(credential.Expiry)
+	list, err := t.client.List(ctx, credential, kind)
 	if err != nil {
 		return nil, err
+	}
+	if list.WrongTotal {
+		level.Warn(t.logger).Log("msg", "the control plane reported the length of a page as the total of a longer list: from now on, lists are always read to their end",
+			"kind", kind)
 	}
 	return t.result(kind, list), nil
 }

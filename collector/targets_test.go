@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
@@ -89,7 +88,7 @@ func TestTargetsAreReplaced(t *testing.T) {
 	got = scrape(t, c)
 	metricstest.Present(t, got, errorsOf+"2")
 	metricstest.Present(t, got, `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="virtual-account",reason="forbidden",target="a"} 1`)
-	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="200",control_plane="acme.truefoundry.example",target="b"} 3`)
+	metricstest.Present(t, got, `truefoundry_exporter_api_requests_total{code="200",control_plane="acme.truefoundry.example",target="b"} 2`)
 	if last := `truefoundry_listing_last_success_timestamp_seconds{control_plane="acme.truefoundry.example",kind="personal-access-token",target="a"} `; !strings.Contains(got, last) {
 		t.Error("a target has forgotten when it last succeeded")
 	}
@@ -180,7 +179,7 @@ func TestWhatIsKnownOfAnotherControlPlaneOrKeyIsForgotten(t *testing.T) {
 		t.Errorf("%d requests, want one before the ban", n)
 	}
 
-	other := newSet(t, working.URL, func(s *set) { s.APIKey = config.NewInlineSecret("") })
+	other := newSet(t, working.URL, func(s *set) { s.Credentials = client.StaticKey("", "inline") })
 	moved := other.target()
 	moved.Identity = "another"
 	replace(t, c, moved)
@@ -285,7 +284,7 @@ func TestWhenTheAPIKeyEnds(t *testing.T) {
 			logged := new(metricstest.Log)
 			url := controlplanetest.StartKinds(t, tt.key, tt.personal, tt.virtual).URL
 			c := newCollector(t, url, func(s *set) {
-				s.APIKey, s.apiKeyToken, s.kinds = config.NewInlineSecret(tt.key), tt.token, bothKinds
+				s.Credentials, s.apiKeyToken, s.kinds = client.StaticKey(tt.key, "inline"), tt.token, bothKinds
 				s.Logger = log.NewLogfmtLogger(logged)
 			})
 			got := scrape(t, c) + scrape(t, c)
@@ -321,7 +320,7 @@ func TestWhenTheAPIKeyEndsIsKeptWhileTheListingFails(t *testing.T) {
 	cp := controlplanetest.New(t, controlplanetest.Always(named("a", "mine", noon, time.Unix(1700000000, 0))))
 	cp.Key = secret
 	cp.Serve(t, fault.Wrap)
-	c := newCollector(t, cp.URL, func(s *set) { s.APIKey, s.apiKeyToken = config.NewFileSecret(file), "mine" })
+	c := newCollector(t, cp.URL, func(s *set) { s.Credentials, s.apiKeyToken = controlplanetest.KeyFile(file), "mine" })
 	metricstest.Present(t, scrape(t, c), tokenEnds)
 	fault.Set(faults.Status(http.StatusForbidden))
 	metricstest.Present(t, scrape(t, c), tokenEnds)

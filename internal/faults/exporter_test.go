@@ -20,11 +20,12 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const (
@@ -144,7 +145,7 @@ func newExporter(t *testing.T, dir string, concurrency int, file string) *export
 	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	list, err := targets.Load(path)
+	list, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func newExporter(t *testing.T, dir string, concurrency int, file string) *export
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := targets.NewSet(c, targets.Settings{PageSize: pageSize, UserAgent: "test", MaxConcurrency: concurrency, Now: e.Now, Logger: logger})
+	set := connect.NewSet(c, connect.Settings{PageSize: pageSize, UserAgent: "test", MaxConcurrency: concurrency, Now: e.Now, Logger: logger})
 	set.Replace(list)
 	t.Cleanup(set.Close)
 	registry := prometheus.NewRegistry()

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -194,18 +195,21 @@ func (l listingView) Recovered() bool {
 // Noteworthy tells whether there is more to say than numbers.
 func (l listingView) Noteworthy() bool { return l.Failing || l.Recovered() || l.Empty() }
 
-// Personal tells whether the listing is of personal access tokens.
-func (l listingView) Personal() bool { return l.Kind == client.PersonalAccessToken }
+// whyEmpty is why a listing that works most likely lists nothing, and what to do.
+var whyEmpty = map[client.Kind]string{
+	client.PersonalAccessToken: "the API lists only the tokens that the owner of the key has created. " +
+		"The key of a virtual account, which has created none, lists nothing: use the key of the person who owns the tokens, " +
+		"or list the kind " + string(client.VirtualAccount) + ".",
+	client.VirtualAccount: "the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
+}
 
-// What names the tokens, with their number where it is known.
+// WhyEmpty explains a listing that is Empty.
+func (l listingView) WhyEmpty() string { return whyEmpty[l.Kind] }
+
+// What names the tokens, with their number if it is known.
 func (l listingView) What() string {
-	one, many := string(l.Kind), string(l.Kind)+"s"
-	switch l.Kind {
-	case client.PersonalAccessToken:
-		one, many = "personal access token", "personal access tokens"
-	case client.VirtualAccount:
-		one, many = "virtual account", "virtual accounts"
-	}
+	one := strings.ReplaceAll(string(l.Kind), "-", " ")
+	many := one + "s"
 	if l.LastSuccess.IsZero() {
 		return many
 	}

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/common/config"
-
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
@@ -103,7 +101,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{forbidden, time.Hour}, {unauthorized, 90 * time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "personal access tokens never –",
-				"Failed 90 seconds ago : 401 Unauthorized (out of order)", "What to do: the API key",
+				"Failed 90 seconds ago : 401 Unauthorized", "What to do: the API key",
 			},
 			[]string{"works", "403 ", " 3 personal", "not yet", "Works again"},
 		},
@@ -112,7 +110,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{nil, 2 * time.Hour}, {unauthorized, time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "3 personal access tokens when last listed 2 hours ago in 79 days",
-				"Failed 1 second ago : 401 Unauthorized (out of order)", "What to do: the API key",
+				"Failed 1 second ago : 401 Unauthorized", "What to do: the API key",
 			},
 			[]string{"works"},
 		},
@@ -121,7 +119,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{unauthorized, 3 * time.Hour}, {nil, time.Minute}},
 			[]string{
 				"The target works.", "✓ works acme", "3 personal access tokens 60 seconds ago",
-				"Works again. It failed 3 hours ago : 401 Unauthorized (out of order). If it fails again: the API key",
+				"Works again. It failed 3 hours ago : 401 Unauthorized. If it fails again: the API key",
 			},
 			[]string{"The target fails", "What to do", "when last listed"},
 		},
@@ -367,8 +365,8 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			t.Errorf("%q is not escaped in %s", raw, body)
 		}
 	}
-	if page := read(t, url); strings.Count(page, hostile) != 4 {
-		t.Errorf("the notice, the description, the name and the error should all stand there: %s", page)
+	if page := read(t, url); strings.Count(page, hostile) != 3 {
+		t.Errorf("the notice, the description and the name should all be there, and the server's message not: %s", page)
 	}
 }
 
@@ -380,7 +378,7 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 		t.Helper()
 		get(t, url+"/metrics")
 		_, body, _ := get(t, url)
-		for _, secret := range []string{controlplanetest.Key, "t0001", "ci@acme.example", "platform"} {
+		for _, secret := range []string{controlplanetest.Key, "t0001", "ci@acme.example", "platform", "what is"} {
 			if strings.Contains(body, secret) {
 				t.Errorf("%q is on the page: %s", secret, body)
 			}
@@ -397,12 +395,12 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 			fmt.Fprintf(w, `{"message":"what is %s?"}`, r.Header.Get("Authorization"))
 		})
 	})
-	check("what is Bearer &lt;secret&gt;?")
+	check("401 Unauthorized")
 }
 
 func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
 	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
-	keyless.Client.APIKey = config.NewFileSecret("/nowhere/key")
+	keyless.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
 	url := start(t, "http://nobody", with(t, time.Now, keyless))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
@@ -484,6 +482,22 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func TestLandingPageExplainsAnEmptyListOfEachKind(t *testing.T) {
+	for _, kind := range client.Kinds() {
+		cp := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil)
+		url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, kind)))
+		get(t, url+"/metrics")
+		page := read(t, url)
+		_, why, found := strings.Cut(page, "most likely because ")
+		if !found || !regexp.MustCompile(`^\S+ \S+ \S+ \S+ .*This page`).MatchString(why) || strings.HasPrefix(why, "This page") {
+			t.Errorf("the page does not explain why there may be no %s: %s", kind, page)
+		}
+		if want := "0 " + strings.ReplaceAll(string(kind), "-", " ") + "s"; !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
 		}
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/common/config"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -88,7 +87,7 @@ func target(t *testing.T, transport *http.Transport, name, address string, kinds
 		t.Fatal(err)
 	}
 	return collector.Target{Name: name, Kinds: kinds, Client: client.Config{
-		URL: u, APIPrefix: controlplane.Prefix, APIKey: config.NewInlineSecret(controlplanetest.Key), PageSize: 1000,
+		URL: u, APIPrefix: controlplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"), PageSize: 1000,
 		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
 	}}
 }

@@ -1,4 +1,4 @@
-package targets
+package config
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// problem is what is wrong with a part of a file. Its text repeats no values.
+// problem is what is wrong with a part of a file. Its text does not repeat values.
 type problem struct {
 	at   *yaml.Node
 	text string
@@ -20,7 +20,7 @@ type problem struct {
 // Error implements error.
 func (p problem) Error() string { return p.text }
 
-// field returns the value of a mapping's field, nil where there is none.
+// field returns the value of a mapping's field, nil if there is none.
 func field(mapping *yaml.Node, name string) *yaml.Node {
 	if mapping == nil {
 		return nil
@@ -48,21 +48,21 @@ func field(mapping *yaml.Node, name string) *yaml.Node {
 	return merged
 }
 
-// oddKey returns the name of a field below node that is no plain text: fields are
-// looked for by what stands there.
-func oddKey(node *yaml.Node) *yaml.Node {
+// keyThatIsNotText returns the name of a field below node that is not plain text:
+// fields are looked up by the text of their names.
+func keyThatIsNotText(node *yaml.Node) *yaml.Node {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 0 && child.ShortTag() != "!!str" && child.ShortTag() != "!!merge" {
 			return child
 		}
-		if odd := oddKey(child); odd != nil {
-			return odd
+		if key := keyThatIsNotText(child); key != nil {
+			return key
 		}
 	}
 	return nil
 }
 
-// reference returns a field below node that refers to a secret manager.
+// reference returns the value of a field below node that refers to a secret manager.
 func reference(node *yaml.Node) *yaml.Node {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 0 {
@@ -81,14 +81,14 @@ func reference(node *yaml.Node) *yaml.Node {
 	return nil
 }
 
-// freeNames are the fields below which users choose the names.
+// freeNames are the fields below which users choose names.
 var freeNames = []string{"http_headers", "proxy_connect_header", "endpoint_params", "claims"}
 
-// maxProblems is how many problems of a file are told at a time.
+// maxProblems is how many problems of a file are reported at a time.
 const maxProblems = 5
 
-// explain returns the error of reading the file without the values that err may
-// repeat.
+// explain returns the error for a file that cannot be parsed, without the values that
+// err may contain.
 func explain(root *yaml.Node, err error) error {
 	var (
 		several *yaml.LoadErrors
@@ -115,14 +115,13 @@ func explain(root *yaml.Node, err error) error {
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// These are what the name of a field and that of a header look like, and an API
-// key does not.
+// These match the names of fields and of headers, and do not match API keys.
 var (
 	lowerCase = regexp.MustCompile(`^([a-z_]{1,40}|oauth2|enable_http2)$`)
 	letters   = regexp.MustCompile(`^([A-Za-z_-]{1,40}|oauth2|enable_http2|<<)$`)
 )
 
-// hints are for fields that people expect.
+// hints are for fields that people expect to exist.
 var hints = map[string]string{ //nolint:gosec // the names of fields
 	"kind":             ": it is kinds, a list",
 	"api_key":          ": the file of the key is credentials_file, below authorization",
@@ -137,7 +136,7 @@ var hints = map[string]string{ //nolint:gosec // the names of fields
 
 func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	if inner := (*yaml.LoadError)(nil); errors.As(err.Unwrap(), &inner) && inner.Mark.Line > 0 {
-		err = inner // what an UnmarshalYAML got, with the place in it
+		err = inner // the error within an UnmarshalYAML, with its own position
 	}
 	line := ""
 	if err.Mark.Line > 0 {
@@ -158,7 +157,7 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	}
 	var own problem
 	if errors.As(err.Unwrap(), &own) {
-		// A merge makes copies of nodes.
+		// A merge copies nodes.
 		at = func(n *yaml.Node, _ bool) bool {
 			return n.Line == own.at.Line && n.Column == own.at.Column
 		}
@@ -183,17 +182,17 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	case repeated:
 		return line + path + ": a field is there twice"
 	}
-	return line + path + ": " + misfit(node, err.Message)
+	return line + path + ": " + describeMismatch(node, err.Message)
 }
 
-// ofValidate is what the Validate methods of config return, which name fields
-// alone.
-var ofValidate = regexp.MustCompile(`^(at most one of|exactly one of|if) [a-z_,& ]+$`)
+// validation matches the errors of the Validate methods of prometheus/common, which
+// contain only names of fields.
+var validation = regexp.MustCompile(`^(at most one of|exactly one of|if) [a-z_,& ]+$`)
 
-// misfit says why a value is of the wrong type, or what a type has to say of it.
-func misfit(node *yaml.Node, message string) string {
+// describeMismatch says why a value has the wrong type.
+func describeMismatch(node *yaml.Node, message string) string {
 	if !strings.HasPrefix(message, "cannot construct ") {
-		if node.Kind == yaml.MappingNode && ofValidate.MatchString(message) {
+		if node.Kind == yaml.MappingNode && validation.MatchString(message) {
 			return message
 		}
 		return "is not valid"
@@ -212,8 +211,8 @@ func misfit(node *yaml.Node, message string) string {
 	return "must have fields, and not one value"
 }
 
-// find returns the first node that is, and its path. Of a field's name, the path
-// is that of the mapping.
+// find returns the first node for which is returns true, and its path. The path of a
+// field's name is that of the mapping.
 func find(node *yaml.Node, path string, is func(n *yaml.Node, key bool) bool) (*yaml.Node, string) {
 	if node.Kind != yaml.DocumentNode && is(node, false) {
 		if path == "" {

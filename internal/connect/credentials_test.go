@@ -1,4 +1,4 @@
-package targets_test
+package connect_test
 
 import (
 	"encoding/base64"
@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
@@ -63,7 +64,7 @@ func TestABadKeyFileFailsItsOwnTargetUntilItIsPutRight(t *testing.T) {
 			tt.make(t, e.path("other"))
 			e.use(entries...)
 			e.expect("bad: credentials, good: up")
-			if n := len(cp.Requests()); n != 2 {
+			if n := len(cp.Requests()); n != 1 {
 				t.Errorf("%d requests for the one that is good", n)
 			}
 			metricstest.Present(t, e.log.String(), "file "+e.path("other"))
@@ -161,19 +162,6 @@ func TestTheKeysTokenTellsWhenItEnds(t *testing.T) {
 	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"}`)
 }
 
-// translate lets who comes with this header pass as one who has the key.
-func translate(authorization func() string) controlplanetest.Fault {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r = r.Clone(r.Context())
-			if r.Header.Get("Authorization") == authorization() {
-				r.Header.Set("Authorization", "Bearer "+controlplanetest.Key)
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
 // repeat answers with an error that repeats what came, in clear.
 func repeat(status int) controlplanetest.Fault {
 	return func(http.Handler) http.Handler {
@@ -184,75 +172,6 @@ func repeat(status int) controlplanetest.Fault {
 			w.WriteHeader(status)
 			fmt.Fprintf(w, `{"statusCode":%d,"message":%q,"error":"invalid_client","error_description":%[2]q,"error_uri":%[2]q}`,
 				status, "not "+r.Header.Get("Authorization")+" "+body)
-		})
-	}
-}
-
-func TestBasicAuthIsSentAsSuchAndReadAnewForEachListing(t *testing.T) {
-	for name, fields := range map[string]string{
-		"inline":   "{username: ada, password: s3cret}",
-		"in files": "{username_file: user, password_file: password}",
-	} {
-		t.Run(name, func(t *testing.T) {
-			keys := record("Authorization")
-			cp := startControlPlane(t, keys.wrap, translate(func() string {
-				return "Basic " + base64.StdEncoding.EncodeToString([]byte("ada:s3cret"))
-			}))
-			e := newExporter(t)
-			e.write("user", "ada\n")
-			e.write("password", "s3cret\n")
-			e.use(target("a", cp.URL, "basic_auth: "+fields))
-			e.expect("a: up")
-			metricstest.Absent(t, e.exposition(), "truefoundry_api_key_expiry_timestamp_seconds")
-			if got, want := keys.take(), "Basic "+base64.StdEncoding.EncodeToString([]byte("ada:s3cret")); !slices.Equal(got, []string{want}) {
-				t.Errorf("sent %q, want %q", got, want)
-			}
-			if name == "inline" {
-				return
-			}
-			e.write("password", "rotated")
-			e.expect("a: unauthorized")
-			if got, want := keys.take(), "Basic "+base64.StdEncoding.EncodeToString([]byte("ada:rotated")); !slices.Equal(got, []string{want}) {
-				t.Errorf("sent %q, want %q", got, want)
-			}
-		})
-	}
-}
-
-func TestBasicAuthIsInNoError(t *testing.T) {
-	cp := startControlPlane(t, repeat(http.StatusForbidden))
-	e := newExporter(t)
-	e.use(target("a", cp.URL, "basic_auth: {username: ada, password: s3cret}"))
-	e.expect("a: forbidden")
-	metricstest.Present(t, e.log.String(), "403 Forbidden (not Basic <secret> ada <secret>)")
-	metricstest.Absent(t, e.log.String(), "s3cret")
-	metricstest.Absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("ada:s3cret")))
-}
-
-func TestBasicAuthWithoutAUserOrAPasswordSendsNothing(t *testing.T) {
-	for name, tt := range map[string]struct{ user, password, want string }{
-		"no user's file":             {"-", "s3cret", "no such file"},
-		"no password's file":         {"ada", "-", "no such file"},
-		"an empty user":              {"\n", "s3cret", "is empty"},
-		"an empty password":          {"ada", " ", "is empty"},
-		"a user that has a password": {"ada:s3cret", "s3cret", "has a colon"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cp := startControlPlane(t)
-			e := newExporter(t)
-			for name, text := range map[string]string{"user": tt.user, "password": tt.password} {
-				if text != "-" {
-					e.write(name, text)
-				}
-			}
-			e.use(target("a", cp.URL, "basic_auth: {username_file: user, password_file: password}"))
-			e.expect("a: credentials")
-			metricstest.Present(t, e.log.String(), tt.want)
-			metricstest.Present(t, e.log.String(), e.path("password"))
-			metricstest.Absent(t, e.log.String(), "s3cret")
-			if n := len(cp.Requests()); n > 0 {
-				t.Errorf("%d requests", n)
-			}
 		})
 	}
 }
@@ -424,7 +343,7 @@ func TestTwoKindsAskForOneAccessToken(t *testing.T) {
 		e.expect("a: up")
 	}()
 	g.wait(t, 1)
-	waitForGoroutines(t, 2, "(*oauth2Token).Fetch(", func() bool { return g.atOnce() > 1 })
+	waitForGoroutines(t, 2, "(*oauth2Tokens).Credential(", func() bool { return g.atOnce() > 1 })
 	close(g.open)
 	<-done
 	o.expect(t, asked)
@@ -469,7 +388,7 @@ func TestACodeOfTheEndpointThatIsTheSecretIsNotTold(t *testing.T) {
 	e.write("secret", "open_sesame")
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: connection")
-	metricstest.Present(t, e.log.String(), "200 OK (<secret>)")
+	metricstest.Present(t, e.log.String(), "200 OK")
 	metricstest.Absent(t, e.log.String(), "sesame")
 }
 
@@ -582,8 +501,6 @@ func TestCheckReadsTheFilesAndSendsNothing(t *testing.T) {
 		"a key that does not, with its token":   {opaque + "\n  api_key_token: ci", allGood, ""},
 		"no key":                                {"authorization: {credentials_file: none}", noKey, ""},
 		"an empty key":                          {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put the key, and nothing else, there", ""},
-		"a user and a password":                 {"basic_auth: {username: ada, password_file: opaque}", allGood, ""},
-		"no password":                           {"basic_auth: {username: ada, password_file: none}", "no usable API key in basic_auth (user inline, password file DIR/none): no such file or directory: put the key, and nothing else, there", ""},
 		"a client's secret":                     {o.oauth2(), allGood, ""},
 		"a client's secret with blanks":         {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), allGood, ""},
 		"no client's secret":                    {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put the key, and nothing else, there", ""},
@@ -602,7 +519,7 @@ func TestCheckReadsTheFilesAndSendsNothing(t *testing.T) {
 			e.write("blanks", "s3cret s3cret")
 			e.write("empty", "\n")
 			list := e.configure(target("a", cp.URL, tt.fields))
-			problems, warnings := list[0].Check(t.Context())
+			problems, warnings := connect.Check(t.Context(), &list[0])
 			for _, is := range []struct {
 				of   string
 				got  []string
@@ -639,7 +556,7 @@ func TestCheckWarnsOfAKeyThatCrossesTheNetworkAsItIs(t *testing.T) {
 		"http://tfy.ns.svc.cluster.net": false,
 	} {
 		e := newExporter(t)
-		problems, warnings := e.configure(target("a", address, withKey))[0].Check(t.Context())
+		problems, warnings := connect.Check(t.Context(), &e.configure(target("a", address, withKey))[0])
 		if got := len(warnings) == 1 && strings.Contains(warnings[0], "crosses the network"); got != want || len(problems) > 0 {
 			t.Errorf("%s has the warnings %q and the problems %q", address, warnings, problems)
 		}
@@ -652,7 +569,7 @@ func TestCheckFindsEveryBadKeyFile(t *testing.T) {
 			e := newExporter(t)
 			tt.make(t, e.path("other"))
 			list := e.configure(target("a", "http://a.example", "authorization: {credentials_file: other}"))
-			problems, _ := list[0].Check(t.Context())
+			problems, _ := connect.Check(t.Context(), &list[0])
 			if len(problems) != 1 {
 				t.Fatalf("problems %q, want one", problems)
 			}
@@ -677,10 +594,10 @@ func TestKeyFileThatIsNoRegularFile(t *testing.T) {
 		"a huge file": {func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) }, "file too large"},
 	} {
 		for of, fields := range map[string]string{
-			"the key":    "authorization: {credentials_file: odd}",
-			"a CA":       "authorization: {credentials: abc}\n  tls_config: {ca_file: odd}",
-			"a header":   "authorization: {credentials: abc}\n  http_headers: {X-A: {files: [odd]}}",
-			"a password": "basic_auth: {username: ada, password_file: odd}",
+			"the key":  "authorization: {credentials_file: odd}",
+			"a CA":     "authorization: {credentials: abc}\n  tls_config: {ca_file: odd}",
+			"a header": "authorization: {credentials: abc}\n  http_headers: {X-A: {files: [odd]}}",
+			"a secret": "oauth2: {client_id: a, token_url: 'http://a.example', client_secret_file: odd}",
 		} {
 			if name == "a huge file" && (of == "a CA" || of == "a header") {
 				continue
@@ -691,7 +608,7 @@ func TestKeyFileThatIsNoRegularFile(t *testing.T) {
 					t.Fatal(err)
 				}
 				list := e.configure(target("a", cp.URL, fields))
-				if problems, _ := list[0].Check(t.Context()); len(problems) != 1 || !strings.Contains(problems[0], tt.want) {
+				if problems, _ := connect.Check(t.Context(), &list[0]); len(problems) != 1 || !strings.Contains(problems[0], tt.want) {
 					t.Errorf("Check: %q", problems)
 				}
 				e.use(target("a", cp.URL, fields))

@@ -1,4 +1,4 @@
-package targets
+package config
 
 import (
 	"sync"
@@ -9,11 +9,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Reloader reads the targets of a Set from a file, as often as it is told to. It
-// is a prometheus.Collector of what became of that.
+// Reloader loads a file of targets whenever it is told to. As a prometheus.Collector,
+// it exports whether that succeeded.
 type Reloader struct {
 	file   string
-	set    *Set
+	apply  func([]Target)
 	logger log.Logger
 	now    func() time.Time
 
@@ -21,18 +21,18 @@ type Reloader struct {
 
 	reloading sync.Mutex
 	mu        sync.Mutex
-	tried     time.Time
+	lastTry   time.Time
 	failure   error
 }
 
 var _ prometheus.Collector = (*Reloader)(nil)
 
-// NewReloader returns a Reloader whose set is that of the targets already, which
-// were loaded from the file.
-func NewReloader(file string, set *Set, logger log.Logger, now func() time.Time) *Reloader {
+// NewReloader returns a Reloader of a file that has just been loaded. Each time it is
+// loaded again, apply is called with its targets.
+func NewReloader(file string, apply func([]Target), logger log.Logger, now func() time.Time) *Reloader {
 	r := &Reloader{
 		file:   file,
-		set:    set,
+		apply:  apply,
 		logger: logger,
 		now:    now,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -48,30 +48,30 @@ func NewReloader(file string, set *Set, logger log.Logger, now func() time.Time)
 	return r
 }
 
-// Reload loads the file. Where that fails, the targets stay as they are.
+// Reload loads the file. If that fails, the targets stay as they are.
 func (r *Reloader) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	targets, err := Load(r.file)
 	r.mu.Lock()
-	r.tried, r.failure = r.now(), err
+	r.lastTry, r.failure = r.now(), err
 	r.mu.Unlock()
 	if err != nil {
 		r.successful.Set(0)
 		level.Error(r.logger).Log("msg", "configuration not reloaded: the one before stays in use", "err", err)
 		return err
 	}
-	r.set.Replace(targets)
+	r.apply(targets)
 	r.succeeded()
 	level.Info(r.logger).Log("msg", "configuration reloaded", "file", r.file, "targets", len(targets))
 	return nil
 }
 
-// Failure returns when and why the last attempt failed, nil where it did not.
+// Failure returns when and why the last attempt failed, nil if it did not.
 func (r *Reloader) Failure() (time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.tried, r.failure
+	return r.lastTry, r.failure
 }
 
 func (r *Reloader) succeeded() {

@@ -1,4 +1,4 @@
-package targets_test
+package connect_test
 
 import (
 	"fmt"
@@ -9,17 +9,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const bothKinds = "kinds: [personal-access-token, virtual-account]"
 
 // concurrency chooses how many requests a control plane gets at a time.
-func concurrency(n int) func(*targets.Settings) {
-	return func(s *targets.Settings) { s.MaxConcurrency = n }
+func concurrency(n int) func(*connect.Settings) {
+	return func(s *connect.Settings) { s.MaxConcurrency = n }
 }
 
 func TestTargetsOfAControlPlaneShareItsLimitAlsoWithThoseBefore(t *testing.T) {
@@ -51,7 +51,7 @@ func TestTargetsOfAControlPlaneShareItsLimitAlsoWithThoseBefore(t *testing.T) {
 	if most := g.atOnce(); most != limit {
 		t.Errorf("%d requests at once, want %d", most, limit)
 	}
-	const requests = 2*listings + 2*2 // of an empty list one, of one token two
+	const requests = 2 * listings
 	if n := len(cp.Requests()); n != requests {
 		t.Errorf("%d requests, want %d", n, requests)
 	}
@@ -152,7 +152,7 @@ func TestOldConnectionsAreClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := newGate()
 			open, choose := watch()
-			url := serve(t, g.wrap(handler(t)), tt.choose, choose)
+			url := serve(t, g.wrap(faults.Total(func(int) any { return nil })(handler(t))), tt.choose, choose)
 			e := newExporter(t)
 			e.write("ca.pem", private.PEM)
 			entry := target("a", url, append(tt.fields, withKey)...)
@@ -213,9 +213,9 @@ func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
 	open.expectNone(t)
 }
 
-// banned returns an exporter whose target a is to send nothing for two minutes,
+// rateLimited returns an exporter whose target a is to send nothing for two minutes,
 // though its control plane would answer again.
-func banned(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
+func rateLimited(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
 	t.Helper()
 	fault := faults.Switch()
 	fault.Set(faults.Status(http.StatusTooManyRequests, "Retry-After", "120"))
@@ -227,8 +227,8 @@ func banned(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
 	return e, cp
 }
 
-func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
-	e, cp := banned(t)
+func TestARateLimitSurvivesAChangeOfItsTarget(t *testing.T) {
+	e, cp := rateLimited(t)
 	n := len(cp.Requests())
 
 	e.use(target("a", cp.URL, withKey, bothKinds))
@@ -241,17 +241,17 @@ func TestABanSurvivesAChangeOfItsTarget(t *testing.T) {
 	e.expect("a: up")
 }
 
-// The name stands for the key: another one is not banned.
-func TestABanGoesWithItsTarget(t *testing.T) {
-	e, cp := banned(t)
+// The name stands for the key: another one is not limited.
+func TestARateLimitGoesWithItsTarget(t *testing.T) {
+	e, cp := rateLimited(t)
 	e.use(target("b", cp.URL, withKey))
 	e.expect("b: up")
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: up")
 }
 
-func TestABanGoesWithTheKeyOfItsTarget(t *testing.T) {
-	e, cp := banned(t)
+func TestARateLimitGoesWithTheKeyOfItsTarget(t *testing.T) {
+	e, cp := rateLimited(t)
 	e.write("other", controlplanetest.Key)
 	e.use(target("a", cp.URL, "authorization: {credentials_file: other}"))
 	e.expect("a: up")
@@ -283,10 +283,30 @@ func TestATargetIsToldInTheLog(t *testing.T) {
 func TestTheUserAgentAndThePageSizeAreSent(t *testing.T) {
 	agents := &recorder{part: func(r *http.Request) string { return r.UserAgent() + " " + r.URL.Query().Get("limit") }}
 	cp := startControlPlane(t, agents.wrap)
-	e := newExporter(t, func(s *targets.Settings) { s.UserAgent, s.PageSize = "agent/1", 7 })
+	e := newExporter(t, func(s *connect.Settings) { s.UserAgent, s.PageSize = "agent/1", 7 })
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: up")
 	if got := agents.take(); len(got) != 1 || got[0] != "agent/1 7" {
 		t.Errorf("sent %q", got)
+	}
+}
+
+// A control plane that reports the length of a page as the total of a longer list is
+// reported once, also across reloads.
+func TestAWrongTotalIsLoggedOnce(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), faults.Pagination(func(length int, pagination map[string]any) {
+		pagination["total"] = length
+		delete(pagination, "limit")
+	}), faults.Clamp(4))
+	e := newExporter(t)
+	for range 2 {
+		e.use(target("a", cp.URL, withKey))
+		for range 2 {
+			metricstest.Present(t, e.exposition(), `truefoundry_listing_tokens{kind="personal-access-token",target="a"} 10`)
+		}
+	}
+	const warning = `level=warn target=a msg="the control plane reported the length of a page as the total of a longer list`
+	if n := strings.Count(e.log.String(), warning); n != 1 {
+		t.Errorf("it is logged %d times:\n%s", n, e.log)
 	}
 }

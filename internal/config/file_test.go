@@ -1,4 +1,4 @@
-package targets
+package config
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 )
 
 // canary stands in values, and so in no error.
@@ -83,10 +83,10 @@ var badFiles = []struct{ name, text, want string }{
 	{"a URL without a scheme", at("s3cret.example"), "line 3: targets[0].url: must be absolute, with https:// or http://; " + looksLike},
 	{"a URL of FTP", at("ftp://s3cret.example"), "line 3: targets[0].url: must be absolute, with https:// or http://; " + looksLike},
 	{"an empty URL", at("''"), "line 3: targets[0].url: must be absolute, with https:// or http://; " + looksLike},
-	{"a URL with a password", at("https://user:s3cret@a.example"), "line 3: targets[0].url: must not hold a user or a password; leave them out, as in https://example.truefoundry.cloud"},
+	{"a URL with a password", at("https://user:s3cret@a.example"), "line 3: targets[0].url: must not contain a user or a password; leave them out, as in https://example.truefoundry.cloud"},
 	{"a URL with a query", at("https://a.example?key=s3cret"), "line 3: targets[0].url: must not have a query or a fragment; leave them out, as in https://example.truefoundry.cloud"},
 	{"a URL with a fragment", at("https://a.example#s3cret"), "line 3: targets[0].url: must not have a query or a fragment; leave them out, as in https://example.truefoundry.cloud"},
-	{"a URL that is none", at("'https://s3cret:%zz@a'"), "line 3: targets[0].url: is no URL; " + looksLike},
+	{"a URL that is none", at("'https://s3cret:%zz@a'"), "line 3: targets[0].url: is not a URL; " + looksLike},
 	{"a URL with the prefix in it", at("https://s3cret.example/api/svc/"), "line 3: targets[0].url: leave out /api/svc, which the API prefix adds"},
 	{"a URL with the prefix and more in it", at("https://s3cret.example/api/svc/v1/personal-access-tokens"), "line 3: targets[0].url: leave out /api/svc, which the API prefix adds"},
 	{"a URL with another prefix in it", "targets: [{name: a, url: https://s3cret/x, api_prefix: /x, bearer_token: x}]\n", "line 1: targets[0].url: leave out /x, which the API prefix adds"},
@@ -96,8 +96,8 @@ var badFiles = []struct{ name, text, want string }{
 	{"a relative API prefix", plus("api_prefix: s3cret"), "line 5: targets[0].api_prefix: must be empty or a plain path like /api/svc"},
 	{"an API prefix that leads up", plus("api_prefix: /../s3cret"), "line 5: targets[0].api_prefix: must be empty or a plain path like /api/svc"},
 	{"a list for an API prefix", plus("api_prefix: [s3cret]"), "line 5: targets[0].api_prefix: must not be a list"},
-	{"an unknown kind", plus("kinds: [s3cret]"), "line 5: targets[0].kinds: each must be personal-access-token or virtual-account, and not repeat"},
-	{"a kind twice", plus("kinds: [virtual-account, virtual-account]"), "line 5: targets[0].kinds: each must be personal-access-token or virtual-account, and not repeat"},
+	{"an unknown kind", plus("kinds: [s3cret]"), "line 5: targets[0].kinds: each must be personal-access-token or virtual-account, without repetitions"},
+	{"a kind twice", plus("kinds: [virtual-account, virtual-account]"), "line 5: targets[0].kinds: each must be personal-access-token or virtual-account, without repetitions"},
 	{"no kinds", plus("kinds: []"), "line 5: targets[0].kinds: must have personal-access-token or virtual-account"},
 	{"no value for kinds", plus("kinds:"), "line 5: targets[0].kinds: must have personal-access-token or virtual-account"},
 	{"a null for a kind", plus("kinds: [~]"), "line 5: targets[0].kinds: must have personal-access-token or virtual-account"},
@@ -126,30 +126,25 @@ var badFiles = []struct{ name, text, want string }{
 	{"no value for authorization", with("authorization:"), "line 2: targets[0]: it has no credentials: add authorization with credentials_file, the file of the API key"},
 	{"authorization without credentials", with("authorization: {type: Bearer}"), "line 4: targets[0].authorization: it needs credentials_file, or credentials"},
 	{"a key both inline and as a file", with("authorization: {credentials: s3cret, credentials_file: s3cret}"), "line 4: targets[0].authorization: it has credentials and credentials_file: leave out one of them"},
-	{"an inline key with a blank in it", with("authorization: {credentials: s3cret x}"), "line 4: targets[0].authorization: the credentials are no API key: it has a blank, a control character or a character beyond ASCII in it"},
-	{"an inline key of blanks", with("authorization: {credentials: ' '}"), "line 4: targets[0].authorization: the credentials are no API key: it is empty"},
-	{"another scheme", with("authorization: {type: s3cret, credentials: s3cret}"), "line 4: targets[0].authorization.type: must be Bearer, which is what the API takes: leave it out"},
-	{"the scheme Basic", with("authorization: {type: Basic, credentials: s3cret}"), `line 2: targets[0]: authorization type cannot be set to "basic", use "basic_auth" instead`},
+	{"an inline key with a blank in it", with("authorization: {credentials: s3cret x}"), "line 4: targets[0].authorization: the credentials are not an API key: it has a blank, a control character or a character beyond ASCII in it"},
+	{"an inline key of blanks", with("authorization: {credentials: ' '}"), "line 4: targets[0].authorization: the credentials are not an API key: it is empty"},
+	{"another scheme", with("authorization: {type: s3cret, credentials: s3cret}"), "line 4: targets[0].authorization.type: must be Bearer, which is what the API expects: leave it out"},
+	{"the scheme Basic", with("authorization: {type: Basic, credentials: s3cret}"), "line 4: targets[0].authorization.type: must be Bearer, which is what the API expects: leave it out"},
 	{"text for authorization", with("authorization: s3cret"), "line 4: targets[0].authorization: must have fields, and not one value"},
 	{"a list for authorization", with("authorization: [s3cret]"), "line 4: targets[0].authorization: must not be a list"},
 	{"a list for a key", with("authorization: {credentials: [s3cret]}"), "line 4: targets[0].authorization.credentials: must not be a list"},
 	{"fields for a key's file", with("authorization: {credentials_file: {s3cret: s3cret}}"), "line 4: targets[0].authorization.credentials_file: must not have fields"},
 	{"a reference to a key", with("authorization: {credentials_ref: s3cret}"), "line 4: targets[0].authorization.credentials_ref: there is no secret manager to refer to: give a file, with …_file"},
-	{"a reference to a password", with("basic_auth: {username: s3cret, password_ref: s3cret}"), "line 4: targets[0].basic_auth.password_ref: there is no secret manager to refer to: give a file, with …_file"},
 	{"a reference to a client's secret", with("oauth2: {client_id: s3cret, client_secret_ref: s3cret, token_url: http://a}"), "line 4: targets[0].oauth2.client_secret_ref: there is no secret manager to refer to: give a file, with …_file"},
 	{"a reference to a CA", plus("tls_config: {ca_ref: s3cret}"), "line 5: targets[0].tls_config.ca_ref: there is no secret manager to refer to: give a file, with …_file"},
 	{"a reference to the CA of oauth2", with("oauth2: {client_id: s3cret, client_secret: s3cret, token_url: http://a, tls_config: {ca_ref: s3cret}}"), "line 4: targets[0].oauth2.tls_config.ca_ref: there is no secret manager to refer to: give a file, with …_file"},
 	{"a reference without a value", plus("tls_config: {key_ref: }"), "line 5: targets[0].tls_config.key_ref: there is no secret manager to refer to: give a file, with …_file"},
-	{"authorization and basic_auth", plus("basic_auth: {username: s3cret, password: s3cret}"), "line 2: targets[0]: at most one of basic_auth, oauth2 & authorization must be configured"},
-	{"basic_auth and oauth2", with("basic_auth: {username: s3cret, password: s3cret}", "oauth2: {client_id: s3cret, client_secret: s3cret, token_url: http://a}"), "line 2: targets[0]: at most one of basic_auth, oauth2 & authorization must be configured"},
+	{"authorization and basic_auth", plus("basic_auth: {username: s3cret, password: s3cret}"), "line 5: targets[0].basic_auth: the API expects its key in the header that this would occupy: use authorization, with credentials_file"},
+	{"basic_auth", with("basic_auth: {username: s3cret, password_file: s3cret}"), "line 4: targets[0].basic_auth: the API expects its key in the header that this would occupy: use authorization, with credentials_file"},
+	{"an empty basic_auth", with("basic_auth: {}"), "line 4: targets[0].basic_auth: the API expects its key in the header that this would occupy: use authorization, with credentials_file"},
 	{"authorization and a bearer_token", plus("bearer_token: s3cret"), "line 2: targets[0]: authorization is not compatible with bearer_token & bearer_token_file"},
 	{"a bearer_token and its file", with("bearer_token: s3cret", "bearer_token_file: s3cret"), "line 2: targets[0]: at most one of bearer_token & bearer_token_file must be configured"},
-	{"a bearer_token with a blank in it", with("bearer_token: s3cret x"), "line 2: targets[0]: the credentials are no API key: it has a blank, a control character or a character beyond ASCII in it"},
-	{"basic_auth without a password", with("basic_auth: {username: s3cret}"), "line 4: targets[0].basic_auth: it needs a user (username or username_file) and a password (password_file or password)"},
-	{"basic_auth without a user", with("basic_auth: {password_file: s3cret}"), "line 4: targets[0].basic_auth: it needs a user (username or username_file) and a password (password_file or password)"},
-	{"two users", with("basic_auth: {username: s3cret, username_file: s3cret, password: s3cret}"), "line 2: targets[0]: at most one of basic_auth username, username_file & username_ref must be configured"},
-	{"two passwords", with("basic_auth: {username: s3cret, password: s3cret, password_file: s3cret}"), "line 2: targets[0]: at most one of basic_auth password, password_file & password_ref must be configured"},
-	{"a user with a colon", with("basic_auth: {username: 'u:s3cret', password: s3cret}"), "line 4: targets[0].basic_auth.username: must not have a colon in it, which ends the user's name"},
+	{"a bearer_token with a blank in it", with("bearer_token: s3cret x"), "line 2: targets[0]: the credentials are not an API key: it has a blank, a control character or a character beyond ASCII in it"},
 	{"text for basic_auth", with("basic_auth: s3cret"), "line 4: targets[0].basic_auth: must have fields, and not one value"},
 	{"a list for a password", with("basic_auth: {password: [s3cret]}"), "line 4: targets[0].basic_auth.password: must not be a list"},
 
@@ -216,11 +211,11 @@ var badFiles = []struct{ name, text, want string }{
 	{"the flag's name for kinds", plus("kind: s3cret"), "line 5: targets[0]: there is no field kind: it is kinds, a list"},
 	{"a key file at the wrong level", plus("credentials_file: s3cret"), "line 5: targets[0]: there is no field credentials_file here: it belongs below authorization"},
 	{"the key in the place of its file", "targets: [{name: a, url: http://a, authorization: {credentials_file: tfy_s3cret}}]\n", "line 1: targets[0].authorization.credentials_file: this looks like the key itself: write it into a file, and the path of that here; then replace the key, which may have been seen"},
-	{"the key with quotes", "targets: [{name: a, url: http://a, bearer_token: \"'s3cret'\"}]\n", "line 1: targets[0]: the credentials are no API key: it has quotes around it"},
-	{"the key as a variable", "targets: [{name: a, url: http://a, bearer_token: KEY=s3cret}]\n", "line 1: targets[0]: the credentials are no API key: it begins with the name of a variable"},
-	{"a variable for the key", "targets: [{name: a, url: http://a, bearer_token: $s3cret}]\n", "line 1: targets[0]: the credentials are no API key: it is a placeholder, and variables are not expanded"},
-	{"the key as JSON", "targets: [{name: a, url: http://a, bearer_token: '{\"s3cret\":1}'}]\n", "line 1: targets[0]: the credentials are no API key: it is JSON"},
-	{"the key with its scheme", "targets: [{name: a, url: http://a, bearer_token: Bearer s3cret}]\n", "line 1: targets[0]: the credentials are no API key: it begins with Bearer, which is added"},
+	{"the key with quotes", "targets: [{name: a, url: http://a, bearer_token: \"'s3cret'\"}]\n", "line 1: targets[0]: the credentials are not an API key: it has quotes around it"},
+	{"the key as a variable", "targets: [{name: a, url: http://a, bearer_token: KEY=s3cret}]\n", "line 1: targets[0]: the credentials are not an API key: it begins with the name of a variable"},
+	{"a variable for the key", "targets: [{name: a, url: http://a, bearer_token: $s3cret}]\n", "line 1: targets[0]: the credentials are not an API key: it is a placeholder, and variables are not expanded"},
+	{"the key as JSON", "targets: [{name: a, url: http://a, bearer_token: '{\"s3cret\":1}'}]\n", "line 1: targets[0]: the credentials are not an API key: it is JSON"},
+	{"the key with its scheme", "targets: [{name: a, url: http://a, bearer_token: Bearer s3cret}]\n", "line 1: targets[0]: the credentials are not an API key: it begins with Bearer, which is added"},
 	{"a URL with a port that cannot be", at("https://s3cret:99999"), "line 3: targets[0].url: must be absolute, with https:// or http://; " + looksLike},
 	{"a name that turns the text around", "targets: [{name: \"\\u202es3cret\"}]\n", "line 1: targets[0].name: must be at most 100 bytes of UTF-8, without control characters and without blanks around it"},
 	{"a name with blanks around it", "targets: [{name: ' s3cret'}]\n", "line 1: targets[0].name: must be at most 100 bytes of UTF-8, without control characters and without blanks around it"},
@@ -275,7 +270,7 @@ func shapes(typ reflect.Type, path string, add func(path string, s shape)) {
 		typ = typ.Elem()
 	}
 	switch typ {
-	case reflect.TypeFor[baseURL](), reflect.TypeFor[config.URL](), reflect.TypeFor[config.TLSVersion]():
+	case reflect.TypeFor[baseURL](), reflect.TypeFor[commoncfg.URL](), reflect.TypeFor[commoncfg.TLSVersion]():
 		add(path, text)
 		return
 	}
@@ -292,8 +287,8 @@ func shapes(typ reflect.Type, path string, add func(path string, s shape)) {
 			shapes(typ.Elem(), path+".X", add)
 		}
 	case reflect.Struct:
-		if typ == reflect.TypeFor[config.Headers]() {
-			shapes(reflect.TypeFor[map[string]config.Header](), path, add)
+		if typ == reflect.TypeFor[commoncfg.Headers]() {
+			shapes(reflect.TypeFor[map[string]commoncfg.Header](), path, add)
 			return
 		}
 		if path != "" {
@@ -366,12 +361,11 @@ var goodFiles = []struct{ name, text, want string }{
 	{"a path that leads up", with("bearer_token_file: x/../../key"), "a https://a.example /api/svc [personal-access-token] file UP/key"},
 	{"a scheme in other case", with("authorization: {type: bearer, credentials_file: key}"), "a https://a.example /api/svc [personal-access-token] file DIR/key"},
 	{"an inline key between blanks", with(`authorization: {credentials: " s3cret\n"}`), "a https://a.example /api/svc [personal-access-token] inline"},
-	{"basic_auth with files", with("basic_auth: {username_file: user, password_file: password}"), "a https://a.example /api/svc [personal-access-token] basic_auth (user file DIR/user, password file DIR/password)"},
 	{"oauth2 with a file", with("oauth2: {client_id: c, client_secret_file: secret, token_url: http://a}"), "a https://a.example /api/svc [personal-access-token] oauth2 (client secret file DIR/secret)"},
 	{"oauth2 with parameters of any name", with("oauth2: {client_id: c, client_secret: s3cret, token_url: http://a, grant_type: client_credentials, endpoint_params: {resource_ref: x}}"), "a https://a.example /api/svc [personal-access-token] oauth2 (client secret inline)"},
 	{"headers of any name", plus("http_headers: {x_ref: {values: [s3cret]}}"), "a https://a.example /api/svc [personal-access-token] file DIR/key"},
-	{"an empty API prefix", plus(`api_prefix: ""`), "a https://a.example  [personal-access-token] file DIR/key"},
-	{"an API prefix that is a slash", plus("api_prefix: /"), "a https://a.example  [personal-access-token] file DIR/key"},
+	{"an empty API prefix", plus(`api_prefix: ""`), "a https://a.example / [personal-access-token] file DIR/key"},
+	{"an API prefix that is a slash", plus("api_prefix: /"), "a https://a.example / [personal-access-token] file DIR/key"},
 	{"another API prefix", plus("api_prefix: /x/"), "a https://a.example /x [personal-access-token] file DIR/key"},
 	{"a URL with a path", at("http://a.example:3000/tfy/"), "a http://a.example:3000/tfy /api/svc [personal-access-token] file DIR/key"},
 	{"all kinds", plus("kinds: [virtual-account, personal-access-token]"), "a https://a.example /api/svc [virtual-account personal-access-token] file DIR/key"},
@@ -406,6 +400,19 @@ d https://a.example /api/svc [personal-access-token] file DIR/key`,
 	},
 }
 
+// describe says where the key comes from.
+func describe(c *Credentials) string {
+	switch {
+	case c.KeyFile != "":
+		return "file " + c.KeyFile
+	case c.OAuth2 != nil && c.OAuth2.ClientSecretFile != "":
+		return "oauth2 (client secret file " + c.OAuth2.ClientSecretFile + ")"
+	case c.OAuth2 != nil:
+		return "oauth2 (client secret inline)"
+	}
+	return c.KeySource
+}
+
 func TestAGoodFileIsRead(t *testing.T) {
 	for _, tt := range goodFiles {
 		t.Run(tt.name, func(t *testing.T) {
@@ -420,7 +427,7 @@ func TestAGoodFileIsRead(t *testing.T) {
 			}
 			var got []string
 			for _, target := range list {
-				got = append(got, fmt.Sprintf("%s %s %s %s %s", target.Name, target.URL, target.APIPrefix, target.Kinds, target.APIKey.Description()))
+				got = append(got, fmt.Sprintf("%s %s %s %s %s", target.Name, target.URL, target.APIPrefix, target.Kinds, describe(&target.Credentials)))
 			}
 			want := strings.NewReplacer("DIR", dir, "UP", filepath.Dir(dir)).Replace(tt.want)
 			if got := strings.Join(got, "\n"); got != want {
@@ -454,7 +461,7 @@ func TestTheProxyOfTheEnvironmentIsUsedUnlessSomethingElseIsSaid(t *testing.T) {
 			if got := list[0].HTTP.ProxyFromEnvironment; got != tt.target {
 				t.Errorf("for the target it is %t", got)
 			}
-			if got := list[0].APIKey.(*oauth2Token).connection.config.ProxyFromEnvironment; got != tt.oauth {
+			if got := list[0].Credentials.OAuth2.ProxyFromEnvironment; got != tt.oauth {
 				t.Errorf("for oauth2 it is %t", got)
 			}
 		})

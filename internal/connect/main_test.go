@@ -1,4 +1,4 @@
-package targets_test
+package connect_test
 
 import (
 	"context"
@@ -20,9 +20,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,7 +40,7 @@ type exporter struct {
 	*collector.Collector
 	*clock
 
-	set  *targets.Set
+	set  *connect.Set
 	log  *metricstest.Log
 	dir  string
 	t    *testing.T
@@ -47,11 +48,11 @@ type exporter struct {
 }
 
 // newExporter returns an exporter that has no targets yet.
-func newExporter(t *testing.T, choose ...func(*targets.Settings)) *exporter {
+func newExporter(t *testing.T, choose ...func(*connect.Settings)) *exporter {
 	t.Helper()
 	e := &exporter{clock: &clock{now: time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, log: new(metricstest.Log), dir: t.TempDir(), t: t}
 	logger := log.NewLogfmtLogger(e.log)
-	settings := targets.Settings{PageSize: 1000, UserAgent: "test", MaxConcurrency: 4, Now: e.Now, Logger: logger}
+	settings := connect.Settings{PageSize: 1000, UserAgent: "test", MaxConcurrency: 4, Now: e.Now, Logger: logger}
 	for _, f := range choose {
 		f(&settings)
 	}
@@ -59,7 +60,7 @@ func newExporter(t *testing.T, choose ...func(*targets.Settings)) *exporter {
 	if e.Collector, err = collector.New(collector.Options{Logger: logger, Now: e.Now}); err != nil {
 		t.Fatal(err)
 	}
-	e.set = targets.NewSet(e.Collector, settings)
+	e.set = connect.NewSet(e.Collector, settings)
 	t.Cleanup(e.set.Close)
 	e.write("key", controlplanetest.Key+"\n")
 	return e
@@ -86,10 +87,10 @@ func (e *exporter) remove(name string) {
 }
 
 // configure writes and loads a file of the targets, and returns them.
-func (e *exporter) configure(entries ...string) []targets.Target {
+func (e *exporter) configure(entries ...string) []config.Target {
 	e.t.Helper()
 	e.write("targets.yml", file(entries...))
-	list, err := targets.Load(e.path("targets.yml"))
+	list, err := config.Load(e.path("targets.yml"))
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package targets_test
+package connect_test
 
 import (
 	"context"
@@ -10,19 +10,19 @@ import (
 
 	"github.com/go-kit/log"
 
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // newReloader returns a Reloader of the exporter, which has the targets.
-func (e *exporter) newReloader(entries ...string) *targets.Reloader {
+func (e *exporter) newReloader(entries ...string) *config.Reloader {
 	e.t.Helper()
 	e.use(entries...)
-	return targets.NewReloader(e.path("targets.yml"), e.set, log.NewLogfmtLogger(e.log), e.Now)
+	return config.NewReloader(e.path("targets.yml"), e.set.Replace, log.NewLogfmtLogger(e.log), e.Now)
 }
 
 // expectReloads compares what a Reloader tells of the last one.
-func expectReloads(t *testing.T, r *targets.Reloader, successful bool, at time.Time) {
+func expectReloads(t *testing.T, r *config.Reloader, successful bool, at time.Time) {
 	t.Helper()
 	got := map[string]float64{}
 	for _, family := range metricstest.Register(t, r) {

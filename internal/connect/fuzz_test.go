@@ -1,4 +1,4 @@
-package targets
+package connect
 
 import (
 	"errors"
@@ -6,12 +6,16 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+	"unicode"
 
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
+
+const canary = "s3cret"
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 // endpoint is a transport that answers each request for an access token alike.
 type endpoint struct {
@@ -43,25 +47,27 @@ func FuzzAccessToken(f *testing.F) {
 		f.Add(200, ";", "", body)
 	}
 	f.Fuzz(func(t *testing.T, status int, contentType, location, body string) {
-		o := newOAuth2Token(&config.OAuth2{ClientID: "a", ClientSecret: secret, TokenURL: "https://endpoint.example/token"})
+		o := newOAuth2(&commoncfg.OAuth2{ClientID: "a", ClientSecret: secret, TokenURL: "https://endpoint.example/token"})
 		o.http.Transport = endpoint{status, http.Header{"Content-Type": {contentType}, "Location": {location}}, body}
-		c := client.New(client.Config{APIKey: o, Renewed: true, Now: time.Now})
-		key, err := c.Key(t.Context())
+		credential, err := o.Credential(t.Context())
 		if err == nil {
-			if !key.Expiry.IsZero() {
-				t.Errorf("a token that is renewed ends at %v", key.Expiry)
+			if !credential.Expiry.IsZero() {
+				t.Errorf("a token that is renewed ends at %v", credential.Expiry)
 			}
-			text, err := o.Fetch(t.Context())
-			if err := errors.Join(err, client.CheckKey(text)); err != nil || status < 200 || status > 299 {
-				t.Errorf("%d is taken for a token: %v", status, err)
+			if status < 200 || status > 299 {
+				t.Errorf("%d is taken for a token", status)
 			}
 			return
 		}
+		err = client.CredentialError(o.String(), err)
 		failure, ok := errors.AsType[*client.Error](err)
 		if !ok || failure.Reason != client.ReasonConnection && failure.Reason != client.ReasonCredentials {
 			t.Errorf("the error is %#v", err)
 		}
 		const longest = 1000
+		if strings.Contains(failure.Summary+failure.Advice, canary) {
+			t.Errorf("the error repeats the response outside of its detail: %#v", failure)
+		}
 		if text := err.Error(); strings.Contains(text, secret) || strings.ContainsFunc(text, unprintable) || len(text) > longest {
 			t.Errorf("the error is %q", text)
 		}

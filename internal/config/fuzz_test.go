@@ -1,4 +1,4 @@
-package targets
+package config
 
 import (
 	"strings"
@@ -31,7 +31,7 @@ func FuzzParse(f *testing.F) {
 		names := map[string]bool{}
 		for i := range list {
 			target := &list[i]
-			if target.Name == "" || names[target.Name] || target.URL == nil || target.URL.Host == "" || target.APIKey == nil || target.Scheme == "" {
+			if target.Name == "" || names[target.Name] || target.URL == nil || target.URL.Host == "" || target.Credentials == (Credentials{}) {
 				t.Errorf("targets[%d] is %+v", i, target)
 			}
 			if err := CheckKinds(target.Kinds); err != nil {

@@ -1,4 +1,4 @@
-package targets
+package config
 
 import (
 	"errors"
@@ -11,15 +11,14 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// Load reads a file of targets. Its errors name lines and fields, never values,
-// any of which may be a secret in the wrong place. Other files that the file
-// names are not read.
+// Load reads a file of targets. Errors name lines and fields, never values: any of
+// them may be a secret in the wrong place. Files that the file names are not read.
 func Load(path string) ([]Target, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the user names it
 	if file := (*os.PathError)(nil); errors.As(err, &file) {
@@ -32,13 +31,13 @@ func Load(path string) ([]Target, error) {
 	return targets, nil
 }
 
-// parse reads the text of a file in dir.
+// parse parses the text of a file in dir.
 func parse(text []byte, dir string) ([]Target, error) {
 	var root yaml.Node
 	if err := yaml.Load(text, &root); err != nil {
 		return nil, explain(&root, err)
 	}
-	if key := oddKey(&root); key != nil {
+	if key := keyThatIsNotText(&root); key != nil {
 		return nil, fmt.Errorf("line %d: the name of a field must be plain text", key.Line)
 	}
 	var file struct {
@@ -71,20 +70,20 @@ func parse(text []byte, dir string) ([]Target, error) {
 	return targets, nil
 }
 
-// fileTarget is a Target as it stands in a file.
+// fileTarget is a Target as it is written in a file.
 type fileTarget struct {
-	Name        targetName              `yaml:"name"`
-	URL         baseURL                 `yaml:"url"`
-	APIPrefix   apiPrefix               `yaml:"api_prefix"`
-	Kinds       kinds                   `yaml:"kinds"`
-	APIKeyToken string                  `yaml:"api_key_token"`
-	HTTP        config.HTTPClientConfig `yaml:",inline"`
+	Name        targetName                 `yaml:"name"`
+	URL         baseURL                    `yaml:"url"`
+	APIPrefix   apiPrefix                  `yaml:"api_prefix"`
+	Kinds       kinds                      `yaml:"kinds"`
+	APIKeyToken string                     `yaml:"api_key_token"`
+	HTTP        commoncfg.HTTPClientConfig `yaml:",inline"`
 
 	node *yaml.Node
 }
 
-// UnmarshalYAML implements yaml.Unmarshaler. An inlined configuration has to be
-// given its defaults, and be validated, by the one who has it.
+// UnmarshalYAML implements yaml.Unmarshaler. The defaults and the validation of an
+// inlined configuration are up to the type that contains it.
 func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 	type plain fileTarget
 	t.node, t.APIPrefix, t.Kinds, t.HTTP = node, client.DefaultAPIPrefix, kinds{client.PersonalAccessToken}, DefaultHTTP()
@@ -92,12 +91,18 @@ func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 	if err := node.Load((*plain)(t), yaml.WithKnownFields()); err != nil {
 		return err
 	}
+	if a := t.HTTP.Authorization; a != nil && a.Type != "" && !strings.EqualFold(a.Type, bearer) {
+		return t.problem("must be "+bearer+", which is what the API expects: leave it out", "authorization", "type")
+	}
+	if t.HTTP.BasicAuth != nil {
+		return t.problem("the API expects its key in the header that this would occupy: use authorization, with credentials_file", "basic_auth")
+	}
 	proxyFromEnvironment(node, &t.HTTP.ProxyConfig)
 	if t.HTTP.OAuth2 != nil {
 		proxyFromEnvironment(field(node, "oauth2"), &t.HTTP.OAuth2.ProxyConfig)
 	}
 	if a := t.HTTP.Authorization; a != nil && a.Credentials != "" && a.CredentialsFile != "" {
-		return t.wrong("it has credentials and credentials_file: leave out one of them", "authorization")
+		return t.problem("it has credentials and credentials_file: leave out one of them", "authorization")
 	}
 	if err := t.HTTP.Validate(); err != nil {
 		return problem{node, err.Error()}
@@ -105,16 +110,18 @@ func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 	return t.check()
 }
 
-// proxyFromEnvironment is on, unless node says otherwise or names a proxy.
-func proxyFromEnvironment(node *yaml.Node, proxy *config.ProxyConfig) {
-	said := field(node, "proxy_from_environment")
-	if (said == nil || said.ShortTag() == "!!null") && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
+// proxyFromEnvironment switches the proxy of the environment on, unless the node says
+// otherwise or names a proxy.
+func proxyFromEnvironment(node *yaml.Node, proxy *commoncfg.ProxyConfig) {
+	value := field(node, "proxy_from_environment")
+	if (value == nil || value.ShortTag() == "!!null") && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
 		proxy.ProxyFromEnvironment = true
 	}
 }
 
-// wrong is the problem of the field at a path, or of what there is of that.
-func (t *fileTarget) wrong(text string, path ...string) error {
+// problem returns the problem of the field at a path, or of the part of the path that
+// exists.
+func (t *fileTarget) problem(text string, path ...string) error {
 	at := t.node
 	for _, name := range path {
 		if below := field(at, name); below != nil {
@@ -124,10 +131,10 @@ func (t *fileTarget) wrong(text string, path ...string) error {
 	return problem{at, text}
 }
 
-// headerName is a token of RFC 9110.
+// headerName matches a token of RFC 9110.
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
-// check refuses what the types of the fields let through.
+// check returns an error for what the types of the fields accept.
 func (t *fileTarget) check() error {
 	if at := field(t.node, "api_prefix"); at != nil && at.ShortTag() == "!!null" {
 		return problem{at, `has no value: write "" where there is no prefix, or leave it out for ` + client.DefaultAPIPrefix}
@@ -137,17 +144,17 @@ func (t *fileTarget) check() error {
 	}
 	switch {
 	case t.Name == "":
-		return t.wrong("it needs a name")
+		return t.problem("it needs a name")
 	case t.URL.URL == nil:
-		return t.wrong("it needs a url")
+		return t.problem("it needs a url")
 	case t.HTTP.FollowRedirects:
-		return t.wrong("redirects are never followed, so that the API key goes nowhere else: leave this out", "follow_redirects")
+		return t.problem("redirects are never followed, so that the API key goes nowhere else: leave this out", "follow_redirects")
 	}
 	if err := CheckURL(t.URL.URL, string(t.APIPrefix)); err != nil {
-		return t.wrong(err.Error(), "url")
+		return t.problem(err.Error(), "url")
 	}
 	if err := CheckKinds(t.Kinds); err != nil {
-		return t.wrong(err.Error(), "kinds")
+		return t.problem(err.Error(), "kinds")
 	}
 	if headers := t.HTTP.HTTPHeaders; headers != nil {
 		for name, header := range headers.Headers {
@@ -156,7 +163,7 @@ func (t *fileTarget) check() error {
 				values = append(values, string(secret))
 			}
 			if !headerName.MatchString(name) || slices.ContainsFunc(values, func(value string) bool { return strings.ContainsFunc(value, unicode.IsControl) }) {
-				return t.wrong("a header has a name or a value that cannot be sent", "http_headers")
+				return t.problem("a header has a name or a value that cannot be sent", "http_headers")
 			}
 		}
 	}
@@ -166,92 +173,78 @@ func (t *fileTarget) check() error {
 	return t.checkCredentials()
 }
 
-// checkConnection checks the configuration of a connection, which is that of the
-// path or of the target itself.
-func (t *fileTarget) checkConnection(proxy *config.ProxyConfig, tls config.TLSConfig, path ...string) error {
+// checkConnection checks the configuration of a connection: the one at the path, or
+// that of the target itself.
+func (t *fileTarget) checkConnection(proxy *commoncfg.ProxyConfig, tls commoncfg.TLSConfig, path ...string) error {
 	if u := proxy.ProxyURL.URL; u != nil && (u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)) {
-		return t.wrong("must be absolute, with http://, https:// or socks5://", append(path, "proxy_url")...)
+		return t.problem("must be absolute, with http://, https:// or socks5://", append(path, "proxy_url")...)
 	}
-	// What is in files may be put right while the exporter runs; the rest may not.
+	// Files may be corrected while the exporter runs; the rest may not.
 	tls.CAFile = ""
 	if tls.CertFile != "" || tls.KeyFile != "" {
 		tls.Cert, tls.CertFile, tls.Key, tls.KeyFile = "", "", "", ""
 	}
-	if _, err := config.NewTLSConfig(&tls); err != nil {
-		// What follows are the names of PEM blocks, which are a part of the value.
+	if _, err := commoncfg.NewTLSConfig(&tls); err != nil {
+		// What follows are the names of PEM blocks, which are part of the value.
 		text, _, _ := strings.Cut(err.Error(), " after skipping PEM blocks")
-		return t.wrong(text, append(path, "tls_config")...)
+		return t.problem(text, append(path, "tls_config")...)
 	}
 	return nil
 }
 
+// bearer is the scheme of the header Authorization that the API expects.
+const bearer = "Bearer"
+
 func (t *fileTarget) checkCredentials() error {
-	authorization, basic, oauth := t.HTTP.Authorization, t.HTTP.BasicAuth, t.HTTP.OAuth2
+	authorization, oauth := t.HTTP.Authorization, t.HTTP.OAuth2
 	switch {
 	case authorization != nil:
-		if !strings.EqualFold(authorization.Type, client.SchemeBearer) {
-			return t.wrong("must be "+client.SchemeBearer+", which is what the API takes: leave it out", "authorization", "type")
-		}
 		if authorization.CredentialsFile != "" {
-			if _, err := KeyFile(authorization.CredentialsFile); err != nil {
-				return t.wrong(err.Error(), "authorization", "credentials_file")
+			if err := CheckKeyFile(authorization.CredentialsFile); err != nil {
+				return t.problem(err.Error(), "authorization", "credentials_file")
 			}
 			return nil
 		}
 		if authorization.Credentials == "" {
-			return t.wrong("it needs credentials_file, or credentials", "authorization")
+			return t.problem("it needs credentials_file, or credentials", "authorization")
 		}
 		if err := client.CheckKey(strings.TrimSpace(string(authorization.Credentials))); err != nil {
-			return t.wrong("the credentials are no API key: "+err.Error(), "authorization")
-		}
-	case basic != nil:
-		if basic.Username == "" && basic.UsernameFile == "" || basic.Password == "" && basic.PasswordFile == "" {
-			return t.wrong("it needs a user (username or username_file) and a password (password_file or password)", "basic_auth")
-		}
-		if strings.Contains(basic.Username, ":") {
-			return t.wrong("must not have a colon in it, which ends the user's name", "basic_auth", "username")
+			return t.problem("the credentials are not an API key: "+err.Error(), "authorization")
 		}
 	case oauth != nil:
 		if oauth.GrantType != "" && oauth.GrantType != "client_credentials" {
-			return t.wrong("must be client_credentials: leave it out", "oauth2", "grant_type")
+			return t.problem("must be client_credentials: leave it out", "oauth2", "grant_type")
 		}
 		if oauth.Iss != "" || oauth.Audience != "" || oauth.Claims != nil || oauth.ClientCertificateKeyID != "" ||
 			oauth.ClientCertificateKey != "" || oauth.ClientCertificateKeyFile != "" {
-			return t.wrong("iss, audience, claims and client_certificate_key… are of no use with client_credentials: leave them out", "oauth2")
+			return t.problem("iss, audience, claims and client_certificate_key… are of no use with client_credentials: leave them out", "oauth2")
 		}
 		if oauth.ClientSecret == "" && oauth.ClientSecretFile == "" {
-			return t.wrong("it needs client_secret_file, or client_secret", "oauth2")
+			return t.problem("it needs client_secret_file, or client_secret", "oauth2")
 		}
 		if u, err := url.Parse(oauth.TokenURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-			return t.wrong("must be absolute, with https:// or http://, and without a user or a password", "oauth2", "token_url")
+			return t.problem("must be absolute, with https:// or http://, and without a user or a password", "oauth2", "token_url")
 		}
 		return t.checkConnection(&oauth.ProxyConfig, oauth.TLSConfig, "oauth2")
 	default:
-		return t.wrong("it has no credentials: add authorization with credentials_file, the file of the API key")
+		return t.problem("it has no credentials: add authorization with credentials_file, the file of the API key")
 	}
 	return nil
 }
 
-// target returns the Target that t describes.
+// target returns the Target.
 func (t *fileTarget) target() Target {
 	target := Target{
-		Name: string(t.Name), URL: t.URL.URL, APIPrefix: string(t.APIPrefix), Kinds: t.Kinds, APIKeyToken: t.APIKeyToken,
-		Scheme: client.SchemeBearer, HTTP: t.HTTP,
+		Name: string(t.Name), URL: t.URL.URL, APIPrefix: string(t.APIPrefix), Kinds: t.Kinds, APIKeyToken: t.APIKeyToken, HTTP: t.HTTP,
 	}
-	switch {
-	case t.HTTP.BasicAuth != nil:
-		basic := t.HTTP.BasicAuth
-		target.Scheme = client.SchemeBasic
-		target.APIKey = basicAuth{
-			user:     secret(config.Secret(basic.Username), basic.UsernameFile),
-			password: secret(basic.Password, basic.PasswordFile),
-		}
+	switch authorization := t.HTTP.Authorization; {
 	case t.HTTP.OAuth2 != nil:
-		target.Renewed = true
-		target.APIKey = newOAuth2Token(t.HTTP.OAuth2)
+		target.Credentials.OAuth2 = t.HTTP.OAuth2
+	case authorization.CredentialsFile != "":
+		target.Credentials.KeyFile = authorization.CredentialsFile
 	default:
-		authorization := t.HTTP.Authorization
-		target.APIKey = secret(config.Secret(strings.TrimSpace(string(authorization.Credentials))), authorization.CredentialsFile)
+		target.Credentials.Key = commoncfg.Secret(strings.TrimSpace(string(authorization.Credentials)))
+		target.Credentials.KeySource = "inline"
 	}
 	return target
 }

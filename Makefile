@@ -9,6 +9,9 @@ GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
 CYCLONEDX_VERSION     := v1.10.0
 GOVULNCHECK_VERSION   := v1.9.0
+# nfpm's later modules need one that cannot be had.
+NFPM_VERSION          := v2.45.2
+CRANE_VERSION         := v0.22.1
 
 TOOLS            := $(CURDIR)/.tools
 PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
@@ -18,6 +21,8 @@ GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lin
 ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
 CYCLONEDX        := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
 GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+NFPM             := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
+CRANE            := $(TOOLS)/crane-$(CRANE_VERSION)/crane
 
 PROMTOOL := $(PROMETHEUS_DIR)/promtool
 SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
@@ -32,14 +37,14 @@ SCRAPES      ?= 30000
 SOAK_TIMEOUT ?= 3h
 
 # Tests with heavy dependencies have modules of their own.
-MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest
+MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest internal/release
 
 # What the binary says of its build. Without git, or outside a clone, revision
 # and branch stay empty. Only harmless characters get into the command line.
 safe         = | tr -cd '[:alnum:]@._/:-'
 VERSION     := $(shell cat VERSION)
-REVISION    := $(shell git rev-parse --verify HEAD 2>/dev/null)
-BRANCH      := $(shell git branch --show-current 2>/dev/null $(safe))
+REVISION    ?= $(shell git rev-parse --verify HEAD 2>/dev/null)
+BRANCH      ?= $(shell git branch --show-current 2>/dev/null $(safe))
 BUILD_USER  ?= $(shell echo "$$(id -un)@$$(uname -n)" $(safe))
 # SOURCE_DATE_EPOCH makes a build repeatable; the second form is BSD's.
 DATE_FORMAT := +%Y%m%d-%H:%M:%S
@@ -68,8 +73,8 @@ DIST              ?= dist
 
 # Nothing of who builds, when or on which branch: the same commit gives the same files.
 .PHONY: release
-release: $(CYCLONEDX) ## Build the archives of a release, their SBOMs and checksums in dist/; needs GNU tar.
-	CYCLONEDX='$(CYCLONEDX)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
+release: $(CYCLONEDX) $(NFPM) $(HELM) ## Build the archives, packages, chart and image of a release in dist/; needs GNU tar.
+	CYCLONEDX='$(CYCLONEDX)' NFPM='$(NFPM)' HELM='$(HELM)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
 
 .PHONY: test
 test: unit e2e ## Run all tests; installs what they need into .tools/.
@@ -155,7 +160,7 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(GOVULNCHECK) ## Install the pinned tools.
+tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -175,6 +180,12 @@ $(ACTIONLINT):
 
 $(CYCLONEDX):
 	GOBIN='$(@D)' $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+
+$(NFPM):
+	GOBIN='$(@D)' $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+
+$(CRANE):
+	GOBIN='$(@D)' $(GO) install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
 
 $(GOVULNCHECK):
 	GOBIN='$(@D)' $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)

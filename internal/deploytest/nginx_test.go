@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -128,12 +127,7 @@ func TestLandingPageBehindNginx(t *testing.T) {
 // nothing else.
 func startNginx(t *testing.T, location string) *http.Client {
 	t.Helper()
-	// Short, for the sake of the socket's path.
-	dir, err := os.MkdirTemp("", "nginx")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	config := filepath.Join(dir, "nginx.conf")
 	socket := filepath.Join(dir, "nginx.sock")
 	write(t, config, strings.Replace(fmt.Sprintf(nginxConfig, location), "unix:nginx.sock", "unix:"+socket, 1))

@@ -9,7 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
+	neturl "net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -468,7 +468,7 @@ func TestLinksOfTheLandingPageWorkBelowAnyPath(t *testing.T) {
 				}
 				proxy := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), handler))
 				t.Cleanup(proxy.Close)
-				base, err := url.Parse(proxy.URL + prefix)
+				base, err := neturl.Parse(proxy.URL + prefix)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -444,11 +447,111 @@ func TestLandingPageTellsOfReloading(t *testing.T) {
 					t.Errorf("%q in %s", lack, page)
 				}
 			}
-			if _, body, _ := get(t, url); strings.Contains(body, `href="/-/reload"`) || strings.Contains(body, "<line") {
+			if _, body, _ := get(t, url); strings.Contains(body, `/-/reload"`) || strings.Contains(body, "<line") {
 				t.Errorf("a link sends no POST, and what is wrong is no tag: %s", body)
 			}
 		})
 	}
+}
+
+var href = regexp.MustCompile(`href="([^"]*)"`)
+
+func TestLinksOfTheLandingPageWorkBelowAnyPath(t *testing.T) {
+	for _, prefix := range []string{"/", "/truefoundry/", "/monitoring/truefoundry/"} {
+		for _, metrics := range []string{"/metrics", "/m&m", "/truefoundry/metrics", "/metrics/"} {
+			t.Run(strings.TrimSuffix(prefix, "/")+metrics, func(t *testing.T) {
+				cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+				handler, err := newHandler(t, cp.URL, func(cfg *server.Config) { cfg.TelemetryPath = metrics })
+				if err != nil {
+					t.Fatal(err)
+				}
+				proxy := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), handler))
+				t.Cleanup(proxy.Close)
+				base, err := neturl.Parse(proxy.URL + prefix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, page, _ := get(t, base.String())
+				var got []string
+				for _, link := range href.FindAllStringSubmatch(page, -1) {
+					to, err := base.Parse(html.UnescapeString(link[1]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, to.Path)
+					if status, body, _ := get(t, to.String()); status != http.StatusOK {
+						t.Errorf("%s leads to %s: %d %s", link[1], to.Path, status, body)
+					}
+				}
+				at := strings.TrimSuffix(prefix, "/")
+				if want := []string{at + metrics, at + "/-/healthy", at + "/-/ready", at + metrics}; !slices.Equal(got, want) {
+					t.Errorf("the links lead to %q, want %q", got, want)
+				}
+			})
+		}
+	}
+}
+
+var (
+	darkStyle = regexp.MustCompile(`@media \(prefers-color-scheme: dark\) \{\s*:root \{([^}]*)\}\s*\}`)
+	color     = regexp.MustCompile(`--([\w-]+): (#[0-9a-f]+);`)
+)
+
+func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
+	_, page, _ := get(t, start(t, "http://nobody"))
+	dark := darkStyle.FindStringSubmatch(page)
+	if dark == nil || !strings.Contains(page, "color-scheme: light dark;") {
+		t.Fatalf("the page has no dark style:\n%s", page)
+	}
+	colors := func(css string) map[string]string {
+		named := map[string]string{}
+		for _, found := range color.FindAllStringSubmatch(css, -1) {
+			named[found[1]] = found[2]
+		}
+		return named
+	}
+	inLight, inDark := colors(strings.Replace(page, dark[0], "", 1)), colors(dark[1])
+	if names := slices.Sorted(maps.Keys(inLight)); !slices.Equal(names, slices.Sorted(maps.Keys(inDark))) || len(names) == 0 {
+		t.Errorf("the colors are %v in light, and %v in dark", inLight, inDark)
+	}
+	for _, name := range []string{"muted", "works", "fails"} {
+		// As browsers draw the canvas.
+		for canvas, text := range map[string]string{"#ffffff": inLight[name], "#121212": inDark[name]} {
+			if got := contrast(t, text, canvas); got < 4.5 { // WCAG 2, level AA
+				t.Errorf("%s is %s on %s, a contrast of %.1f", name, text, canvas, got)
+			}
+		}
+	}
+}
+
+// contrast is the ratio of WCAG 2, from 1 to 21.
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	light, dark := luminance(t, a), luminance(t, b)
+	if light < dark {
+		light, dark = dark, light
+	}
+	return (light + 0.05) / (dark + 0.05)
+}
+
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	var r, g, b int
+	format, most := "#%02x%02x%02x", 255.0
+	if len(hex) == len("#rgb") {
+		format, most = "#%1x%1x%1x", 15
+	}
+	if _, err := fmt.Sscanf(hex, format, &r, &g, &b); err != nil {
+		t.Fatalf("%s is no color: %v", hex, err)
+	}
+	linear := func(channel int) float64 {
+		c := float64(channel) / most
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(r) + 0.7152*linear(g) + 0.0722*linear(b)
 }
 
 // With -race, this finds what pages and scrapes share unguarded.

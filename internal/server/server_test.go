@@ -404,7 +404,7 @@ func TestPages(t *testing.T) {
 		want   string
 	}{
 		{"/", http.StatusOK, "truefoundry_exporter"},
-		{"/", http.StatusOK, `href="/m&amp;m"`},
+		{"/", http.StatusOK, `href="./m&amp;m"`},
 		{"/", http.StatusOK, "a &lt;&#34;notice&#34;&gt;"},
 		{"/-/healthy", http.StatusOK, "healthy"},
 		{"/-/ready", http.StatusOK, "ready"},

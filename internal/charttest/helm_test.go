@@ -12,9 +12,12 @@ import (
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	alerting "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	budget "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/yaml"
@@ -98,7 +101,7 @@ type objects map[string]runtime.Object
 // strict knows the kinds that the chart may have, and no fields that they have not.
 var strict = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, core.AddToScheme, networking.AddToScheme, monitoring.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, budget.AddToScheme, core.AddToScheme, networking.AddToScheme, monitoring.AddToScheme, alerting.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err)
 		}
@@ -210,4 +213,18 @@ func start(t *testing.T, args ...string) (url string) {
 		t.Fatalf("the exporter ended: %v", err)
 		return ""
 	}
+}
+
+// mustRenderText returns what comes out of the chart with these values as it is.
+func mustRenderText(t *testing.T, values ...string) string {
+	t.Helper()
+	out, err := renderDir(t, chartDir, values...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func labelsOf(object runtime.Object) map[string]string {
+	return object.(meta.Object).GetLabels()
 }

@@ -135,7 +135,7 @@ targets is empty: list at least one control plane, with name, url and keySecret
 
 {{- define "truefoundry-exporter.validate.url" -}}
 {{- $url := .url | default "" }}
-{{- $prefix := kindIs "invalid" .prefix | ternary "/api/svc" (.prefix | default "" | trimAll " " | trimSuffix "/") }}
+{{- $prefix := kindIs "invalid" .prefix | ternary "/api/svc" (regexReplaceAll "/+$" (.prefix | default "") "") }}
 {{- $path := regexReplaceAll "^[a-z]+://[^/]*" $url "" | trimSuffix "/" }}
 {{- if not $url }}
 {{ .path }} has no url: write one such as https://example.truefoundry.cloud
@@ -143,14 +143,14 @@ targets is empty: list at least one control plane, with name, url and keySecret
 {{ .path }}.url has a user or a password: leave them out; the API key belongs into a Secret
 {{- else if regexMatch "[?#]" $url }}
 {{ .path }}.url has a query or a fragment: write the URL alone, such as https://example.truefoundry.cloud
-{{- else if not (regexMatch "^https?://(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?\\.?)(:[0-9]{1,5})?(/[^\\s%\\\\]*)?$" $url) }}
+{{- else if not (regexMatch "^https?://(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?\\.?)(:[0-9]{1,5})?(/[^[:cntrl:]\\s%\\\\]*)?$" $url) }}
 {{ .path }}.url must begin with https:// or http://, and be like https://example.truefoundry.cloud
 {{- else if regexMatch ":(0+|6553[6-9]|655[4-9][0-9]|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})(/|$)" (regexFind "^[a-z]+://[^/]*" $url) }}
 {{ .path }}.url has a port that there is not: write one from 1 to 65535
 {{- else if and $prefix (or (hasSuffix $prefix $path) (contains (printf "%s/v1" $prefix) $path)) }}
 {{ .path }}.url has {{ $prefix }} in it, which apiPrefix adds: leave it out
 {{- end }}
-{{- if not (regexMatch "^((/[^/?#%\\\\\\s]+)+/*|/)?$" (.prefix | default "")) }}
+{{- if not (regexMatch "^((/[-A-Za-z0-9._~!$&'()*+,;=:@]+)+/*|/)?$" (.prefix | default "")) }}
 {{ .path }}.apiPrefix must be "" or a path such as /api/svc
 {{- else if regexMatch "/\\.\\.?(/|$)" (.prefix | default "") }}
 {{ .path }}.apiPrefix has . or .. in it: write the path that they lead to
@@ -216,7 +216,7 @@ targets is empty: list at least one control plane, with name, url and keySecret
   {{- end }}
   {{- if contains "@" ($oauth2.token_url | default "") }}
 {{ $path }}.token_url has a user or a password: leave them out
-  {{- else if not (regexMatch "^https?://(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[^\\s]*)?$" ($oauth2.token_url | default "")) }}
+  {{- else if not (regexMatch "^https?://(\\[[0-9a-fA-F:]+\\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/([^[:cntrl:]\\s%]|%[0-9a-fA-F]{2})*)?$" ($oauth2.token_url | default "")) }}
 {{ $path }}.token_url must begin with https:// or http://, and be like https://login.example/token
   {{- end }}
   {{- range $name, $_ := $oauth2.endpoint_params }}
@@ -334,7 +334,7 @@ extraVolumeMounts: a file of a subPath is never renewed: leave it out, and mount
   {{- end }}
 {{- end }}
 {{- range $list := list "extraEnv" "extraVolumes" "initContainers" "extraContainers" }}
-  {{- range $i, $each := get $.Values $list }}
+  {{- range $i, $each := get $.Values $list | default list }}
     {{- if not .name }}
 {{ $list }}[{{ $i }}] has no name: write one
     {{- else if and (eq $list "extraContainers") (eq (toString .name) "exporter") }}
@@ -452,7 +452,7 @@ prometheusRule.runbookUrl must be a URL without a fragment, to which # and the n
   {{- end }}
 {{- end }}
 {{- range $value := list "commonLabels" "podLabels" }}
-  {{- range $name, $_ := get $.Values $value }}
+  {{- range $name, $_ := get $.Values $value | default dict }}
     {{- if regexMatch "^(helm\\.sh/chart|app\\.kubernetes\\.io/(name|instance|version|component|managed-by))$" $name }}
 {{ $value }}: the chart sets {{ $name }}: leave it out; nameOverride changes the name
     {{- end }}

@@ -21,7 +21,6 @@ func TestTheExporterRefusesItToo(t *testing.T) {
 	dir := chartWithoutValidation(t)
 	oauth2 := func(fields string) string { return target + `http: {oauth2: {` + fields + `}}}]` }
 	for _, test := range []struct{ name, values, chartSays string }{
-		{"no name", `targets: [{url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0] has no name: write one"},
 		{"a name that is too long", `targets: [{name: ` + strings.Repeat("a", 101) + `, url: "https://a", keySecret: {name: s, key: k}}]`, "write at most 100 letters"},
 		{"one name twice", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: k}}, {name: a, url: "https://b", keySecret: {name: s, key: l}}]`, "two of the targets have the name a"},
 		{"no URL", `targets: [{name: a, keySecret: {name: s, key: k}}]`, "targets[0] has no url: write one"},

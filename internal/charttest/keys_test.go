@@ -118,6 +118,9 @@ func TestConfig(t *testing.T) {
 		{"the least", `}]`, `
 targets:
 - {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
+		{"no name", `name: null}]`, `
+targets:
+- {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
 		{"all fields", `apiPrefix: "", kinds: [virtual-account], apiKeyToken: x, http: {enable_http2: false, tls_config: {ca_file: /ca}}}]`, `
 targets:
 - name: a
@@ -288,7 +291,7 @@ func TestNotes(t *testing.T) {
 	}{
 		{
 			``,
-			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme: the key acme of the Secret truefoundry-keys", `truefoundry_up{target="acme"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "one per Prometheus", "with test.prometheusUrl"},
+			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme.truefoundry.cloud: the key api-key of the Secret truefoundry-key", `truefoundry_up{target="acme.truefoundry.cloud"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "one per Prometheus", "with test.prometheusUrl"},
 			[]string{forward},
 		},
 		{

@@ -44,7 +44,8 @@ func TestRefused(t *testing.T) {
 		{"a name that is hidden", `targets: [{name: ..a, url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0].name is also the name of a file"},
 		{"a name that is a number", `targets: [{name: 1, url: "https://a", keySecret: {name: s, key: k}}]`, "at '/targets/0/name': got number, want null or string"},
 		{"no key", `targets: [{name: a, url: "https://a"}]`, "targets[0] has no key: write keySecret: {name: …, key: …}, or keyFile"},
-		{"half a key", `targets: [{name: a, url: "https://a", keySecret: {name: s}}]`, "targets[0].keySecret must have the Secret's name, and the key in it"},
+		{"a key of no Secret", `targets: [{name: a, url: "https://a", keySecret: {key: k}}]`, "targets[0].keySecret has no name: write that of the Secret"},
+		{"an address for a name", `targets: [{url: "https://[fd00::1]", keySecret: {name: s}}]`, "targets[0].name is also the name of a file"},
 		{"a Secret that cannot be", `targets: [{name: a, url: "https://a", keySecret: {name: S_, key: k}}]`, "keySecret.name is no name of a Secret"},
 		{"a key of a Secret that cannot be", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: "a/b"}}]`, "keySecret.key is no key of a Secret"},
 		{"two keys", target + `keyFile: /a}]`, "targets[0] has both keySecret and keyFile"},
@@ -169,6 +170,7 @@ func TestNotRefused(t *testing.T) {
 	t.Parallel()
 	for _, values := range []string{
 		`targets: [{name: "1", url: "https://a", keySecret: {name: s, key: k}}]`,
+		`targets: [{url: "https://a.example:8443/b", keySecret: {name: s}}]`,
 		targetAt("http://[fd00::1]:80/a/b"),
 		targetAt("https://a.example./api/svcs"),
 		targetAt("https://a.example:65535/api"),

@@ -104,13 +104,27 @@ imagePullSecrets:
 {{- toYaml $result }}
 {{- end }}
 
+{{- /* The targets with their defaults, and without nulls. */ -}}
+{{- define "truefoundry-exporter.targets" -}}
+{{- $targets := list }}
+{{- range .Values.targets }}
+  {{- $target := include "truefoundry-exporter.notNull" . | fromYaml }}
+  {{- $host := regexReplaceAll "^[a-z]+://([^/:]*).*$" ($target.url | default "") "${1}" }}
+  {{- $_ := set $target "name" ($target.name | default $host) }}
+  {{- if $target.keySecret }}
+    {{- $_ := set $target.keySecret "key" ($target.keySecret.key | default "api-key") }}
+  {{- end }}
+  {{- $targets = append $targets $target }}
+{{- end }}
+{{- toYaml $targets }}
+{{- end }}
+
 {{- /* The configuration file, in which keys are named relative to it. */ -}}
 {{- define "truefoundry-exporter.config" -}}
 {{- $targets := list }}
-{{- range .Values.targets }}
-  {{- $values := include "truefoundry-exporter.notNull" . | fromYaml }}
+{{- range $values := include "truefoundry-exporter.targets" . | fromYamlArray }}
   {{- $target := $values.http | default dict }}
-  {{- $key := $values.keyFile | default (printf "../keys/%s" .name) }}
+  {{- $key := $values.keyFile | default (printf "../keys/%s" $values.name) }}
   {{- if hasKey $target "oauth2" }}
     {{- $_ := set $target.oauth2 "client_secret_file" $key }}
   {{- else }}
@@ -132,7 +146,7 @@ imagePullSecrets:
 
 {{- /* The targets whose key is in a Secret. */ -}}
 {{- define "truefoundry-exporter.keys" -}}
-{{- range .Values.targets }}
+{{- range include "truefoundry-exporter.targets" . | fromYamlArray }}
 {{- if .keySecret }}
 - secret:
     name: {{ .keySecret.name | quote }}
@@ -233,7 +247,7 @@ truefoundry_up{namespace={{ quote $namespace }},job={{ quote $fullname }}}
 {{- else if and (.Values.podMonitor).enabled (not .Values.podMonitor.jobLabel) -}}
 truefoundry_up{namespace={{ quote $namespace }},job={{ printf "%s/%s" (.Values.podMonitor.namespace | default $namespace) $fullname | quote }}}
 {{- else -}}
-truefoundry_up{target={{ (first .Values.targets).name | quote }}}
+truefoundry_up{target={{ (include "truefoundry-exporter.targets" . | fromYamlArray | first).name | quote }}}
 {{- end }}
 {{- end }}
 

@@ -109,18 +109,17 @@ imagePullSecrets: write [{name: …}]
 targets is empty: list at least one control plane, with name, url and keySecret
 {{- end }}
 {{- $names := dict }}
-{{- range $i, $target := .Values.targets }}
+{{- range $i, $target := include "truefoundry-exporter.targets" . | fromYamlArray }}
   {{- $path := printf "targets[%d]" $i }}
   {{- $name := .name | default "" }}
-  {{- if not $name }}
-{{ $path }} has no name: write one, which is the label target
+  {{- if not .url }}
   {{- else if or (gt (len $name) 100) (not (regexMatch "^[a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?$" $name)) }}
 {{ $path }}.name is also the name of a file: write at most 100 letters, digits, hyphens, dots and underscores
   {{- else if hasKey $names $name }}
-{{ $path }}.name: two of the targets have the name {{ $name }}: choose another one
+{{ $path }}.name: two of the targets have the name {{ $name }}, which is the host of the URL where none is given: write another one
   {{- end }}
   {{- $_ := set $names $name true }}
-  {{- include "truefoundry-exporter.validate.url" (dict "path" $path "url" .url "prefix" .apiPrefix) }}
+  {{- include "truefoundry-exporter.validate.url" (dict "path" $path "url" .url "prefix" (hasKey . "apiPrefix" | ternary .apiPrefix "/api/svc")) }}
   {{- if kindIs "slice" .kinds }}
     {{- if empty .kinds }}
 {{ $path }}.kinds is empty: write [personal-access-token], [virtual-account] or both, or leave it out
@@ -135,7 +134,7 @@ targets is empty: list at least one control plane, with name, url and keySecret
 
 {{- define "truefoundry-exporter.validate.url" -}}
 {{- $url := .url | default "" }}
-{{- $prefix := kindIs "invalid" .prefix | ternary "/api/svc" (regexReplaceAll "/+$" (.prefix | default "") "") }}
+{{- $prefix := regexReplaceAll "/+$" .prefix "" }}
 {{- $path := regexReplaceAll "^[a-z]+://[^/]*" $url "" | trimSuffix "/" }}
 {{- if not $url }}
 {{ .path }} has no url: write one such as https://example.truefoundry.cloud
@@ -150,9 +149,9 @@ targets is empty: list at least one control plane, with name, url and keySecret
 {{- else if and $prefix (or (hasSuffix $prefix $path) (contains (printf "%s/v1" $prefix) $path)) }}
 {{ .path }}.url has {{ $prefix }} in it, which apiPrefix adds: leave it out
 {{- end }}
-{{- if not (regexMatch "^((/[-A-Za-z0-9._~!$&'()*+,;=:@]+)+/*|/)?$" (.prefix | default "")) }}
+{{- if not (regexMatch "^((/[-A-Za-z0-9._~!$&'()*+,;=:@]+)+/*|/)?$" .prefix) }}
 {{ .path }}.apiPrefix must be "" or a path such as /api/svc
-{{- else if regexMatch "/\\.\\.?(/|$)" (.prefix | default "") }}
+{{- else if regexMatch "/\\.\\.?(/|$)" .prefix }}
 {{ .path }}.apiPrefix has . or .. in it: write the path that they lead to
 {{- end }}
 {{- end }}
@@ -173,8 +172,8 @@ targets is empty: list at least one control plane, with name, url and keySecret
   {{- end }}
 {{- end }}
 {{- if $secret }}
-  {{- if not (and $secret.name $secret.key) }}
-{{ .path }}.keySecret must have the Secret's name, and the key in it: write {name: …, key: …}
+  {{- if not $secret.name }}
+{{ .path }}.keySecret has no name: write that of the Secret, as {name: …, key: …}
   {{- else }}
     {{- if not (regexMatch "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$" $secret.name) }}
 {{ .path }}.keySecret.name is no name of a Secret: write lower-case letters, digits, hyphens and dots

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -522,32 +521,5 @@ func TestSchemaHasTheValues(t *testing.T) {
 		if strings.Contains(read(t, chartDir, "values.schema.json"), word) {
 			t.Errorf("the schema has %s, whose message does not say what to write", word)
 		}
-	}
-}
-
-// The README's values are rendered, and what it shows comes out.
-func TestReadme(t *testing.T) {
-	t.Parallel()
-	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartDir, "README.md"), -1)
-	var (
-		configs string
-		shown   []string
-	)
-	for _, block := range blocks {
-		switch text := block[1]; {
-		case strings.HasPrefix(text, "image:"):
-			out, err := renderDir(t, chartDir, text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			configs += config(t, decode(t, out), fullName)
-		case strings.HasPrefix(text, "targets:"):
-			shown = append(shown, text)
-		case !strings.Contains(text, "kind: ExternalSecret"):
-			t.Errorf("nothing tests this:\n%s", text)
-		}
-	}
-	if len(shown) != 1 || !strings.Contains(configs, shown[0]) {
-		t.Errorf("the README shows %q, which is not rendered:\n%s", shown, configs)
 	}
 }

@@ -4,6 +4,7 @@ package charttest
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,10 +34,16 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if helmPath == "" || promtoolPath == "" || exporterPath == "" {
-		fmt.Fprintln(os.Stderr, "These tests run built programs: CHARTTEST_HELM, CHARTTEST_PROMTOOL and CHARTTEST_EXPORTER tell where they are. "+
-			"Run them with `make test` at the top of the repository.")
-		os.Exit(1)
+	flag.Parse()
+	needed := []string{"CHARTTEST_HELM", "CHARTTEST_PROMTOOL", "CHARTTEST_EXPORTER"}
+	if !testing.Short() {
+		needed = append(needed, "CHARTTEST_KUBERNETES_DIR", "CHARTTEST_ETCD", "CHARTTEST_CRD_DIR")
+	}
+	for _, variable := range needed {
+		if os.Getenv(variable) == "" {
+			fmt.Fprintf(os.Stderr, "These tests run built programs, and %s does not say where. Run them with `make chart-check` at the top of the repository.\n", variable)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
 }

@@ -223,40 +223,49 @@ func TestRefusedTogether(t *testing.T) {
 // what to write instead.
 func TestValuesOfCompanies(t *testing.T) {
 	t.Parallel()
-	var sets struct {
-		Rendered map[string]map[string]any
-		Refused  map[string]struct {
-			Values map[string]any
-			Says   string
-		}
-	}
-	if err := yaml.UnmarshalStrict([]byte(read(t, "testdata/values.yaml")), &sets); err != nil {
-		t.Fatal(err)
-	}
-	text := func(values map[string]any) string {
-		text, err := yaml.Marshal(values)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	sets := valuesOfCompanies(t)
 	for name, values := range sets.Rendered {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			mustRender(t, text(values))
+			mustRender(t, toYAML(t, values))
 		})
 	}
 	for name, set := range sets.Refused {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := refused(t, text(set.Values)); !strings.Contains(got, set.Says) {
+			if got := refused(t, toYAML(t, set.Values)); !strings.Contains(got, set.Says) {
 				t.Errorf("it does not say %q: %s", set.Says, got)
 			}
 		})
 	}
-	if len(sets.Rendered) == 0 || len(sets.Refused) == 0 {
-		t.Error("there are no values")
+}
+
+type companies struct {
+	Rendered map[string]map[string]any
+	Refused  map[string]struct {
+		Values map[string]any
+		Says   string
 	}
+}
+
+func valuesOfCompanies(t *testing.T) (sets companies) {
+	t.Helper()
+	if err := yaml.UnmarshalStrict([]byte(read(t, "testdata/values.yaml")), &sets); err != nil {
+		t.Fatal(err)
+	}
+	if len(sets.Rendered) == 0 || len(sets.Refused) == 0 {
+		t.Fatal("there are no values")
+	}
+	return sets
+}
+
+func toYAML(t *testing.T, value any) string {
+	t.Helper()
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // The headers that the exporter reserves, the chart refuses.

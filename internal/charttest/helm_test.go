@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	alerting "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
@@ -196,11 +197,11 @@ func read(t *testing.T, path ...string) string {
 
 // start starts the exporter with a log that tells where it listens, and ends it
 // with the test.
-func start(t *testing.T, args ...string) (url string) {
+func start(t *testing.T, env []string, args ...string) (url string, pid int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, exporterPath, append(args, "--web.listen-address=127.0.0.1:0")...)
-	cmd.Env = []string{}
+	cmd.Env = env
 	log := &listening{at: make(chan string, 1)}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -214,12 +215,14 @@ func start(t *testing.T, args ...string) (url string) {
 	})
 	select {
 	case address := <-log.at:
-		return "http://" + address
+		return "http://" + address, cmd.Process.Pid
+	case <-time.After(patience):
+		t.Fatal("the exporter does not say where it listens")
 	case err := <-ended:
 		ended <- err
 		t.Fatalf("the exporter ended: %v", err)
-		return ""
 	}
+	return "", 0
 }
 
 // mustRenderText returns what comes out of the chart with these values as it is.

@@ -211,7 +211,7 @@ serviceMonitor: {enabled: true}
 	all := mustRender(t, values)
 	spec := deployment(t, all).Spec.Template.Spec
 	dir := t.TempDir()
-	exporter := start(t, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
+	exporter, _ := start(t, []string{}, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
 
 	for _, probe := range []*core.Probe{spec.Containers[0].LivenessProbe, spec.Containers[0].ReadinessProbe} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exporter+probe.HTTPGet.Path, http.NoBody)

@@ -271,7 +271,7 @@ func chartWithoutValidation(t *testing.T) (dir string) {
 
 // startError returns what keeps the exporter from starting with the arguments and the
 // configuration of the Deployment, but for the files of Secrets that are not there.
-func startError(t *testing.T, all objects) (said string) {
+func startError(t *testing.T, all objects) string {
 	t.Helper()
 	dir := t.TempDir()
 	var (
@@ -294,11 +294,12 @@ func startError(t *testing.T, all objects) (said string) {
 	if err == nil {
 		return ""
 	}
+	var errors strings.Builder
 	for line := range strings.Lines(errOut) {
 		// A problem of a target's files is one of that target alone.
 		if strings.Contains(line, "error: ") && !strings.Contains(line, "error: target ") {
-			said += strings.ReplaceAll(line, filepath.Dir(file), "")
+			errors.WriteString(strings.ReplaceAll(line, filepath.Dir(file), ""))
 		}
 	}
-	return said
+	return errors.String()
 }

@@ -177,7 +177,7 @@ $(ALERTMANAGER_DIR)/%:
 
 # Without a version, Helm cannot tell what the API server supports.
 $(KUBERNETES_DIR)/%:
-	cd internal/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
+	cd internal/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
 
 $(CRD_DIR):
 	$(GO) mod download github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)

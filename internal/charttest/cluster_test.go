@@ -203,8 +203,16 @@ func collection(apiVersion, kind, namespace string) string {
 	if namespace != "" {
 		path += "/namespaces/" + namespace
 	}
-	resource := strings.ToLower(kind) + "s"
-	return path + "/" + strings.Replace(resource, "ys", "ies", 1)
+	resource := strings.ToLower(kind)
+	switch {
+	case strings.HasSuffix(resource, "s"):
+		resource += "es"
+	case strings.HasSuffix(resource, "y"):
+		resource = strings.TrimSuffix(resource, "y") + "ies"
+	default:
+		resource += "s"
+	}
+	return path + "/" + resource
 }
 
 // create creates an object, or finds out whether it could be. The API server refuses
@@ -281,6 +289,9 @@ func (c *cluster) helm(t *testing.T, args ...string) string {
 	return out
 }
 
+// companiesNamespace is where the values of companies are tried.
+const companiesNamespace = "companies"
+
 const restrictedNamespace = `{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`
 
 // prepare makes what the chart expects to be there.
@@ -302,7 +313,7 @@ func (c *cluster) prepare(t *testing.T) {
 			return nil
 		})
 	}
-	for _, name := range []string{"mon", "monitoring", "grafana"} {
+	for _, name := range []string{"mon", "monitoring", "grafana", companiesNamespace} {
 		c.mustCreate(t, fmt.Sprintf(restrictedNamespace, name), "", false)
 	}
 	await(t, "the default service account", func() error {
@@ -312,7 +323,7 @@ func (c *cluster) prepare(t *testing.T) {
 		return nil
 	})
 	c.mustCreate(t, `{apiVersion: scheduling.k8s.io/v1, kind: PriorityClass, metadata: {name: monitoring}, value: 1}`, "", false)
-	c.mustCreate(t, `{apiVersion: v1, kind: ServiceAccount, metadata: {name: platform-exporters}}`, "mon", false)
+	c.mustCreate(t, `{apiVersion: v1, kind: ServiceAccount, metadata: {name: platform-exporters}}`, companiesNamespace, false)
 }
 
 func TestCluster(t *testing.T) {
@@ -323,7 +334,7 @@ func TestCluster(t *testing.T) {
 	c := startCluster(t)
 	c.prepare(t)
 
-	t.Run("install, upgrade, roll back and uninstall", func(t *testing.T) {
+	t.Run("life of a release", func(t *testing.T) {
 		minimal, full := filepath.Join(chartDir, "ci/minimal-values.yaml"), filepath.Join(chartDir, "ci/full-values.yaml")
 		more := write(t, everything+"podDisruptionBudget: {maxUnavailable: 1}\nreplicas: 3\n", t.TempDir(), "values.yaml")
 		monitors := func() string { return c.names(t, "monitoring.coreos.com/v1", "ServiceMonitor", "") }
@@ -379,6 +390,15 @@ func TestCluster(t *testing.T) {
 	})
 
 	t.Run("examples", func(t *testing.T) {
+		files, err := filepath.Glob(filepath.Join(chartDir, "examples/*.yaml"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("there are no examples: %v", err)
+		}
+		for _, file := range files {
+			for document := range strings.SplitSeq(mustRenderText(t, read(t, file)), "\n---\n") {
+				c.checkDocument(t, file, document)
+			}
+		}
 		c.mustCreate(t, read(t, "../../deploy/alertmanager/alertmanagerconfig.yaml"), "", true)
 	})
 }
@@ -392,12 +412,12 @@ func (c *cluster) checkDocument(t *testing.T, set, document string) {
 	}
 	if o.Kind == "ServiceAccount" {
 		// Pods need it.
-		if status, answer := c.create(t, document, "mon", false); status != http.StatusCreated && status != http.StatusConflict {
+		if status, answer := c.create(t, document, companiesNamespace, false); status != http.StatusCreated && status != http.StatusConflict {
 			t.Errorf("%d %s", status, answer)
 		}
 		return
 	}
-	c.mustCreate(t, document, "mon", true)
+	c.mustCreate(t, document, companiesNamespace, true)
 	if o.Kind != "Deployment" {
 		return
 	}
@@ -407,7 +427,7 @@ func (c *cluster) checkDocument(t *testing.T, set, document string) {
 	}
 	pod["apiVersion"], pod["kind"] = "v1", "Pod"
 	pod["metadata"].(map[string]any)["name"] = "pod"
-	status, answer := c.create(t, toYAML(t, pod), "mon", true)
+	status, answer := c.create(t, toYAML(t, pod), companiesNamespace, true)
 	// Containers of the users' own are not as restricted as the namespace demands.
 	if container := map[string]string{"sidecar": "vault", "init": "wait"}[set]; container != "" {
 		if status != http.StatusForbidden || !strings.Contains(answer, `container \"`+container+`\" must set`) || strings.Contains(answer, `\"exporter\"`) {

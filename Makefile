@@ -7,6 +7,7 @@ ALERTMANAGER_VERSION  := v0.31.1
 HELM_VERSION          := v3.22.0
 GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
+OPERATOR_VERSION      := v0.94.0
 CYCLONEDX_VERSION     := v1.10.0
 GOVULNCHECK_VERSION   := v1.9.0
 # nfpm's later modules need one that cannot be had.
@@ -26,12 +27,20 @@ NFPM             := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
 CRANE            := $(TOOLS)/crane-$(CRANE_VERSION)/crane
 COSIGN           := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
 
+# The Prometheus operator's CRDs, and a control plane of Kubernetes.
+CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
+KUBERNETES_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' internal/kubernetes/go.mod)
+KUBERNETES_DIR     := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
+KUBERNETES         := $(KUBERNETES_DIR)/kube-apiserver $(KUBERNETES_DIR)/kube-controller-manager
+ETCD               ?= $(shell command -v etcd)
+
 PROMTOOL := $(PROMETHEUS_DIR)/promtool
 SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
 
 # What the tests start, and where they find it.
 E2E_ENV     := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
-CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
+CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)' \
+	CHARTTEST_KUBERNETES_DIR='$(KUBERNETES_DIR)' CHARTTEST_CRD_DIR='$(CRD_DIR)' CHARTTEST_ETCD='$(ETCD)'
 RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COSIGN)'
 
 # How long the soak is. It ends with the scrapes that it has made when the time is
@@ -142,7 +151,8 @@ rules-check: $(PROMTOOL) ## Test the alerts.
 	$(PROMTOOL) test rules deploy/prometheus/rules_test.yml deploy/prometheus/rules_week_test.yml
 
 .PHONY: chart-check
-chart-check: build $(PROMTOOL) $(HELM) ## Test the Helm chart.
+chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, with a control plane of Kubernetes too; needs etcd.
+	@test -n '$(ETCD)' || { echo 'etcd is not there. Debian has it in the package etcd-server.' >&2; exit 1; }
 	cd internal/charttest && $(CHART_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: dashboard-check
@@ -172,6 +182,7 @@ lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.
 	@set -e; for module in $(MODULES); do \
 		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
 	done
+	cd internal/kubernetes && $(GO) mod tidy -diff
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what is called; needs their database, on the internet.
@@ -190,6 +201,14 @@ $(PROMETHEUS_DIR)/%:
 
 $(ALERTMANAGER_DIR)/%:
 	GOBIN='$(@D)' $(GO) install github.com/prometheus/alertmanager/cmd/$*@$(ALERTMANAGER_VERSION)
+
+# Without a version, Helm cannot tell what the API server supports.
+$(KUBERNETES_DIR)/%:
+	cd internal/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
+
+$(CRD_DIR):
+	$(GO) mod download github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)
+	mkdir -p '$@' && cp "$$($(GO) env GOMODCACHE)"/github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)/example/prometheus-operator-crd/*.yaml '$@'
 
 $(HELM):
 	GOBIN='$(@D)' $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)

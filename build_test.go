@@ -73,6 +73,7 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 		"internal/charttest/go.mod":  `(?m)^go (\d+\.\d+)`,
 		"internal/deploytest/go.mod": `(?m)^go (\d+\.\d+)`,
 		"internal/e2e/go.mod":        `(?m)^go (\d+\.\d+)`,
+		"internal/kubernetes/go.mod": `(?m)^go (\d+\.\d+)`,
 	} {
 		if got := submatches(t, file, pattern); !slices.Equal(got, want) {
 			t.Errorf("%s names the Go versions %q, go.mod %q", file, got, want)

@@ -4,6 +4,7 @@ GO ?= go
 # Alertmanager's later modules lack its pages, and cannot be built.
 PROMETHEUS_VERSION    := v0.316.0
 ALERTMANAGER_VERSION  := v0.31.1
+VICTORIAMETRICS_VERSION := v1.140.0
 HELM_VERSION          := v3.22.0
 GOLANGCI_LINT_VERSION := v2.15.0
 ACTIONLINT_VERSION    := v1.7.12
@@ -13,6 +14,7 @@ GOVULNCHECK_VERSION   := v1.9.0
 TOOLS            := $(CURDIR)/.tools
 PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
 ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
+VICTORIAMETRICS_DIR := $(TOOLS)/victoriametrics-$(VICTORIAMETRICS_VERSION)
 HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
 GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
@@ -21,9 +23,10 @@ GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 
 PROMTOOL := $(PROMETHEUS_DIR)/promtool
 SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+VICTORIAMETRICS := $(VICTORIAMETRICS_DIR)/victoria-metrics $(VICTORIAMETRICS_DIR)/vmalert
 
 # What the tests start, and where they find it.
-E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
+E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)' E2E_VICTORIAMETRICS_DIR='$(VICTORIAMETRICS_DIR)'
 CHART_ENV := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
 
 # How long the soak is. It ends with the scrapes that it has made when the time is
@@ -102,7 +105,7 @@ fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
 
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e
-e2e: build $(SERVERS) ## Run the built binary against a real Prometheus and Alertmanager.
+e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real Prometheus, Alertmanager and VictoriaMetrics.
 	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: deploy-check
@@ -155,7 +158,7 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(GOVULNCHECK) ## Install the pinned tools.
+tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -163,6 +166,9 @@ $(PROMETHEUS_DIR)/%:
 
 $(ALERTMANAGER_DIR)/%:
 	GOBIN='$(@D)' $(GO) install github.com/prometheus/alertmanager/cmd/$*@$(ALERTMANAGER_VERSION)
+
+$(VICTORIAMETRICS_DIR)/%:
+	GOBIN='$(@D)' $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/$*@$(VICTORIAMETRICS_VERSION)
 
 $(HELM):
 	GOBIN='$(@D)' $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)

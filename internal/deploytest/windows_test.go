@@ -271,6 +271,9 @@ func TestRulesTakeALabelToAggregateBy(t *testing.T) {
 	if command == nil {
 		t.Fatal("the header does not say how")
 	}
+	if runbook, err := os.ReadFile("../../docs/runbook.md"); err != nil || !strings.Contains(string(runbook), command[1]) {
+		t.Errorf("the runbook does not say %s: %v", command[1], err)
+	}
 	sed := exec.CommandContext(t.Context(), "sh", "-c", command[1])
 	sed.Stdin = strings.NewReader(text)
 	output, err := sed.Output()

@@ -33,7 +33,7 @@ const (
 	grace      = 2 * round              // rules of a list may be so far apart
 	seenLately = 4 * round              // whether something is now
 	longAgo    = heldRound + round      // long enough to alert, with the last round
-	halfAnHour = heldRound              // of lists that differ, or have lost tokens
+	unsettled  = heldRound              // of lists that differ, or have lost tokens
 	recent     = absence + 2*heldRound  // of what is known without looking further
 	held       = 2 * heldRound          // unlisted for so long: look further
 	revoked    = time.Hour + late       // so long, the API calls a token expired
@@ -43,12 +43,15 @@ const (
 	partOfADay = listedADay - time.Hour // when the last hour of that day begins
 )
 
-// windows are those through which rules may read metrics, by the names of the group
-// and of the metric, of which the first that match count.
-var windows = []struct {
+// readThrough says through which windows the rules of some groups may read some
+// metrics. The names are regular expressions.
+type readThrough struct {
 	groups, metrics string
 	windows         []string
-}{
+}
+
+// Of these, the first that matches counts.
+var windows = []readThrough{
 	{".*", `truefoundry:.*`, in(recent)},
 	{"facts", `truefoundry_token_expired`, in(revoked)},
 	{"lists", `truefoundry_listing_tokens`, in(round, listedADay)},
@@ -58,8 +61,8 @@ var windows = []struct {
 	{"held|tokens|token_alerts|informational", `truefoundry_token:.*|truefoundry_token_(warning|critical)_timestamp_seconds`, in(recent)},
 	{"lists", `truefoundry_token:listed_timestamp_seconds:last`, in(recent, longAgo)},
 	{"lists", `truefoundry_token:.*`, in(recent)},
-	{"lists", `truefoundry_target:lists_differ`, in(halfAnHour)},
-	{"lists", `truefoundry_listing:tokens:lasting`, in(halfAnHour, memory)},
+	{"lists", `truefoundry_target:lists_differ`, in(unsettled)},
+	{"lists", `truefoundry_listing:tokens:lasting`, in(unsettled, memory)},
 	{"lists|exporters", `truefoundry_exporter:.*`, in(recent)},
 	{"targets", `truefoundry_exporter:listing|truefoundry_listing:tokens:unlisted`, in(seenLately)},
 	{"targets", `truefoundry_listing:seen_timestamp_seconds:last`, in(longAgo, memory)},
@@ -125,10 +128,7 @@ func TestRulesReadThroughTheWindowsOfTheDesign(t *testing.T) {
 	for _, rule := range everyRule(t) {
 		for _, found := range selector.FindAllStringSubmatch(rule.Expr, -1) {
 			metric, window := found[1], strings.TrimSpace(found[2]+" "+found[3])
-			i := slices.IndexFunc(windows, func(w struct {
-				groups, metrics string
-				windows         []string
-			}) bool {
+			i := slices.IndexFunc(windows, func(w readThrough) bool {
 				return matches(w.groups, rule.group) && matches(w.metrics, metric)
 			})
 			if i < 0 || !slices.Contains(windows[i].windows, window) {
@@ -246,7 +246,7 @@ func TestTheDesignHasTheWindows(t *testing.T) {
 	want := map[string]bool{text(heldRound): true, text(twoRounds): true}
 	for _, w := range windows {
 		for _, window := range w.windows {
-			for _, duration := range strings.Split(window, " offset ") {
+			for duration := range strings.SplitSeq(window, " offset ") {
 				want[duration] = true
 			}
 		}

@@ -2,27 +2,27 @@ GO ?= go
 
 # Pinned; a new version gets a folder of its own, and is therefore installed.
 # Alertmanager's later modules lack its pages, and cannot be built.
-PROMETHEUS_VERSION    := v0.316.0
-ALERTMANAGER_VERSION  := v0.31.1
+PROMETHEUS_VERSION      := v0.316.0
+ALERTMANAGER_VERSION    := v0.31.1
 VICTORIAMETRICS_VERSION := v1.140.0
-HELM_VERSION          := v3.22.0
-GOLANGCI_LINT_VERSION := v2.15.0
-ACTIONLINT_VERSION    := v1.7.12
-CYCLONEDX_VERSION     := v1.10.0
-GOVULNCHECK_VERSION   := v1.9.0
+HELM_VERSION            := v3.22.0
+GOLANGCI_LINT_VERSION   := v2.15.0
+ACTIONLINT_VERSION      := v1.7.12
+CYCLONEDX_VERSION       := v1.10.0
+GOVULNCHECK_VERSION     := v1.9.0
 
-TOOLS            := $(CURDIR)/.tools
-PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
-ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
+TOOLS               := $(CURDIR)/.tools
+PROMETHEUS_DIR      := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
+ALERTMANAGER_DIR    := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
 VICTORIAMETRICS_DIR := $(TOOLS)/victoriametrics-$(VICTORIAMETRICS_VERSION)
-HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
-GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
-ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
-CYCLONEDX        := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
-GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+HELM                := $(TOOLS)/helm-$(HELM_VERSION)/helm
+GOLANGCI_LINT       := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT          := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+CYCLONEDX           := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+GOVULNCHECK         := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 
-PROMTOOL := $(PROMETHEUS_DIR)/promtool
-SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+PROMTOOL        := $(PROMETHEUS_DIR)/promtool
+SERVERS         := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
 VICTORIAMETRICS := $(VICTORIAMETRICS_DIR)/victoria-metrics $(VICTORIAMETRICS_DIR)/vmalert
 
 # What the tests start, and where they find it.

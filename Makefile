@@ -2,30 +2,32 @@ GO ?= go
 
 # Pinned; a new version gets a folder of its own, and is therefore installed.
 # Alertmanager's later modules lack its pages, and cannot be built.
-PROMETHEUS_VERSION    := v0.316.0
-ALERTMANAGER_VERSION  := v0.31.1
-HELM_VERSION          := v3.22.0
-GOLANGCI_LINT_VERSION := v2.15.0
-ACTIONLINT_VERSION    := v1.7.12
-OPERATOR_VERSION      := v0.94.0
-CYCLONEDX_VERSION     := v1.10.0
-GOVULNCHECK_VERSION   := v1.9.0
+PROMETHEUS_VERSION      := v0.316.0
+ALERTMANAGER_VERSION    := v0.31.1
+VICTORIAMETRICS_VERSION := v1.140.0
+HELM_VERSION            := v3.22.0
+GOLANGCI_LINT_VERSION   := v2.15.0
+ACTIONLINT_VERSION      := v1.7.12
+OPERATOR_VERSION        := v0.94.0
+CYCLONEDX_VERSION       := v1.10.0
+GOVULNCHECK_VERSION     := v1.9.0
 # nfpm's later modules need one that cannot be had.
-NFPM_VERSION          := v2.45.2
-CRANE_VERSION         := v0.22.1
-COSIGN_VERSION        := v3.1.3
+NFPM_VERSION   := v2.45.2
+CRANE_VERSION  := v0.22.1
+COSIGN_VERSION := v3.1.3
 
-TOOLS            := $(CURDIR)/.tools
-PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
-ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
-HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
-GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
-ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
-CYCLONEDX        := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
-GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
-NFPM             := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
-CRANE            := $(TOOLS)/crane-$(CRANE_VERSION)/crane
-COSIGN           := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
+TOOLS               := $(CURDIR)/.tools
+PROMETHEUS_DIR      := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
+ALERTMANAGER_DIR    := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
+VICTORIAMETRICS_DIR := $(TOOLS)/victoriametrics-$(VICTORIAMETRICS_VERSION)
+HELM                := $(TOOLS)/helm-$(HELM_VERSION)/helm
+GOLANGCI_LINT       := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT          := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+CYCLONEDX           := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+GOVULNCHECK         := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+NFPM                := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
+CRANE               := $(TOOLS)/crane-$(CRANE_VERSION)/crane
+COSIGN              := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
 
 # The Prometheus operator's CRDs, and a control plane of Kubernetes.
 CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
@@ -34,11 +36,12 @@ KUBERNETES_DIR     := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 KUBERNETES         := $(KUBERNETES_DIR)/kube-apiserver $(KUBERNETES_DIR)/kube-controller-manager
 ETCD               ?= $(shell command -v etcd)
 
-PROMTOOL := $(PROMETHEUS_DIR)/promtool
-SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+PROMTOOL        := $(PROMETHEUS_DIR)/promtool
+SERVERS         := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+VICTORIAMETRICS := $(VICTORIAMETRICS_DIR)/victoria-metrics $(VICTORIAMETRICS_DIR)/vmalert
 
 # What the tests start, and where they find it.
-E2E_ENV     := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
+E2E_ENV     := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)' E2E_VICTORIAMETRICS_DIR='$(VICTORIAMETRICS_DIR)'
 CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)' \
 	CHARTTEST_KUBERNETES_DIR='$(KUBERNETES_DIR)' CHARTTEST_CRD_DIR='$(CRD_DIR)' CHARTTEST_ETCD='$(ETCD)'
 RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COSIGN)'
@@ -130,7 +133,7 @@ fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
 
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e
-e2e: build $(SERVERS) ## Run the built binary against a real Prometheus and Alertmanager.
+e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real Prometheus, Alertmanager and VictoriaMetrics.
 	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: deploy-check
@@ -148,7 +151,7 @@ release-check: $(CRANE) $(HELM) $(COSIGN) ## Build a release, publish it to a re
 .PHONY: rules-check
 rules-check: $(PROMTOOL) ## Test the alerts.
 	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules.yml
-	$(PROMTOOL) test rules deploy/prometheus/rules_test.yml deploy/prometheus/rules_week_test.yml
+	$(PROMTOOL) test rules deploy/prometheus/rules*_test.yml
 
 .PHONY: chart-check
 chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, with a control plane of Kubernetes too; needs etcd.
@@ -193,7 +196,7 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(GOVULNCHECK) ## Install the pinned tools.
+tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -209,6 +212,9 @@ $(KUBERNETES_DIR)/%:
 $(CRD_DIR):
 	$(GO) mod download github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)
 	mkdir -p '$@' && cp "$$($(GO) env GOMODCACHE)"/github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)/example/prometheus-operator-crd/*.yaml '$@'
+
+$(VICTORIAMETRICS_DIR)/%:
+	GOBIN='$(@D)' $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/$*@$(VICTORIAMETRICS_VERSION)
 
 $(HELM):
 	GOBIN='$(@D)' $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)

@@ -269,9 +269,10 @@ func (f *flags) target() (target config.Target, err error) {
 	if err := config.CheckKinds(kinds); err != nil {
 		return target, fmt.Errorf("--%s: %w", flagKind, err)
 	}
-	return config.Target{
+	target = config.Target{
 		Name: cmp.Or(*f.targetName, u.Host), URL: u, APIPrefix: prefix, Kinds: kinds, Credentials: credentials, APIKeyToken: *f.apiKeyToken, HTTP: config.DefaultHTTP(),
-	}, nil
+	}
+	return target, config.CheckProxy(&target)
 }
 
 // credentials returns where the API key comes from.

@@ -10,30 +10,43 @@ import (
 	"sync"
 )
 
-// attempt records what a request was sent with. The transport calls it
-// concurrently.
+// attempt records how far a request got, and what it was sent with. The transport
+// reports to it concurrently.
 type attempt struct {
 	mu      sync.Mutex
 	secrets []string
+	// address is the host and port that the transport connects to: those of the
+	// control plane, or of a proxy.
+	address string
+	// connected is true once there is a connection, and responded once a response has
+	// begun.
+	connected, responded bool
 }
 
 // trace returns a context that makes the transport report to the attempt.
 func (a *attempt) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: a.wroteHeader})
+	report := func(f func()) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		f()
+	}
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:              func(address string) { report(func() { a.address = address }) },
+		GotConn:              func(httptrace.GotConnInfo) { report(func() { a.connected = true }) },
+		GotFirstResponseByte: func() { report(func() { a.responded = true }) },
+		WroteHeaderField:     func(name string, values []string) { report(func() { a.addHeader(name, values) }) },
+	})
 }
 
 // harmlessHeaders are those that have no secrets in them.
 var harmlessHeaders = []string{"host", "user-agent", "accept", "accept-encoding", "connection"}
 
-// wroteHeader records a header field that was sent, whoever added it: values of
+// addHeader records a header field that was sent, whoever added it: values of
 // http_headers may be secrets, too.
-func (a *attempt) wroteHeader(name string, values []string) {
-	if strings.HasPrefix(name, ":") || slices.Contains(harmlessHeaders, strings.ToLower(name)) {
-		return
+func (a *attempt) addHeader(name string, values []string) {
+	if !strings.HasPrefix(name, ":") && !slices.Contains(harmlessHeaders, strings.ToLower(name)) {
+		a.secrets = append(a.secrets, values...)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.secrets = append(a.secrets, values...)
 }
 
 // sent returns everything that is to be redacted, longer texts first.
@@ -51,4 +64,28 @@ func (a *attempt) sent(credential Credential) []string {
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return secrets
+}
+
+// transportError returns the Error for a request without a complete response.
+func (a *attempt) transportError(ctx context.Context, err error, credential Credential) *Error {
+	failure := TransportError(ctx, err, a.sent(credential)...)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case failure.Reason != ReasonTimeout || a.responded || a.address == "":
+	case !a.connected:
+		failure.Summary = "no connection to " + a.address
+		failure.Advice = "check the firewall, the NetworkPolicy, the proxy and the address between the exporter and the control plane"
+	case ctx.Err() != nil:
+		failure.Summary = "no response from " + a.address + " within the scrape's deadline"
+		failure.Advice = "look at the logs of the control plane, and of what is between it and the exporter"
+	}
+	return failure
+}
+
+// peer returns the host and port that the transport has connected to.
+func (a *attempt) peer() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.address
 }

@@ -61,7 +61,9 @@ type Error struct {
 
 	// retryAfter is how long the server asked to wait.
 	retryAfter time.Duration
-	err        error
+	// temporary is true if the same request may succeed a moment later.
+	temporary bool
+	err       error
 }
 
 // Error returns everything on one line, for logs.
@@ -87,7 +89,7 @@ func (e *Error) isTemporary() bool {
 		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
-	return e.Reason == ReasonConnection
+	return e.temporary || e.Reason == ReasonConnection
 }
 
 // ContextError returns the Error for a listing that ended because ctx did: its
@@ -123,15 +125,18 @@ func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 		err = wrapped.Err // without the URL, which may contain the password of a proxy
 	}
 	failure.Detail = detail(err.Error(), secrets...)
+	op, isOp := errors.AsType[*net.OpError](err)
 	switch {
-	case isProxyRefusal(err):
-		failure.Reason, failure.Summary, failure.Advice = ReasonIntermediary, "the proxy refused to connect to the control plane", adviceIntermediary
+	case isOp && op.Op == "proxyconnect" && isTLS(err):
+		failure.Reason = ReasonConnection
+		failure.Summary = "no trusted TLS connection to the proxy: " + describeTLS(err)
+		failure.Advice = "check the proxy's URL: if the proxy is to be reached by plain HTTP, it begins with http://"
 	case isTLS(err):
 		failure.Reason = ReasonTLS
 		failure.Summary = "no trusted TLS connection: " + describeTLS(err)
 		failure.Advice = "check the control plane's certificate, the CA and the URL's scheme"
 	case isTimeout(err):
-		failure.Reason = ReasonTimeout
+		failure.Reason, failure.temporary = ReasonTimeout, isOp && op.Op == "dial"
 		failure.Summary = "the connection timed out"
 		failure.Advice = "check the network between the exporter and the control plane"
 	default:
@@ -140,19 +145,6 @@ func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 		failure.Advice = "check the URL, DNS, the proxy, and that the control plane is up"
 	}
 	return failure
-}
-
-// adviceIntermediary is the advice for a 401, 403 or 407 that is not from the API.
-const adviceIntermediary = "find out what stands between the exporter and the control plane (a proxy, a gateway, a firewall) and give it the credentials it wants"
-
-// isProxyRefusal reports whether a proxy responded to CONNECT with 401, 403 or 407.
-// All that net/http returns of such a response is the text of its status.
-func isProxyRefusal(err error) bool {
-	switch err.Error() {
-	case http.StatusText(http.StatusUnauthorized), http.StatusText(http.StatusForbidden), http.StatusText(http.StatusProxyAuthRequired):
-		return true
-	}
-	return false
 }
 
 func isTLS(err error) bool { return describeTLS(err) != "" }

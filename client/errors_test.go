@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,36 +48,141 @@ func failure(t *testing.T, handler http.HandlerFunc, reason client.Reason) *clie
 }
 
 func TestStatuses(t *testing.T) {
+	const notFromAPI = ", which did not come from the API"
 	for _, tc := range []struct {
-		status       int
-		reason       client.Reason
-		what, advice string
+		status      int
+		text        string
+		api, other  client.Reason // for an error of the API, and for any other
+		adviceAPI   string
+		adviceOther string
 	}{
-		{201, client.ReasonBadResponse, "201 Created", "check that the URL"},
-		{204, client.ReasonBadResponse, "204 No Content", "check that the URL"},
-		{206, client.ReasonBadResponse, "206 Partial Content", "check that the URL"},
-		{304, client.ReasonRedirect, "304 Not Modified", "does not say where to"},
-		{400, client.ReasonClientError, "400 Bad Request", "the API prefix"},
-		{401, client.ReasonIntermediary, "401 Unauthorized", "stands between"},
-		{403, client.ReasonIntermediary, "403 Forbidden", "stands between"},
-		{404, client.ReasonClientError, "404 Not Found", "the API prefix"},
-		{407, client.ReasonIntermediary, "407 Proxy Authentication Required", "stands between"},
-		{408, client.ReasonClientError, "408 Request Timeout", "check the URL"},
-		{409, client.ReasonClientError, "409 Conflict", "check the URL"},
-		{422, client.ReasonClientError, "422 Unprocessable Entity", "check the URL"},
-		{429, client.ReasonRateLimited, "429 Too Many Requests", "--truefoundry.max-concurrency"},
-		{500, client.ReasonServerError, "500 Internal Server Error", "logs"},
-		{501, client.ReasonServerError, "501 Not Implemented", "logs"},
-		{502, client.ReasonServerError, "502 Bad Gateway", "logs"},
-		{503, client.ReasonServerError, "503 Service Unavailable", "logs"},
-		{504, client.ReasonServerError, "504 Gateway Timeout", "logs"},
-		{599, client.ReasonServerError, "599", "logs"},
+		{201, "201 Created", client.ReasonBadResponse, client.ReasonBadResponse, "check that the URL", "check that the URL"},
+		{206, "206 Partial Content", client.ReasonBadResponse, client.ReasonBadResponse, "check that the URL", "check that the URL"},
+		{400, "400 Bad Request", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "should start with https://"},
+		{401, "401 Unauthorized", client.ReasonUnauthorized, client.ReasonIntermediary, "replace it", "the API key is not the problem"},
+		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "somebody who may", "the API key is not the problem"},
+		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something else than the control plane's API"},
+		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
+		{409, "409 Conflict", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
+		{422, "422 Unprocessable Entity", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "check the URL"},
+		{429, "429 Too Many Requests", client.ReasonRateLimited, client.ReasonRateLimited, "--truefoundry.max-concurrency", "--truefoundry.max-concurrency"},
+		{431, "431 Request Header Fields Too Large", client.ReasonClientError, client.ReasonClientError, "check the URL", "which has 18 bytes, is too large"},
+		{500, "500 Internal Server Error", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
+		{501, "501 Not Implemented", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
+		{502, "502 Bad Gateway", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{503, "503 Service Unavailable", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{504, "504 Gateway Timeout", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{599, "599", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
 	} {
-		t.Run(tc.what, func(t *testing.T) {
-			e := failure(t, status(tc.status, ""), tc.reason)
-			wantEqual(t, e.Status, tc.status)
-			wantEqual(t, e.Summary, tc.what)
+		t.Run(tc.text, func(t *testing.T) {
+			own := failure(t, status(tc.status, fmt.Sprintf(`{"statusCode":%d,"message":"no"}`, tc.status)), tc.api)
+			wantEqual(t, own.Status, tc.status)
+			wantEqual(t, own.Summary, tc.text)
+			wantEqual(t, own.Detail, "no")
+			wantText(t, own.Advice, tc.adviceAPI)
+			foreign := failure(t, status(tc.status, "<html><title>No &amp;\nno</title>", "Server", "nginx/1.27"), tc.other)
+			wantEqual(t, foreign.Status, tc.status)
+			wantEqual(t, foreign.Summary, tc.text+notFromAPI)
+			wantEqual(t, foreign.Detail, `server nginx/1.27, title "No & no"`)
+			wantText(t, foreign.Advice, tc.adviceOther)
+		})
+	}
+	t.Run("204 No Content", func(t *testing.T) {
+		wantEqual(t, failure(t, status(204, ""), client.ReasonBadResponse).Summary, "204 No Content"+notFromAPI)
+	})
+	t.Run("304 Not Modified", func(t *testing.T) {
+		wantText(t, failure(t, status(304, ""), client.ReasonRedirect).Advice, "does not say where to")
+	})
+}
+
+// A proxy that wants credentials says so itself, whatever the form of its response.
+func TestAProxyThatWantsCredentials(t *testing.T) {
+	for _, body := range []string{"", "<html><title>Access denied</title>", `{"statusCode":407,"message":"no"}`} {
+		var requests atomic.Int32
+		address := ""
+		e := failure(t, func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			address = r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
+			w.Header().Add("Proxy-Authenticate", `Basic realm="s3cret"`)
+			w.Header().Add("Proxy-Authenticate", "Negotiate")
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			fmt.Fprint(w, body)
+		}, client.ReasonIntermediary)
+		wantEqual(t, e.Summary, "the proxy "+address+" refused: 407 Proxy Authentication Required")
+		if !strings.HasPrefix(body, "{") {
+			wantText(t, e.Detail, "wants Basic, wants Negotiate")
+		}
+		wantEqual(t, requests.Load(), int32(1))
+	}
+}
+
+// What identifies who responded is in the detail, and nowhere else.
+func TestWhoResponded(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		header     []string
+		want       string
+	}{
+		{"nothing", "", nil, ""},
+		{"a server", "", []string{"Server", "HAProxy"}, "server HAProxy"},
+		{"a title", "<HTML><TITLE lang=en> Sign\n in </TITLE>", nil, `title "Sign in"`},
+		{"a title in a page that is long", "<html>" + strings.Repeat(" ", 10_000) + "<title>x</title>", nil, `title "x"`},
+		{"a title that is too far away", "<html>" + strings.Repeat(" ", 20_000) + "<title>x</title>", nil, ""},
+		{"a title that does not end", "<html><title>x", nil, ""},
+		{"a scheme", "", []string{"WWW-Authenticate", `Digest realm="a"`}, "wants Digest"},
+		{"everything", "<title>a</title>", []string{"Server", "squid", "WWW-Authenticate", "NTLM"}, `server squid, title "a", wants NTLM`},
+		{"the key", "<title>" + apiKey + "</title>", []string{"Server", apiKey, "WWW-Authenticate", apiKey}, `server <redacted>, title "<redacted>", wants <redacted>`},
+		{"a long title", "<title>" + strings.Repeat("x", 1000) + "</title>", nil, `title "` + strings.Repeat("x", 192) + "…"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := failure(t, status(http.StatusForbidden, tc.body, tc.header...), client.ReasonIntermediary)
+			wantEqual(t, e.Detail, tc.want)
+			wantEqual(t, e.Summary, "403 Forbidden, which did not come from the API")
+		})
+	}
+}
+
+func TestA400ThatIsNotTheAPIs(t *testing.T) {
+	respond := status(http.StatusBadRequest, "<title>400 Bad Request</title>")
+	server := httptest.NewTLSServer(respond)
+	t.Cleanup(server.Close)
+	for _, tc := range []struct{ name, url, key, want string }{
+		{"over plain HTTP", serve(t, respond), apiKey, "most likely the port expects TLS: the URL should start with https://"},
+		{"over TLS", server.URL, apiKey, "most likely a client certificate is missing or refused: check tls_config"},
+		{"over TLS, with a key of 6 kB", server.URL, strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := list(ctx, newClient(t, tc.url, func(cfg *client.Config) {
+				cfg.Transport, cfg.Credentials = server.Client().Transport.(*http.Transport).Clone(), client.StaticKey(tc.key, "inline")
+			}))
+			wantText(t, wantError(t, err, client.ReasonClientError).Advice, tc.want)
+		})
+	}
+}
+
+// A page that is not the API's says what it is.
+func TestA200ThatIsNotTheAPIs(t *testing.T) {
+	for _, tc := range []struct{ name, body, summary, detail, advice string }{
+		{"HTML", "<!doctype html><html><head><title>TrueFoundry</title>", "the response is an HTML page instead of a list of tokens", `server nginx, title "TrueFoundry"`, "check the API prefix"},
+		{"HTML after blanks", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
+		{"HTML in gzip", faults.Zipped("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
+		{"nothing", "", "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"nothing in gzip", faults.Zipped(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"text", "OK", "the response is not a list of tokens", "text/plain; charset=utf-8: jsontext: invalid character 'O' at start of value after 0 bytes", "the API prefix"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			header := []string{"Server", "nginx"}
+			if strings.HasPrefix(tc.body, "\x1f\x8b") {
+				header = append(header, "Content-Encoding", "gzip")
+			}
+			e := failure(t, status(http.StatusOK, tc.body, header...), client.ReasonBadResponse)
+			wantEqual(t, e.Summary, tc.summary)
 			wantText(t, e.Advice, tc.advice)
+			if tc.name != "text" {
+				wantEqual(t, e.Detail, tc.detail)
+			}
 		})
 	}
 }
@@ -120,34 +225,6 @@ func TestWhoRefuses(t *testing.T) {
 				wantEqual(t, requests.Load(), int32(1))
 			})
 		}
-	}
-}
-
-// A proxy that does not connect says so itself: the control plane was not asked.
-func TestAProxyThatDoesNotConnect(t *testing.T) {
-	t.Parallel()
-	for status, reason := range map[int]client.Reason{
-		401: client.ReasonIntermediary, 403: client.ReasonIntermediary, 407: client.ReasonIntermediary, 503: client.ReasonConnection,
-	} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			t.Parallel()
-			var requests atomic.Int32
-			proxy, err := url.Parse(serve(t, func(w http.ResponseWriter, r *http.Request) {
-				wantEqual(t, r.Method, http.MethodConnect)
-				requests.Add(1)
-				w.WriteHeader(status)
-				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
-			}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = list(t.Context(), newClient(t, "https://acme.example", func(cfg *client.Config) {
-				cfg.Transport = &http.Transport{Proxy: http.ProxyURL(proxy)}
-			}))
-			e := wantError(t, err, reason)
-			wantText(t, e.Detail, http.StatusText(status))
-			wantEqual(t, requests.Load() > 1, reason == client.ReasonConnection)
-		})
 	}
 }
 
@@ -214,12 +291,11 @@ func TestTheServersOwnMessageIsADetail(t *testing.T) {
 		{"is left out if it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
 		{"is left out if there is none", `{"error":"x"}`, ""},
 		{"is left out if it is empty", message(""), ""},
-		{"is left out if it is HTML", "<html><body>\nnginx</body></html>", ""},
 		{"is left out if it is plain text", "upstream connect error", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e := failure(t, status(code, tc.body), client.ReasonClientError)
-			wantEqual(t, e.Summary, "422 Unprocessable Entity")
+			wantText(t, e.Summary, "422 Unprocessable Entity")
 			wantEqual(t, e.Detail, tc.want)
 		})
 	}
@@ -522,7 +598,7 @@ func TestTLS(t *testing.T) {
 	}
 	t.Run("a server with TLS asked without", func(t *testing.T) {
 		_, err := list(t.Context(), newClient(t, strings.Replace(server.URL, "https:", "http:", 1)))
-		wantError(t, err, client.ReasonClientError)
+		wantText(t, wantError(t, err, client.ReasonClientError).Advice, "the URL should start with https://")
 	})
 }
 
@@ -535,7 +611,8 @@ func TestASilentServer(t *testing.T) {
 		defer cancel()
 		_, err := list(ctx, newClient(t, serve(t, silent)))
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
+		wantText(t, e.Summary, "no response from 127.0.0.1:", "within the scrape's deadline")
+		wantText(t, e.Advice, "look at the logs of the control plane")
 		wantEqual(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
 	t.Run("meets the deadline within its body", func(t *testing.T) {
@@ -546,7 +623,35 @@ func TestASilentServer(t *testing.T) {
 			http.NewResponseController(w).Flush()
 			silent(w, r)
 		})))
-		wantError(t, err, client.ReasonTimeout)
+		// Only a response that has begun may need more time.
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "the list did not arrive within the scrape's deadline")
+		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
+	})
+	t.Run("cannot be connected to by the deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
+			cfg.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}}
+		}))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "no connection to acme.example:3000")
+		wantText(t, e.Advice, "the firewall, the NetworkPolicy, the proxy")
+	})
+	t.Run("cannot be connected to", func(t *testing.T) {
+		requests := 0
+		_, err := list(t.Context(), newClient(t, "http://acme.example", func(cfg *client.Config) {
+			cfg.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				requests++
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+			}}
+		}))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "no connection to acme.example:80")
+		wantEqual(t, requests, 3)
 	})
 	t.Run("is left alone by who goes away", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -22,6 +22,8 @@ const (
 	maxBuffered = 2 << 20
 	// maxErrorBody bounds what is read of a response that is not a page, in bytes.
 	maxErrorBody = 16 << 10
+	// maxStart is how much of a page is looked at to tell what it is, in bytes.
+	maxStart = 4 << 10
 )
 
 // pageRequest is a request for one page.
@@ -45,7 +47,7 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
 		observe(0)
-		return nil, TransportError(ctx, err, sent.sent(pr.credential)...)
+		return nil, sent.transportError(ctx, err, pr.credential)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -69,7 +71,7 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 	case err == nil:
 		return p, nil
 	case ctx.Err() != nil || body.err != nil:
-		return nil, TransportError(ctx, body.err, sent.sent(pr.credential)...)
+		return nil, sent.transportError(ctx, body.err, pr.credential)
 	}
 	return nil, c.pageError(resp, err, pr, sent.sent(pr.credential))
 }
@@ -109,7 +111,16 @@ func readPage(ctx context.Context, body io.Reader, header http.Header, pr pageRe
 	if err != nil {
 		return nil, err
 	}
-	return decodePage(&limitedReader{ctx: ctx, from: plain, left: maxBody}, pr.offset, pr.maxItems)
+	from := &limitedReader{ctx: ctx, from: plain, left: maxBody}
+	start := make([]byte, maxStart)
+	n, err := io.ReadFull(from, start)
+	switch start = start[:n]; {
+	case n == 0 && errors.Is(err, io.EOF):
+		return nil, errEmpty
+	case isHTML(start):
+		return nil, &htmlError{title: titleOf(start)}
+	}
+	return decodePage(io.MultiReader(bytes.NewReader(start), from), pr.offset, pr.maxItems)
 }
 
 // decompress returns the body without its content encoding.

@@ -28,6 +28,11 @@ func Load(path string) ([]Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	for i := range targets {
+		if err := CheckProxy(&targets[i]); err != nil {
+			return nil, err
+		}
+	}
 	return targets, nil
 }
 
@@ -176,7 +181,7 @@ func (t *fileTarget) check() error {
 // checkConnection checks the configuration of a connection: the one at the path, or
 // that of the target itself.
 func (t *fileTarget) checkConnection(proxy *commoncfg.ProxyConfig, tls commoncfg.TLSConfig, path ...string) error {
-	if u := proxy.ProxyURL.URL; u != nil && (u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)) {
+	if u := proxy.ProxyURL.URL; u != nil && (u.Host == "" || !isProxyScheme(u.Scheme)) {
 		return t.problem("must be absolute, with http://, https:// or socks5://", append(path, "proxy_url")...)
 	}
 	// Files may be corrected while the exporter runs; the rest may not.

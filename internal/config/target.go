@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,4 +108,30 @@ func CheckKeyFile(path string) error {
 		return errors.New("this looks like the key itself: write it into a file, and the path of that here; then replace the key, which may have been seen")
 	}
 	return nil
+}
+
+// CheckProxy returns an error if a target uses the proxy of the environment and that
+// is not valid: net/http would ignore it. The error does not repeat the value, which
+// may contain a password.
+func CheckProxy(t *Target) error {
+	uses := t.HTTP.ProxyFromEnvironment || t.Credentials.OAuth2 != nil && t.Credentials.OAuth2.ProxyFromEnvironment
+	if !uses {
+		return nil
+	}
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
+		value := os.Getenv(name)
+		u, err := url.Parse(value)
+		if err != nil || u.Scheme == "" || u.Host == "" {
+			u, err = url.Parse("http://" + value) // as net/http does
+		}
+		if value != "" && (err != nil || u.Hostname() == "" || !isProxyScheme(u.Scheme)) {
+			return fmt.Errorf("%s is not the URL of a proxy; it should look like http://proxy.example:3128", name)
+		}
+	}
+	return nil
+}
+
+// isProxyScheme reports whether net/http can use a proxy of that scheme.
+func isProxyScheme(scheme string) bool {
+	return slices.Contains([]string{"http", "https", "socks5", "socks5h"}, scheme)
 }

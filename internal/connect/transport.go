@@ -2,9 +2,9 @@ package connect
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync/atomic"
 
@@ -17,73 +17,105 @@ import (
 // first needed: a file that is missing fails requests, and not other targets.
 type transport struct {
 	config commoncfg.HTTPClientConfig
+	proxy  func(*http.Request) (*url.URL, error)
 
-	made    atomic.Pointer[http.RoundTripper]
+	current atomic.Pointer[pool]
 	retired atomic.Bool
 }
 
 func newTransport(cfg commoncfg.HTTPClientConfig) *transport {
-	// The client sends the credentials.
-	cfg.Authorization, cfg.BasicAuth, cfg.OAuth2 = nil, nil, nil
-	return &transport{config: cfg}
+	return &transport{config: cfg, proxy: cfg.Proxy()}
 }
 
 // RoundTrip implements http.RoundTripper. If the configuration is what fails, the
 // error is of type *client.Error.
+//
+// A connection may have died without notice while it was idle. So if a request on a
+// connection that was used before gets no response within half of its time, it is sent
+// again on a new connection, and the response that comes first counts.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	made, err := t.get()
+	p, err := t.pool()
 	if err != nil {
 		return nil, err
 	}
-	resp, err := made.RoundTrip(req)
-	if err != nil {
-		// A connection that was dialled for this request may become idle later.
-		t.closeIdleIfRetired()
-		// The files are read again for each request, and may have become unusable.
-		if file := fileError(err); file != nil {
-			return nil, file
-		}
-		if _, tlsErr := commoncfg.NewTLSConfig(&t.config.TLSConfig); tlsErr != nil {
-			return nil, tlsConfigError(tlsErr)
-		}
-		return nil, err
+	first := t.send(p, req)
+	select {
+	case <-first.done:
+		return t.finish(first)
+	case <-first.silent:
 	}
-	resp.Body = &body{resp.Body, t}
-	return resp, nil
+	t.replace(p)
+	fresh, err := t.pool()
+	if err != nil {
+		<-first.done
+		return t.finish(first)
+	}
+	winner, loser := first, t.send(fresh, req)
+	select {
+	case <-winner.done:
+	case <-loser.done:
+		winner, loser = loser, winner
+	}
+	if winner.err != nil {
+		<-loser.done
+		return t.finish(loser)
+	}
+	loser.abandon()
+	return t.finish(winner)
 }
 
-// body is the body of a response.
-type body struct {
-	io.ReadCloser
-	transport *transport
+// finish returns the outcome of a request.
+func (t *transport) finish(e *exchange) (*http.Response, error) {
+	if e.err == nil {
+		return e.resp, nil
+	}
+	// The files are read again for each request, and may have become unusable.
+	if file := fileError(e.err); file != nil {
+		return nil, file
+	}
+	if _, tlsErr := commoncfg.NewTLSConfig(&t.config.TLSConfig); tlsErr != nil {
+		return nil, tlsConfigError(tlsErr)
+	}
+	return nil, e.err
 }
 
-// Close implements io.Closer.
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	b.transport.closeIdleIfRetired()
-	return err
-}
-
-// get makes the RoundTripper. It holds no lock while it reads files, which may take
-// for ever.
-func (t *transport) get() (http.RoundTripper, error) {
+// pool returns the connections to use. It holds no lock while it reads files, which
+// may take for ever.
+func (t *transport) pool() (*pool, error) {
 	for _, file := range t.files() {
 		if err := checkRegular(file); err != nil {
 			return nil, fileError(err)
 		}
 	}
-	if made := t.made.Load(); made != nil {
-		return *made, nil
+	if p := t.current.Load(); p != nil {
+		return p, nil
 	}
-	made, err := commoncfg.NewRoundTripperFromConfig(t.config, "truefoundry")
+	p, err := t.newPool()
 	if err != nil {
 		return nil, tlsConfigError(err)
 	}
-	if !t.made.CompareAndSwap(nil, &made) {
-		return *t.made.Load(), nil
+	if !t.current.CompareAndSwap(nil, p) {
+		return t.pool()
 	}
-	return made, nil
+	if t.retired.Load() {
+		p.retire()
+	}
+	return p, nil
+}
+
+// replace makes requests use new connections from now on.
+func (t *transport) replace(p *pool) {
+	t.current.CompareAndSwap(p, nil)
+	p.retire()
+}
+
+// retire closes the connections that are idle, and each of the others as soon as it
+// is.
+func (t *transport) retire() {
+	t.retired.Store(true)
+	if p := t.current.Load(); p != nil {
+		p.retire()
+	}
 }
 
 // check returns what is wrong with the files of the configuration.
@@ -96,7 +128,7 @@ func (t *transport) check() (problems []error) {
 	if len(problems) > 0 {
 		return problems
 	}
-	if _, err := t.get(); err != nil {
+	if _, err := t.pool(); err != nil {
 		return []error{err}
 	}
 	return nil
@@ -132,21 +164,5 @@ func fileError(err error) error {
 		Reason:  client.ReasonCredentials,
 		Summary: "a file that the connection needs cannot be read: " + file.Path + ": " + file.Err.Error(),
 		Advice:  "put it there, or change the target's configuration",
-	}
-}
-
-// retire closes the connections that are idle, and each of the others as soon as it
-// is.
-func (t *transport) retire() {
-	t.retired.Store(true)
-	t.closeIdleIfRetired()
-}
-
-// closeIdleIfRetired closes idle connections. An http.Transport forgets that it was
-// told to with its next request.
-func (t *transport) closeIdleIfRetired() {
-	if made := t.made.Load(); made != nil && t.retired.Load() {
-		closer := http.Client{Transport: *made}
-		closer.CloseIdleConnections()
 	}
 }

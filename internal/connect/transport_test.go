@@ -2,13 +2,19 @@ package connect_test
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
@@ -186,17 +192,63 @@ func TestTheProxyOfATargetIsUsed(t *testing.T) {
 	}
 }
 
-func TestAProxyThatWantsHTTPSIsAskedWithTheHeaders(t *testing.T) {
-	headers := record("X-Proxy")
-	refusal := faults.CloseAfter("HTTP/1.1 403 not with that\r\n\r\n")
-	e := newExporter(t)
-	e.use(target("a", "https://acme.example", withKey, "proxy_url: "+serve(t, headers.wrap(refusal(nil))), "proxy_connect_header: {X-Proxy: [s3cret]}"))
-	e.expect("a: connection")
-	if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
-		t.Errorf("the proxy got %q", got)
+// A proxy that refuses CONNECT says so itself: the control plane was not asked. It is
+// asked once, since retries may lock an account.
+func TestAProxyThatRefusesToConnect(t *testing.T) {
+	for status, want := range map[int]struct {
+		outcome  string
+		requests int
+	}{
+		401: {"intermediary", 1}, 403: {"intermediary", 1}, 407: {"intermediary", 1}, 404: {"connection", 3}, 503: {"connection", 3},
+	} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			headers := record("X-Proxy")
+			requests := 0
+			url := serve(t, headers.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests++
+				if r.Method != http.MethodConnect {
+					t.Errorf("it was asked to %s", r.Method)
+				}
+				w.Header().Set("Server", "squid "+r.Header.Get("X-Proxy"))
+				w.Header().Set("Proxy-Authenticate", "NTLM")
+				w.WriteHeader(status)
+				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
+			})))
+			e := newExporter(t)
+			e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
+			e.expect("a: " + want.outcome)
+			if requests != want.requests {
+				t.Errorf("the proxy was asked %d times, want %d", requests, want.requests)
+			}
+			if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
+				t.Errorf("the proxy got %q", got)
+			}
+			metricstest.Present(t, e.log.String(), fmt.Sprintf("the proxy %s refused: %d %s (server squid <redacted>, wants NTLM)",
+				strings.TrimPrefix(url, "http://"), status, http.StatusText(status)))
+			metricstest.Absent(t, e.log.String(), "s3cret")
+		})
 	}
-	metricstest.Present(t, e.log.String(), "not with")
-	metricstest.Absent(t, e.log.String(), "s3cret")
+}
+
+// So does a proxy that refuses to forward.
+func TestAProxyThatWantsCredentialsToForward(t *testing.T) {
+	url, _ := proxy(t, faults.Status(http.StatusProxyAuthRequired)(nil))
+	e := newExporter(t)
+	e.use(target("a", "http://acme.example", withKey, "proxy_url: "+url))
+	e.expect("a: intermediary")
+	metricstest.Present(t, e.log.String(), "the proxy "+strings.TrimPrefix(url, "http://")+" refused: 407 Proxy Authentication Required")
+}
+
+// The scheme of a proxy's URL says how the proxy is to be reached.
+func TestAProxyThatDoesNotSpeakTLS(t *testing.T) {
+	url, _ := proxy(t, handler(t))
+	for _, address := range []string{"http://acme.example", "https://acme.example"} {
+		e := newExporter(t)
+		e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
+		e.expect("a: connection")
+		metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
+		metricstest.Present(t, e.log.String(), "it begins with http://")
+	}
 }
 
 // What fails may be a proxy that has a password.
@@ -330,5 +382,204 @@ func TestEveryPathIsRelativeToTheFile(t *testing.T) {
 	cfg := list[0].HTTP.TLSConfig
 	if cfg.CertFile != e.path("none/cert") || cfg.KeyFile != e.path("none/key") {
 		t.Errorf("the client's certificate is in %s and %s", cfg.CertFile, cfg.KeyFile)
+	}
+}
+
+// blackHole returns an address to which no connection can be made, and that nobody
+// refuses either: its listener has no room for more connections.
+func blackHole(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for { // until there is no room left
+		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+// A dial ends long before the scrape does, and says what it was about.
+func TestAnAddressThatDropsPackets(t *testing.T) {
+	address := blackHole(t)
+	e := newExporter(t)
+	e.use(target("a", "http://"+address, withKey))
+	e.expectWithin(time.Second, "a: timeout")
+	metricstest.Present(t, e.log.String(), "no connection to "+address)
+	metricstest.Present(t, e.log.String(), "check the firewall, the NetworkPolicy, the proxy")
+	metricstest.Absent(t, e.log.String(), "raise scrape_timeout")
+}
+
+// halfDead relays connections. Those that are open when it is told to die stay open,
+// and nothing goes through them any more, as behind a load balancer whose backend was
+// replaced.
+type halfDead struct {
+	net.Listener
+	backend string
+
+	mu    sync.Mutex
+	alive chan struct{} // closed when the present connections die
+	conns []net.Conn
+	count int
+}
+
+func newHalfDead(t *testing.T, backend string) *halfDead {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &halfDead{Listener: listener, backend: backend, alive: make(chan struct{})}
+	var relays sync.WaitGroup
+	relays.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := new(net.Dialer).DialContext(t.Context(), "tcp", backend)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			h.mu.Lock()
+			h.count++
+			h.conns = append(h.conns, client, server)
+			alive := h.alive
+			h.mu.Unlock()
+			relays.Go(func() { relay(client, server, alive) })
+			relays.Go(func() { relay(server, client, alive) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		h.mu.Lock()
+		for _, conn := range h.conns {
+			conn.Close()
+		}
+		h.mu.Unlock()
+		relays.Wait()
+	})
+	return h
+}
+
+// relay copies what comes, and nothing once it is dead.
+func relay(from, to net.Conn, alive <-chan struct{}) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		dead := false
+		select {
+		case <-alive:
+			dead = true
+		default:
+			to.Write(buffer[:n])
+		}
+		if err != nil {
+			if !dead {
+				to.Close()
+			}
+			return
+		}
+	}
+}
+
+// die lets the present connections die.
+func (h *halfDead) die() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	close(h.alive)
+	h.alive = make(chan struct{})
+}
+
+func (h *halfDead) connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.count
+}
+
+// A connection that died without notice costs no scrape: the request is sent again on
+// a new one.
+func TestAConnectionThatDiedSilently(t *testing.T) {
+	private := faults.NewAuthority(t)
+	for name, tt := range map[string]struct {
+		choose func(*httptest.Server)
+		scheme string
+	}{
+		"HTTP/1.1":          {func(*httptest.Server) {}, "http://"},
+		"HTTP/1.1 over TLS": {private.Serves(), "https://"},
+		"HTTP/2":            {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, "https://"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cp := handler(t)
+			url := serve(t, cp, tt.choose)
+			h := newHalfDead(t, strings.TrimPrefix(url, tt.scheme))
+			e := newExporter(t)
+			e.write("ca.pem", private.PEM)
+			e.use(target("a", tt.scheme+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+			for range 2 {
+				e.expect("a: up")
+				before := h.connections()
+				e.expect("a: up")
+				if n := h.connections(); n != before {
+					t.Errorf("%d connections were made although there was one", n-before)
+				}
+				h.die()
+				e.expectWithin(2*time.Second, "a: up")
+				if n := h.connections() - before; n != 1 {
+					t.Errorf("%d connections were made, want one", n)
+				}
+			}
+		})
+	}
+}
+
+// If there is no time left for a second attempt, the next scrape has a new connection.
+func TestAfterATimeoutTheNextScrapeHasANewConnection(t *testing.T) {
+	private := faults.NewAuthority(t)
+	g := newGate()
+	fault := faults.Switch()
+	url := serve(t, fault.Wrap(handler(t)), func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true })
+	h := newHalfDead(t, strings.TrimPrefix(url, "https://"))
+	e := newExporter(t)
+	e.write("ca.pem", private.PEM)
+	e.use(target("a", "https://"+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+	fault.Set(g.wrap)
+	e.expectWithin(time.Second, "a: timeout") // on a connection that is new, so that there is no second attempt
+	fault.Set(nil)
+	before := h.connections()
+	e.expect("a: up")
+	if n := h.connections() - before; n != 1 {
+		t.Errorf("%d connections were made, want one", n)
+	}
+}
+
+// A slow response is waited for, also on a connection that was used before.
+func TestASlowResponseOnAConnectionThatWasUsedBefore(t *testing.T) {
+	fault := faults.Switch()
+	cp := startControlPlane(t, fault.Wrap)
+	e := newExporter(t)
+	e.use(target("a", cp.URL, withKey))
+	e.expect("a: up")
+	g := newGate()
+	fault.Set(g.wrap)
+	outcome := make(chan bool)
+	go func() { outcome <- ups(e.gather(2 * time.Second))["a"] }()
+	g.wait(t, 2) // the second one on a new connection
+	close(g.open)
+	if !<-outcome {
+		t.Errorf("the scrape failed:\n%s", e.log)
 	}
 }

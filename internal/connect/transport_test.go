@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -582,4 +583,74 @@ func TestASlowResponseOnAConnectionThatWasUsedBefore(t *testing.T) {
 	if !<-outcome {
 		t.Errorf("the scrape failed:\n%s", e.log)
 	}
+}
+
+// resolveTo makes all host names have these IPv4 addresses, in this order.
+func resolveTo(t *testing.T, addresses ...[4]byte) {
+	t.Helper()
+	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		packet := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			// The question of RFC 1035, without what follows it.
+			end := 12
+			for end < n && packet[end] > 0 {
+				end += 1 + int(packet[end])
+			}
+			reply := append([]byte{}, packet[:end+5]...)
+			reply[2], reply[3], reply[7], reply[9], reply[11] = 0x80, 0x80, 0, 0, 0
+			if packet[end+2] == 1 { // type A
+				reply[7] = byte(len(addresses))
+				for _, address := range addresses {
+					reply = append(append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), address[:]...)
+				}
+			}
+			server.WriteTo(reply, from)
+		}
+	})
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = before
+		server.Close()
+		served.Wait()
+	})
+}
+
+// A name with two addresses, one of which drops packets, is reached at the other one
+// within the same scrape.
+func TestANameWithAnAddressThatDropsPackets(t *testing.T) {
+	dead := blackHole(t)
+	_, port, err := net.SplitHostPort(dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler(t), ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	resolveTo(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
+	e := newExporter(t)
+	e.use(target("a", "http://acme.example:"+port, withKey))
+	e.expectWithin(9500*time.Millisecond, "a: up")
 }

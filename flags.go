@@ -14,14 +14,14 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // The environment that TrueFoundry's own tools read.
@@ -63,6 +63,7 @@ type flags struct {
 	kindsSet       bool
 	creatorLabel   *string
 	pageSize       *number
+	maxTokens      *number
 	maxConcurrency *number
 	timeout        *time.Duration
 	timeoutOffset  *time.Duration
@@ -71,7 +72,7 @@ type flags struct {
 }
 
 func addFlags(app *kingpin.Application) *flags {
-	f := &flags{web: kingpinflag.AddFlags(app, ":10140"), maxRequests: new(number), pageSize: new(number), maxConcurrency: new(number)}
+	f := &flags{web: kingpinflag.AddFlags(app, ":10140"), maxRequests: new(number), pageSize: new(number), maxTokens: new(number), maxConcurrency: new(number)}
 	f.telemetryPath = app.Flag("web.telemetry-path", "Path of the metrics; at / there is no landing page.").Default("/metrics").String()
 	app.Flag("web.max-requests", "Maximum number of scrapes at the same time; 0 means no limit.").Default("40").SetValue(f.maxRequests)
 	f.disableExporterMetrics = app.Flag("web.disable-exporter-metrics", "Leave out the metrics go_*, process_* and promhttp_*.").Bool()
@@ -85,14 +86,15 @@ func addFlags(app *kingpin.Application) *flags {
 	f.url = app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").String()
 	f.apiKeyFile = app.Flag(flagAPIKeyFile, "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").String()
 	f.apiPrefix = app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).String()
-	f.kinds = app.Flag(flagKind, "Kind of token to list: "+string(client.PersonalAccessToken)+" or "+string(client.VirtualAccount)+". Repeatable.").
+	f.kinds = app.Flag(flagKind, "Kind of token to list: "+config.KindNames()+". Repeatable.").
 		Default(string(client.PersonalAccessToken)).IsSetByUser(&f.kindsSet).Strings()
 	f.apiKeyToken = app.Flag(flagAPIKeyToken, "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").String()
 	f.creatorLabel = app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").
 		Default(string(collector.CreatorSlug)).Enum(string(collector.CreatorSlug), string(collector.CreatorID))
 	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
+	app.Flag("truefoundry.max-tokens", "Maximum number of tokens in a listing; a longer one fails.").Default(strconv.Itoa(client.DefaultMaxTokens)).SetValue(f.maxTokens)
 	app.Flag("truefoundry.max-concurrency", "Maximum number of requests to a control plane at the same time.").Default("4").SetValue(f.maxConcurrency)
-	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take.").Default("60s").Duration()
+	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take, and that the scraper may take to read the answer.").Default("60s").Duration()
 	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").Duration()
 
 	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error.").Default("info").Enum("debug", "info", "warn", "error")
@@ -141,6 +143,8 @@ func (f *flags) check() error {
 		return errors.New("--web.max-requests must not be negative")
 	case *f.pageSize < 1 || *f.pageSize > client.MaxPageSize:
 		return fmt.Errorf("--truefoundry.page-size must be 1 to %d", client.MaxPageSize)
+	case *f.maxTokens < 1:
+		return errors.New("--truefoundry.max-tokens must be at least 1")
 	case *f.maxConcurrency < 1:
 		return errors.New("--truefoundry.max-concurrency must be at least 1")
 	case *f.timeout <= 0:
@@ -171,7 +175,7 @@ func (f *flags) check() error {
 		}
 	}
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return errors.New("--web.config.file: " + explainWebConfig(err.Error()))
+		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	return nil
 }
@@ -205,19 +209,19 @@ func (f *flags) targetFlags() []string {
 
 // targets returns the targets of the file, the demonstration, or the flags and
 // the environment. What it started ends with the function that it returns.
-func (f *flags) targets(logger log.Logger) (list []targets.Target, end func(), err error) {
+func (f *flags) targets(logger log.Logger) (list []config.Target, end func(), err error) {
 	end = func() {}
 	switch {
 	case *f.configFile != "":
 		ignoreEnvironment(logger, "--config.file")
-		list, err = targets.Load(*f.configFile)
+		list, err = config.Load(*f.configFile)
 	case *f.demo:
 		ignoreEnvironment(logger, "--demo")
 		list, end, err = demo.Start()
 	default:
-		var target targets.Target
+		var target config.Target
 		target, err = f.target()
-		list = []targets.Target{target}
+		list = []config.Target{target}
 	}
 	return list, end, err
 }
@@ -232,8 +236,8 @@ func ignoreEnvironment(logger log.Logger, because string) {
 }
 
 // target is the one target that the flags and the environment describe.
-func (f *flags) target() (target targets.Target, err error) {
-	key, err := f.apiKey()
+func (f *flags) target() (target config.Target, err error) {
+	credentials, err := f.credentials()
 	if err != nil {
 		return target, err
 	}
@@ -252,39 +256,39 @@ func (f *flags) target() (target targets.Target, err error) {
 	if err != nil {
 		return target, fmt.Errorf("--%s: %w", flagAPIPrefix, err)
 	}
-	if err := targets.CheckURL(u, prefix); err != nil {
+	if err := config.CheckURL(u, prefix); err != nil {
 		return target, fmt.Errorf("%s: %w", from, err)
 	}
-	if err := targets.CheckName(*f.targetName); err != nil {
+	if err := config.CheckName(*f.targetName); err != nil {
 		return target, fmt.Errorf("--%s: %w", flagTarget, err)
 	}
 	var kinds []client.Kind
 	for _, kind := range *f.kinds {
 		kinds = append(kinds, client.Kind(kind))
 	}
-	if err := targets.CheckKinds(kinds); err != nil {
+	if err := config.CheckKinds(kinds); err != nil {
 		return target, fmt.Errorf("--%s: %w", flagKind, err)
 	}
-	return targets.Target{
-		Name: cmp.Or(*f.targetName, u.Host), URL: u, APIPrefix: prefix, Kinds: kinds, APIKey: key, APIKeyToken: *f.apiKeyToken, HTTP: targets.DefaultHTTP(),
-	}, nil
+	target = config.Target{
+		Name: cmp.Or(*f.targetName, u.Host), URL: u, APIPrefix: prefix, Kinds: kinds, Credentials: credentials, APIKeyToken: *f.apiKeyToken, HTTP: config.DefaultHTTP(),
+	}
+	return target, config.CheckProxy(&target)
 }
 
-// apiKey returns where the key is to be read.
-func (f *flags) apiKey() (config.SecretReader, error) {
+// credentials returns where the API key comes from.
+func (f *flags) credentials() (credentials config.Credentials, err error) {
 	if *f.apiKeyFile != "" {
-		key, err := targets.KeyFile(*f.apiKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--%s: %w", flagAPIKeyFile, err)
+		if err := config.CheckKeyFile(*f.apiKeyFile); err != nil {
+			return credentials, fmt.Errorf("--%s: %w", flagAPIKeyFile, err)
 		}
-		return key, nil
+		return config.Credentials{KeyFile: *f.apiKeyFile}, nil
 	}
-	secret := strings.TrimSpace(os.Getenv(envAPIKey))
-	if secret == "" {
-		return nil, fmt.Errorf("no API key: set --%s or %s (or --config.file, or --demo)", flagAPIKeyFile, envAPIKey)
+	key := strings.TrimSpace(os.Getenv(envAPIKey))
+	if key == "" {
+		return credentials, fmt.Errorf("no API key: set --%s or %s (or --config.file, or --demo)", flagAPIKeyFile, envAPIKey)
 	}
-	if err := client.CheckKey(secret); err != nil {
-		return nil, fmt.Errorf("%s: %w", envAPIKey, err)
+	if err := client.CheckKey(key); err != nil {
+		return credentials, fmt.Errorf("%s: %w", envAPIKey, err)
 	}
-	return targets.NamedSecret{SecretReader: config.NewInlineSecret(secret), From: envAPIKey}, nil
+	return config.Credentials{Key: commoncfg.Secret(key), KeySource: envAPIKey}, nil
 }

@@ -26,8 +26,9 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const (
@@ -72,14 +73,19 @@ func run(args []string) int {
 	}
 	defer end()
 
-	c := collector.New(collector.Options{
+	c, err := collector.New(collector.Options{
 		CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
 		Timeout:      *f.timeout,
 		Logger:       logger,
 		Now:          time.Now,
 	})
-	set := targets.NewSet(c, targets.Settings{
+	if err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
+	set := connect.NewSet(c, connect.Settings{
 		PageSize:       int(*f.pageSize),
+		MaxTokens:      int(*f.maxTokens),
 		UserAgent:      programName + "/" + version.Version,
 		MaxConcurrency: int(*f.maxConcurrency),
 		Now:            time.Now,
@@ -106,7 +112,7 @@ func run(args []string) int {
 		Logger:            logger,
 	}
 	if *f.configFile != "" {
-		reloader := targets.NewReloader(*f.configFile, set, logger, time.Now)
+		reloader := config.NewReloader(*f.configFile, set.Replace, logger, time.Now)
 		registry.MustRegister(reloader)
 		cfg.Reload, cfg.ReloadFailure = reloader.Reload, reloader.Failure
 	}
@@ -123,16 +129,16 @@ func run(args []string) int {
 	set.Replace(list)
 	go reloadWhenTold(hangUp, cfg.Reload, logger)
 	if err := serve(handler, f, logger); err != nil {
-		level.Error(logger).Log("msg", "cannot serve", "err", explainWebConfig(err.Error()))
+		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
 	return 0
 }
 
 // check says what is wrong with the files that the targets name.
-func check(app *kingpin.Application, list []targets.Target) (code int) {
+func check(app *kingpin.Application, list []config.Target) (code int) {
 	for i := range list {
-		problems, warnings := list[i].Check(context.Background())
+		problems, warnings := connect.Check(context.Background(), &list[i])
 		for _, problem := range problems {
 			app.Errorf("%s", problem)
 			code = 1

@@ -47,7 +47,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+				if _, err := decodePage(bytes.NewReader(text), 0, DefaultMaxTokens); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -60,7 +60,7 @@ func TestAllocationsOfDecoding(t *testing.T) {
 	perToken := func(n int) float64 {
 		text := pageOf(t, n)
 		return testing.AllocsPerRun(10, func() {
-			if _, err := decodePage(bytes.NewReader(text), 0); err != nil {
+			if _, err := decodePage(bytes.NewReader(text), 0, DefaultMaxTokens); err != nil {
 				t.Fatal(err)
 			}
 		}) / float64(n)
@@ -89,7 +89,7 @@ func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 			text := tt.head + strings.Repeat(tt.value, size/len(tt.value)) + tt.tail
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			p, err := decodePage(strings.NewReader(text), 0)
+			p, err := decodePage(strings.NewReader(text), 0, DefaultMaxTokens)
 			runtime.ReadMemStats(&after)
 			if err != nil {
 				t.Fatal(err)
@@ -101,5 +101,39 @@ func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 				t.Errorf("tokens are %+v", p.tokens)
 			}
 		})
+	}
+}
+
+// Values that cannot be read are counted: what is kept of a page does not grow with
+// their number.
+func TestUnreadableValuesAreCountedAndNotKept(t *testing.T) {
+	const items = 2000
+	kept := func(values int) (*page, uint64) {
+		text := `{"data":[` + strings.TrimSuffix(strings.Repeat(`{"id":"a"`+strings.Repeat(`,"name":1`, values)+`},`, items), ",") + `]}`
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		p, err := decodePage(strings.NewReader(text), 0, items)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, after.HeapAlloc - before.HeapAlloc
+	}
+	p, one := kept(1)
+	q, hundred := kept(100)
+	if hundred > one+one/10 {
+		t.Errorf("a page of %d items keeps %d bytes with one unreadable value each, and %d with a hundred", items, one, hundred)
+	}
+	for i := range items {
+		if p.invalidValues[i][0].count != 1 || q.invalidValues[i][0].count != 100 || len(q.invalidValues[i]) != 1 {
+			t.Fatalf("item %d has %+v and %+v", i, p.invalidValues[i], q.invalidValues[i])
+		}
+	}
+	pass := newPass(q)
+	if n := pass.InvalidFields["name"]; n != 100 || len(pass.Examples) != maxExamples {
+		t.Errorf("%d values, of which %d are examples", n, len(pass.Examples)) // all but the first are duplicates
 	}
 }

@@ -11,8 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/common/config"
+	"unicode/utf8"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
@@ -29,15 +28,15 @@ func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *cl
 		t.Fatal(err)
 	}
 	cfg := client.Config{
-		URL:       u,
-		APIPrefix: client.DefaultAPIPrefix,
-		APIKey:    config.NewInlineSecret(apiKey),
-		PageSize:  client.MaxPageSize,
-		Limiter:   client.NewLimiter(4),
-		Transport: &http.Transport{},
-		UserAgent: "truefoundry_exporter/test",
-		Now:       time.Now,
-		Trace:     client.Trace{Request: func(int, time.Duration) {}, Retry: func() {}},
+		URL:         u,
+		APIPrefix:   client.DefaultAPIPrefix,
+		Credentials: client.StaticKey(apiKey, "inline"),
+		PageSize:    client.MaxPageSize,
+		Limiter:     client.NewLimiter(4),
+		Transport:   &http.Transport{},
+		UserAgent:   "truefoundry_exporter/test",
+		Now:         time.Now,
+		Trace:       client.Trace{Request: func(int, time.Duration) {}, Retry: func() {}},
 	}
 	for _, a := range adjust {
 		a(&cfg)
@@ -45,7 +44,11 @@ func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *cl
 	if transport, ok := cfg.Transport.(*http.Transport); ok {
 		t.Cleanup(transport.CloseIdleConnections)
 	}
-	return client.New(cfg)
+	c, err := client.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // serve starts a control plane and returns its URL.
@@ -70,7 +73,7 @@ func onePage(body string) http.HandlerFunc {
 
 // list reads the key and lists the personal access tokens.
 func list(ctx context.Context, c *client.Client) (*client.Listing, error) {
-	key, err := c.Key(ctx)
+	key, err := c.Credential(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +97,14 @@ func wantError(t testing.TB, err error, reason client.Reason) *client.Error {
 	if failure.Reason != reason {
 		t.Errorf("reason is %s, want %s (%v)", failure.Reason, reason, err)
 	}
-	if failure.What == "" || failure.Advice == "" {
+	if failure.Summary == "" || failure.Advice == "" {
 		t.Errorf("%#v does not say what happened and what to do", failure)
 	}
 	text := err.Error()
 	if strings.ContainsAny(text, "\r\n\t\x00") {
 		t.Errorf("error is not one line: %q", text)
 	}
-	if len(text) > 600 {
+	if utf8.RuneCountInString(failure.Detail) > 200 || len(failure.Summary)+len(failure.Advice) > 400 {
 		t.Errorf("error has %d bytes: %q", len(text), text)
 	}
 	if strings.Contains(text, apiKey) {
@@ -155,7 +158,7 @@ func TestARequestIsForTheListAndNothingElse(t *testing.T) {
 		{"virtual accounts", "", "/api/svc", client.VirtualAccount, "/api/svc/v1/virtual-accounts"},
 		{"a prefix in the URL survives", "/tfy/eu", "/api/svc", client.PersonalAccessToken, "/tfy/eu/api/svc/v1/personal-access-tokens"},
 		{"slashes do not add up", "/tfy//", "/api/svc/", client.PersonalAccessToken, "/tfy/api/svc/v1/personal-access-tokens"},
-		{"no API prefix, as inside a cluster", "", "", client.PersonalAccessToken, "/v1/personal-access-tokens"},
+		{"no API prefix, as inside a cluster", "", "/", client.PersonalAccessToken, "/v1/personal-access-tokens"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
@@ -165,7 +168,7 @@ func TestARequestIsForTheListAndNothingElse(t *testing.T) {
 				fmt.Fprint(w, `{"data":[]}`)
 			})
 			c := newClient(t, url+tc.path, func(cfg *client.Config) { cfg.APIPrefix, cfg.PageSize = tc.prefix, 7 })
-			key, err := c.Key(t.Context())
+			key, err := c.Credential(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,17 +213,17 @@ func TestParseURLRefuses(t *testing.T) {
 		{"acme.truefoundry.cloud", "must be absolute"},
 		{"acme.truefoundry.cloud/tfy", "must be absolute"},
 		{"localhost:3000", "must be absolute"},
-		{"10.0.0.1:3000", "is no URL"},
+		{"10.0.0.1:3000", "is not a URL"},
 		{"//acme.truefoundry.cloud", "must be absolute"},
 		{"/tfy", "must be absolute"},
 		{"ftp://acme.truefoundry.cloud", "must be absolute"},
 		{"https://", "must be absolute"},
 		{"https://:443", "must be absolute"},
 		{"https:acme.truefoundry.cloud", "must be absolute"},
-		{" https://acme.truefoundry.cloud", "is no URL"},
-		{"https://acme.truefoundry.cloud\n", "is no URL"},
-		{"https://acme truefoundry cloud", "is no URL"},
-		{"https://acme.truefoundry.cloud:port", "is no URL"},
+		{" https://acme.truefoundry.cloud", "is not a URL"},
+		{"https://acme.truefoundry.cloud\n", "is not a URL"},
+		{"https://acme truefoundry cloud", "is not a URL"},
+		{"https://acme.truefoundry.cloud:port", "is not a URL"},
 		{"https://%ff/", "must be absolute"},
 		{"https://<org>.truefoundry.cloud", "a character in its host"},
 		{`https://"acme.truefoundry.cloud"`, "a character in its host"},
@@ -228,13 +231,13 @@ func TestParseURLRefuses(t *testing.T) {
 		{"https://tools.example/?", "must not have a query"},
 		{"https://tools.example/?key=s3cret", "must not have a query"},
 		{"https://tools.example/#s3cret", "must not have a query or a fragment"},
-		{"https://admin:s3cret@tools.example", "must not hold a user or a password"},
-		{"https://s3cret@tools.example/tfy", "must not hold a user or a password"},
+		{"https://admin:s3cret@tools.example", "must not contain a user or a password"},
+		{"https://s3cret@tools.example/tfy", "must not contain a user or a password"},
 		{"https://admin:s3cret@", "must be absolute"},
 		{"//admin:s3cret@tools.example", "must be absolute"},
-		{"https://admin:s3cret%zz@tools.example", "is no URL"},
-		{"https://admin:s3cret@tools.example:port", "is no URL"},
-		{"https://admin:s3cret@[::1", "is no URL"},
+		{"https://admin:s3cret%zz@tools.example", "is not a URL"},
+		{"https://admin:s3cret@tools.example:port", "is not a URL"},
+		{"https://admin:s3cret@[::1", "is not a URL"},
 		{"admin:s3cret@tools.example", "must be absolute"},
 		{"https:admin:s3cret@tools.example", "must be absolute"},
 	} {
@@ -252,7 +255,7 @@ func TestParseURLRefuses(t *testing.T) {
 
 func TestParseAPIPrefix(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", "/": "", "/api/svc": "/api/svc", "/api/svc/": "/api/svc", "/a-b/c_d.e~f": "/a-b/c_d.e~f",
+		"": "/", "/": "/", "/api/svc": "/api/svc", "/api/svc/": "/api/svc", "/a-b/c_d.e~f": "/a-b/c_d.e~f",
 	} {
 		if got, err := client.ParseAPIPrefix(text); err != nil || got != want {
 			t.Errorf("%q is %q, %v, want %q", text, got, err, want)

@@ -3,13 +3,14 @@ package client_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,36 +48,141 @@ func failure(t *testing.T, handler http.HandlerFunc, reason client.Reason) *clie
 }
 
 func TestStatuses(t *testing.T) {
+	const notFromAPI = ", which did not come from the API"
 	for _, tc := range []struct {
-		status       int
-		reason       client.Reason
-		what, advice string
+		status      int
+		text        string
+		api, other  client.Reason // for an error of the API, and for any other
+		adviceAPI   string
+		adviceOther string
 	}{
-		{201, client.ReasonBadResponse, "201 Created", "check that the URL"},
-		{204, client.ReasonBadResponse, "204 No Content", "check that the URL"},
-		{206, client.ReasonBadResponse, "206 Partial Content", "check that the URL"},
-		{304, client.ReasonRedirect, "304 Not Modified", "does not say where to"},
-		{400, client.ReasonClientError, "400 Bad Request", "the API prefix"},
-		{401, client.ReasonIntermediary, "401 Unauthorized", "stands between"},
-		{403, client.ReasonIntermediary, "403 Forbidden", "stands between"},
-		{404, client.ReasonClientError, "404 Not Found", "the API prefix"},
-		{407, client.ReasonIntermediary, "407 Proxy Authentication Required", "stands between"},
-		{408, client.ReasonClientError, "408 Request Timeout", "check the URL"},
-		{409, client.ReasonClientError, "409 Conflict", "check the URL"},
-		{422, client.ReasonClientError, "422 Unprocessable Entity", "check the URL"},
-		{429, client.ReasonRateLimited, "429 Too Many Requests", "--truefoundry.max-concurrency"},
-		{500, client.ReasonServerError, "500 Internal Server Error", "logs"},
-		{501, client.ReasonServerError, "501 Not Implemented", "logs"},
-		{502, client.ReasonServerError, "502 Bad Gateway", "logs"},
-		{503, client.ReasonServerError, "503 Service Unavailable", "logs"},
-		{504, client.ReasonServerError, "504 Gateway Timeout", "logs"},
-		{599, client.ReasonServerError, "599", "logs"},
+		{201, "201 Created", client.ReasonBadResponse, client.ReasonBadResponse, "check that the URL", "check that the URL"},
+		{206, "206 Partial Content", client.ReasonBadResponse, client.ReasonBadResponse, "check that the URL", "check that the URL"},
+		{400, "400 Bad Request", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "should start with https://"},
+		{401, "401 Unauthorized", client.ReasonUnauthorized, client.ReasonIntermediary, "replace it", "the API key is not the problem"},
+		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "somebody who may", "the API key is not the problem"},
+		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something else than the control plane's API"},
+		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
+		{409, "409 Conflict", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
+		{422, "422 Unprocessable Entity", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "check the URL"},
+		{429, "429 Too Many Requests", client.ReasonRateLimited, client.ReasonRateLimited, "--truefoundry.max-concurrency", "--truefoundry.max-concurrency"},
+		{431, "431 Request Header Fields Too Large", client.ReasonClientError, client.ReasonClientError, "check the URL", "which has 18 bytes, is too large"},
+		{500, "500 Internal Server Error", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
+		{501, "501 Not Implemented", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
+		{502, "502 Bad Gateway", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{503, "503 Service Unavailable", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{504, "504 Gateway Timeout", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "cannot reach it"},
+		{599, "599", client.ReasonServerError, client.ReasonServerError, "control plane's logs", "what is in front of it"},
 	} {
-		t.Run(tc.what, func(t *testing.T) {
-			e := failure(t, status(tc.status, ""), tc.reason)
-			wantEqual(t, e.Status, tc.status)
-			wantEqual(t, e.What, tc.what)
+		t.Run(tc.text, func(t *testing.T) {
+			own := failure(t, status(tc.status, fmt.Sprintf(`{"statusCode":%d,"message":"no"}`, tc.status)), tc.api)
+			wantEqual(t, own.Status, tc.status)
+			wantEqual(t, own.Summary, tc.text)
+			wantEqual(t, own.Detail, "no")
+			wantText(t, own.Advice, tc.adviceAPI)
+			foreign := failure(t, status(tc.status, "<html><title>No &amp;\nno</title>", "Server", "nginx/1.27"), tc.other)
+			wantEqual(t, foreign.Status, tc.status)
+			wantEqual(t, foreign.Summary, tc.text+notFromAPI)
+			wantEqual(t, foreign.Detail, `server nginx/1.27, title "No & no"`)
+			wantText(t, foreign.Advice, tc.adviceOther)
+		})
+	}
+	t.Run("204 No Content", func(t *testing.T) {
+		wantEqual(t, failure(t, status(204, ""), client.ReasonBadResponse).Summary, "204 No Content"+notFromAPI)
+	})
+	t.Run("304 Not Modified", func(t *testing.T) {
+		wantText(t, failure(t, status(304, ""), client.ReasonRedirect).Advice, "does not say where to")
+	})
+}
+
+// A proxy that wants credentials says so itself, whatever the form of its response.
+func TestAProxyThatWantsCredentials(t *testing.T) {
+	for _, body := range []string{"", "<html><title>Access denied</title>", `{"statusCode":407,"message":"no"}`} {
+		var requests atomic.Int32
+		address := ""
+		e := failure(t, func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			address = r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
+			w.Header().Add("Proxy-Authenticate", `Basic realm="s3cret"`)
+			w.Header().Add("Proxy-Authenticate", "Negotiate")
+			w.WriteHeader(http.StatusProxyAuthRequired)
+			fmt.Fprint(w, body)
+		}, client.ReasonIntermediary)
+		wantEqual(t, e.Summary, "the proxy "+address+" refused: 407 Proxy Authentication Required")
+		if !strings.HasPrefix(body, "{") {
+			wantText(t, e.Detail, "wants Basic, wants Negotiate")
+		}
+		wantEqual(t, requests.Load(), int32(1))
+	}
+}
+
+// What identifies who responded is in the detail, and nowhere else.
+func TestWhoResponded(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		header     []string
+		want       string
+	}{
+		{"nothing", "", nil, ""},
+		{"a server", "", []string{"Server", "HAProxy"}, "server HAProxy"},
+		{"a title", "<HTML><TITLE lang=en> Sign\n in </TITLE>", nil, `title "Sign in"`},
+		{"a title in a page that is long", "<html>" + strings.Repeat(" ", 10_000) + "<title>x</title>", nil, `title "x"`},
+		{"a title that is too far away", "<html>" + strings.Repeat(" ", 20_000) + "<title>x</title>", nil, ""},
+		{"a title that does not end", "<html><title>x", nil, ""},
+		{"a scheme", "", []string{"WWW-Authenticate", `Digest realm="a"`}, "wants Digest"},
+		{"everything", "<title>a</title>", []string{"Server", "squid", "WWW-Authenticate", "NTLM"}, `server squid, title "a", wants NTLM`},
+		{"the key", "<title>" + apiKey + "</title>", []string{"Server", apiKey, "WWW-Authenticate", apiKey}, `server <redacted>, title "<redacted>", wants <redacted>`},
+		{"a long title", "<title>" + strings.Repeat("x", 1000) + "</title>", nil, `title "` + strings.Repeat("x", 192) + "…"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e := failure(t, status(http.StatusForbidden, tc.body, tc.header...), client.ReasonIntermediary)
+			wantEqual(t, e.Detail, tc.want)
+			wantEqual(t, e.Summary, "403 Forbidden, which did not come from the API")
+		})
+	}
+}
+
+func TestA400ThatIsNotTheAPIs(t *testing.T) {
+	respond := status(http.StatusBadRequest, "<title>400 Bad Request</title>")
+	server := httptest.NewTLSServer(respond)
+	t.Cleanup(server.Close)
+	for _, tc := range []struct{ name, url, key, want string }{
+		{"over plain HTTP", serve(t, respond), apiKey, "most likely the port expects TLS: the URL should start with https://"},
+		{"over TLS", server.URL, apiKey, "most likely a client certificate is missing or refused: check tls_config"},
+		{"over TLS, with a key of 6 kB", server.URL, strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := list(ctx, newClient(t, tc.url, func(cfg *client.Config) {
+				cfg.Transport, cfg.Credentials = server.Client().Transport.(*http.Transport).Clone(), client.StaticKey(tc.key, "inline")
+			}))
+			wantText(t, wantError(t, err, client.ReasonClientError).Advice, tc.want)
+		})
+	}
+}
+
+// A page that is not the API's says what it is.
+func TestA200ThatIsNotTheAPIs(t *testing.T) {
+	for _, tc := range []struct{ name, body, summary, detail, advice string }{
+		{"HTML", "<!doctype html><html><head><title>TrueFoundry</title>", "the response is an HTML page instead of a list of tokens", `server nginx, title "TrueFoundry"`, "check the API prefix"},
+		{"HTML after blanks", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
+		{"HTML in gzip", faults.Zipped("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
+		{"nothing", "", "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"nothing in gzip", faults.Zipped(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"text", "OK", "the response is not a list of tokens", "text/plain; charset=utf-8: jsontext: invalid character 'O' at start of value after 0 bytes", "the API prefix"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			header := []string{"Server", "nginx"}
+			if strings.HasPrefix(tc.body, "\x1f\x8b") {
+				header = append(header, "Content-Encoding", "gzip")
+			}
+			e := failure(t, status(http.StatusOK, tc.body, header...), client.ReasonBadResponse)
+			wantEqual(t, e.Summary, tc.summary)
 			wantText(t, e.Advice, tc.advice)
+			if tc.name != "text" {
+				wantEqual(t, e.Detail, tc.detail)
+			}
 		})
 	}
 }
@@ -108,62 +214,43 @@ func TestWhoRefuses(t *testing.T) {
 				if tc.from == other {
 					want = client.ReasonIntermediary
 				}
-				var requests, refused atomic.Int32
+				var requests atomic.Int32
 				c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 					requests.Add(1)
 					w.WriteHeader(status)
 					fmt.Fprint(w, tc.body)
-				}), func(cfg *client.Config) { cfg.Refused = func() { refused.Add(1) } })
+				}))
 				_, err := list(t.Context(), c)
 				wantEqual(t, wantError(t, err, want).Status, status)
 				wantEqual(t, requests.Load(), int32(1))
-				// An access token may have ended, whoever says so.
-				wantEqual(t, refused.Load() == 1, status == 401)
 			})
 		}
 	}
 }
 
-// A proxy that does not connect says so itself: the control plane was not asked.
-func TestAProxyThatDoesNotConnect(t *testing.T) {
-	t.Parallel()
-	for status, reason := range map[int]client.Reason{
-		401: client.ReasonIntermediary, 403: client.ReasonIntermediary, 407: client.ReasonIntermediary, 503: client.ReasonConnection,
-	} {
-		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			t.Parallel()
-			var requests atomic.Int32
-			proxy, err := url.Parse(serve(t, func(w http.ResponseWriter, r *http.Request) {
-				wantEqual(t, r.Method, http.MethodConnect)
-				requests.Add(1)
-				w.WriteHeader(status)
-				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
-			}))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = list(t.Context(), newClient(t, "https://acme.example", func(cfg *client.Config) {
-				cfg.Transport = &http.Transport{Proxy: http.ProxyURL(proxy)}
-			}))
-			e := wantError(t, err, reason)
-			wantText(t, e.What, http.StatusText(status))
-			wantEqual(t, requests.Load() > 1, reason == client.ReasonConnection)
-		})
-	}
-}
-
 func TestRedirectsAreNotFollowed(t *testing.T) {
-	const start = "redirects are not followed, so that the API key goes nowhere else; "
-	for _, tc := range []struct{ name, location, want string }{
-		{"another host", "https://sso.example/login?next=%2F", start + "the URL should start with https://sso.example"},
-		{"another port", "http://127.0.0.1:1/api", start + "the URL should start with http://127.0.0.1:1"},
-		{"another scheme", "https://HOST/api/svc", start + "the URL should start with https://HOST"},
-		{"no scheme", "//sso.example/login", start + "the URL should start with http://sso.example"},
-		{"with credentials", "https://admin:s3cret@sso.example/", start + "the URL should start with https://sso.example"},
-		{"the same host", "http://HOST/login", start + "it leads to another path of the same host: check the URL's path and the API prefix"},
-		{"a path", "/login", start + "it leads to another path of the same host: check the URL's path and the API prefix"},
-		{"nowhere", "", start + "the answer does not say where to: check the URL"},
-		{"nonsense", "http://[", start + "the answer does not say where to: check the URL"},
+	const (
+		path   = "/api/svc/v1/personal-access-tokens"
+		login  = "most likely a login stands in front"
+		moved  = "if the host that the log names is its new one"
+		nobody = "the response does not say where to: check the URL"
+	)
+	for _, tc := range []struct{ name, location, detail, advice string }{
+		{"a login page of another host", "https://sso.example/login?next=%2F", "to https://sso.example/login", login},
+		{"a login page of the same host", "http://HOST/login", "to http://HOST/login", login},
+		{"a path", "/login", "to http://HOST/login", login},
+		{"a login page without a scheme", "//sso.example/login", "to http://sso.example/login", login},
+		{"https on the same host, with another path", "https://HOST/login", "to https://HOST/login", login},
+		{"a root", "https://sso.example", "to https://sso.example", login},
+		{"another host, with the same path", "https://new.example" + path + "?limit=1", "to https://new.example" + path, moved},
+		{"another port, with the same path", "http://127.0.0.1:1" + path, "to http://127.0.0.1:1" + path, moved},
+		{"https on the same host, with the same path", "https://HOST" + path, "to https://HOST" + path, "the URL should start with https://"},
+		{"https on another port", "https://127.0.0.1:1" + path, "to https://127.0.0.1:1" + path, "the URL should start with https://"},
+		{"itself", path, "to http://HOST" + path, "the same path again"},
+		{"a host with credentials", "https://admin:s3cret@sso.example/", "to https://sso.example/", login},
+		{"a host that is the key", "https://" + apiKey + ".example/", "to https://<redacted>.example/", login},
+		{"nowhere", "", "", nobody},
+		{"nonsense", "http://[", "", nobody},
 	} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			t.Run(fmt.Sprint(tc.name, ", ", code), func(t *testing.T) {
@@ -178,58 +265,115 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					w.WriteHeader(code)
 				}, client.ReasonRedirect)
 				wantEqual(t, e.Status, code)
-				wantEqual(t, e.Advice, strings.Replace(tc.want, "HOST", host, 1))
+				wantEqual(t, e.Detail, strings.Replace(tc.detail, "HOST", host, 1))
+				wantText(t, e.Advice, "redirects are not followed, so that the API key goes nowhere else; ", tc.advice)
+				if strings.Contains(e.Advice, ".example") {
+					t.Errorf("the advice names a host that the server sent: %s", e.Advice)
+				}
 				wantEqual(t, requests.Load(), int32(1))
 			})
 		}
 	}
 }
 
-func TestTheServersOwnMessage(t *testing.T) {
+func TestTheServersOwnMessageIsADetail(t *testing.T) {
 	const code = http.StatusUnprocessableEntity
 	message := func(text string) string { return `{"statusCode":422,"code":7,"message":"` + text + `","details":[{}]}` }
 	for _, tc := range []struct{ name, body, want string }{
-		{"is in the error", message("limit must be positive"), " (limit must be positive)"},
-		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), " (a b c d [31m)"},
-		{"is cut", message(strings.Repeat("x", 10_000)), " (" + strings.Repeat("x", 374) + "…"},
-		{"is cut at a character's boundary", message(strings.Repeat("€", 200)), " (" + strings.Repeat("€", 124) + "…"},
-		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), " (Bearer <secret> is not valid, <secret>)"},
-		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 366) + apiKey), " (" + strings.Repeat("x", 366) + "<secret>…"},
-		{"is left out where it is not text", `{"message":{"text":"a"}}`, ""},
-		{"is left out where it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
-		{"is left out where there is none", `{"error":"x"}`, ""},
-		{"is left out where it is empty", message(""), ""},
-		{"is left out where it is HTML", "<html><body>\nnginx</body></html>", ""},
-		{"is left out where it is plain text", "upstream connect error", ""},
+		{"is quoted", message("limit must be positive"), "limit must be positive"},
+		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), "a b c d [31m"},
+		{"is cut after 200 characters", message(strings.Repeat("x", 10_000)), strings.Repeat("x", 199) + "…"},
+		{"is cut after 200 characters, not bytes", message(strings.Repeat("€", 201)), strings.Repeat("€", 199) + "…"},
+		{"is not cut at 200 characters", message(strings.Repeat("€", 200)), strings.Repeat("€", 200)},
+		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), "<redacted> is not valid, <redacted>"},
+		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 195) + apiKey), strings.Repeat("x", 195) + "<red…"},
+		{"is left out if it is not text", `{"message":{"text":"a"}}`, ""},
+		{"is left out if it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
+		{"is left out if there is none", `{"error":"x"}`, ""},
+		{"is left out if it is empty", message(""), ""},
+		{"is left out if it is plain text", "upstream connect error", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			e := failure(t, status(code, tc.body), client.ReasonClientError)
-			wantEqual(t, e.What, "422 Unprocessable Entity"+tc.want)
+			wantText(t, e.Summary, "422 Unprocessable Entity")
+			wantEqual(t, e.Detail, tc.want)
 		})
 	}
-	t.Run("is unpacked", func(t *testing.T) {
+	t.Run("is decompressed", func(t *testing.T) {
 		e := failure(t, status(code, faults.Zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
-		wantEqual(t, e.What, "422 Unprocessable Entity (zipped)")
+		wantEqual(t, e.Detail, "zipped")
 	})
-	t.Run("is left out where it cannot be unpacked", func(t *testing.T) {
+	t.Run("is left out if it cannot be decompressed", func(t *testing.T) {
 		e := failure(t, status(code, message("x"), "Content-Encoding", "gzip"), client.ReasonClientError)
-		wantEqual(t, e.What, "422 Unprocessable Entity")
+		wantEqual(t, e.Detail, "")
 	})
 }
 
-func TestForeignTextDoesNotShowTheKey(t *testing.T) {
+// echo responds with what it was sent.
+func echo(code int, header string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		echoed := fmt.Sprint("everything: ", r.Header)
+		if header != "" {
+			w.Header().Set(header, r.Header.Get("X-Tenant")+" "+r.Header.Get("Authorization"))
+		}
+		w.Header().Set("Retry-After", "86400")
+		w.WriteHeader(code)
+		json.NewEncoder(w).Encode(map[string]string{"message": echoed})
+	}
+}
+
+// headers adds headers to each request, as http_headers do.
+type headers struct {
+	http.RoundTripper
+	add map[string]string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h headers) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	for name, value := range h.add {
+		req.Header.Set(name, value)
+	}
+	return h.RoundTripper.RoundTrip(req)
+}
+
+// What was sent is redacted, whoever added it: a transport may have.
+func TestWhatWasSentIsRedacted(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
-		"content type":     status(200, "", "Content-Type", "text/"+apiKey),
-		"content encoding": status(200, "", "Content-Encoding", apiKey),
-		"a key of JSON":    status(200, `{"`+apiKey+`":nil}`),
-		"location":         status(302, "", "Location", "https://"+apiKey+".example/"),
+		"a message":      echo(http.StatusTeapot, ""),
+		"a content type": echo(http.StatusOK, "Content-Type"),
+		"an encoding":    echo(http.StatusOK, "Content-Encoding"),
+		"a server":       echo(http.StatusBadGateway, "Server"),
+		"a location":     echo(http.StatusFound, "Location"),
+		"not HTTP": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter(r.Header.Get("X-Tenant")+r.Header.Get("Authorization"))(nil).ServeHTTP(w, r)
+		},
+		"a status": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter("HTTP/1.1 "+r.Header.Get("X-Tenant")+"\r\n")(nil).ServeHTTP(w, r)
+		},
+		"a content length": func(w http.ResponseWriter, r *http.Request) {
+			faults.CloseAfter("HTTP/1.1 200 OK\r\nContent-Length: "+r.Header.Get("X-Tenant")+"\r\n\r\n")(nil).ServeHTTP(w, r)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			reason := client.ReasonBadResponse
-			if name == "location" {
-				reason = client.ReasonRedirect
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := list(ctx, newClient(t, serve(t, handler), func(cfg *client.Config) {
+				transport := new(http.Transport)
+				t.Cleanup(transport.CloseIdleConnections)
+				cfg.Transport = headers{transport, map[string]string{"X-Tenant": "tenant-s3cret", "X-Short": "abc"}}
+			}))
+			if err == nil {
+				t.Fatal("it is not an error")
 			}
-			failure(t, handler, reason)
+			if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, apiKey) {
+				t.Errorf("the error shows what was sent: %s", text)
+			}
+			e := (*client.Error)(nil)
+			if errors.As(err, &e); !strings.Contains(e.Detail, "<redacted>") {
+				t.Errorf("nothing is redacted in %q", e.Detail)
+			}
 		})
 	}
 }
@@ -246,7 +390,7 @@ func TestContentEncodings(t *testing.T) {
 		{"unknown", "br", page, `content encoding br was not asked for`},
 		{"two", "gzip, gzip", packed, `content encoding gzip, gzip was not asked for`},
 		{"gzip that is none", "gzip", page, "gzip: invalid header"},
-		{"corrupt gzip", "gzip", string(corrupt), "not a list of tokens"},
+		{"corrupt gzip", "gzip", string(corrupt), "no content type"},
 		{"gzip with a wrong sum", "gzip", packed[:len(packed)-8] + "\x00\x00\x00\x00" + packed[len(packed)-4:], "gzip: invalid checksum"},
 		{"gzip cut off", "gzip", packed[:len(packed)-12], "unexpected EOF"},
 		{"gzip cut off in its header", "gzip", packed[:5], "unexpected EOF"},
@@ -264,7 +408,7 @@ func TestContentEncodings(t *testing.T) {
 			}
 			if tc.want != "" {
 				e := failure(t, handler, client.ReasonBadResponse)
-				wantText(t, e.What, tc.want)
+				wantText(t, e.Detail, tc.want)
 				return
 			}
 			l, err := list(t.Context(), newClient(t, serve(t, handler)))
@@ -278,9 +422,10 @@ func TestContentEncodings(t *testing.T) {
 
 func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	t.Parallel()
-	e := failure(t, faults.GzipBomb(64)(nil).ServeHTTP, client.ReasonTooLarge)
+	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
+	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
-	wantEqual(t, e.What, "a page of 1000 items is larger than 64 MiB")
+	wantEqual(t, e.Summary, "a page of 1000 items is larger than 64 MiB")
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
 }
 
@@ -300,7 +445,7 @@ func TestItemsOfAPageAreLimited(t *testing.T) {
 	wantEqual(t, len(l.Tokens), 100_000)
 	_, err = listing(t, page(100_001))
 	e := wantError(t, err, client.ReasonTooLarge)
-	wantEqual(t, e.Error(), "a page has more than 100000 items, and 1000 were asked for: find out why the control plane disregards the limit")
+	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")
 }
 
 // errorsOf lists with all clients at the same time, for each waits between its
@@ -350,7 +495,8 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
 			wantEqual(t, e.Status, 0)
 			wantEqual(t, requests[i].Load(), int32(3))
-			wantText(t, e.What, "the connection failed: ", tests[i].want)
+			wantText(t, e.Summary, "the connection failed: ")
+			wantText(t, e.Detail, tests[i].want)
 		})
 	}
 }
@@ -388,7 +534,7 @@ func TestUnreachable(t *testing.T) {
 	for i, err := range errorsOf(t, clients) {
 		t.Run(tests[i].name, func(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
-			wantText(t, e.What, tests[i].want)
+			wantText(t, e.Detail, tests[i].want)
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error shows the proxy's password: %v", err)
 			}
@@ -445,13 +591,14 @@ func TestTLS(t *testing.T) {
 			}
 			e := wantError(t, err, client.ReasonTLS)
 			wantEqual(t, e.Status, 0)
-			wantText(t, e.What, "no trusted TLS connection: ", tc.want)
+			wantText(t, e.Summary, "no trusted TLS connection: ")
+			wantText(t, e.Detail, tc.want)
 			wantText(t, e.Advice, "the URL's scheme")
 		})
 	}
 	t.Run("a server with TLS asked without", func(t *testing.T) {
 		_, err := list(t.Context(), newClient(t, strings.Replace(server.URL, "https:", "http:", 1)))
-		wantError(t, err, client.ReasonClientError)
+		wantText(t, wantError(t, err, client.ReasonClientError).Advice, "the URL should start with https://")
 	})
 }
 
@@ -464,7 +611,8 @@ func TestASilentServer(t *testing.T) {
 		defer cancel()
 		_, err := list(ctx, newClient(t, serve(t, silent)))
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
+		wantText(t, e.Summary, "no response from 127.0.0.1:", "within the scrape's deadline")
+		wantText(t, e.Advice, "look at the logs of the control plane")
 		wantEqual(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
 	t.Run("meets the deadline within its body", func(t *testing.T) {
@@ -475,7 +623,35 @@ func TestASilentServer(t *testing.T) {
 			http.NewResponseController(w).Flush()
 			silent(w, r)
 		})))
-		wantError(t, err, client.ReasonTimeout)
+		// Only a response that has begun may need more time.
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "the list did not arrive within the scrape's deadline")
+		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
+	})
+	t.Run("cannot be connected to by the deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
+			cfg.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}}
+		}))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "no connection to acme.example:3000")
+		wantText(t, e.Advice, "the firewall, the NetworkPolicy, the proxy")
+	})
+	t.Run("cannot be connected to", func(t *testing.T) {
+		requests := 0
+		_, err := list(t.Context(), newClient(t, "http://acme.example", func(cfg *client.Config) {
+			cfg.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+				requests++
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
+			}}
+		}))
+		e := wantError(t, err, client.ReasonTimeout)
+		wantEqual(t, e.Summary, "no connection to acme.example:80")
+		wantEqual(t, requests, 3)
 	})
 	t.Run("is left alone by who goes away", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -497,6 +673,6 @@ func TestASilentServer(t *testing.T) {
 			cfg.Transport = &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
 		}))
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.What, "the connection timed out")
+		wantEqual(t, e.Summary, "the connection timed out")
 	})
 }

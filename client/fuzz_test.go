@@ -10,7 +10,6 @@ import (
 	"math"
 	"math/big"
 	"net/http"
-	"net/url"
 	"path"
 	"reflect"
 	"slices"
@@ -107,20 +106,22 @@ func checkItem(t *testing.T, raw []byte) {
 		at, _, _ := parseTime(s)
 		return at
 	}
-	it := newDecoder(bytes.NewReader(raw)).item()
+	d := newDecoder(bytes.NewReader(raw))
+	var it item
+	decodeItem(d, &it)
 	got := []string{
 		it.ID, it.Name, it.Type, it.TenantName, it.CreatedBy, it.CreatedBySubject.ID, it.CreatedBySubject.Type,
 		it.CreatedBySubject.Slug, it.CreatedBySubject.DisplayName, it.CreatedBySubject.ExternalIdentitySlug, it.CreatedBySubject.ControllerName,
-		it.JWTID, it.Manifest.Name, it.Manifest.TokenType, it.Manifest.Team,
+		it.JWTID, it.Manifest.Name, it.Manifest.TokenType, it.Manifest.OwnedBy.Team,
 	}
 	want := []string{
-		text("id"), text(FieldName), text(FieldType), text(FieldTenantName), text(FieldCreatedBy), text(FieldSubjectID), text(FieldSubjectType),
-		text(FieldSubjectSlug), text(FieldSubjectDisplayName), text(FieldSubjectExternalIdentitySlug), text(FieldSubjectControllerName),
-		text(FieldJWTID), text(FieldManifestName), text(FieldManifestTokenType), text(FieldTeam),
+		text("id"), text("name"), text("type"), text("tenantName"), text("createdBy"), text("createdBySubject.subjectId"), text("createdBySubject.subjectType"),
+		text("createdBySubject.subjectSlug"), text("createdBySubject.subjectDisplayName"), text("createdBySubject.subjectExternalIdentitySlug"), text("createdBySubject.subjectControllerName"),
+		text("jwtId"), text("manifest.name"), text("manifest.token_type"), text("manifest.ownedBy.team"),
 	}
 	gotTimes := []time.Time{it.CreatedAt.Time, it.LastAccessedAt.Time, it.NextScheduledRotation.Time, it.Manifest.ExpirationDate.Time}
 	wantTimes := []time.Time{
-		moment(text(FieldCreatedAt)), moment(text(FieldLastAccessedAt)), moment(text(FieldNextScheduledRotation)), moment(text(FieldExpirationDate)),
+		moment(text("createdAt")), moment(text("lastAccessedAt")), moment(text("nextScheduledRotation")), moment(text("manifest.expiration_date")),
 	}
 	jwts, _ := at(FieldJWTs).([]any)
 	if want := min(len(jwts), maxJWTs); want != len(it.JWTs) {
@@ -136,7 +137,7 @@ func checkItem(t *testing.T, raw []byte) {
 	if !slices.Equal(got, want) || !slices.EqualFunc(gotTimes, wantTimes, time.Time.Equal) {
 		t.Errorf("%s has\n%q %v, want\n%q %v", raw, got, gotTimes, want, wantTimes)
 	}
-	if expired, ok := at(FieldIsExpired).(bool); ok != (it.IsExpired != nil) || ok && *it.IsExpired != expired {
+	if expired, ok := at("isExpired").(bool); ok != (it.IsExpired != nil) || ok && *it.IsExpired != expired {
 		t.Errorf("%s: isExpired is %v", raw, it.IsExpired)
 	}
 }
@@ -169,8 +170,8 @@ func FuzzDecodePage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		const offset = 3000
-		p, err := decodePage(bytes.NewReader(body), offset)
-		slow, slowErr := decodePage(iotest.OneByteReader(bytes.NewReader(body)), offset)
+		p, err := decodePage(bytes.NewReader(body), offset, DefaultMaxTokens)
+		slow, slowErr := decodePage(iotest.OneByteReader(bytes.NewReader(body)), offset, DefaultMaxTokens)
 		if (err == nil) != (slowErr == nil) || !reflect.DeepEqual(p, slow) {
 			t.Errorf("%q is %+v, %v; byte by byte %+v, %v", body, p, err, slow, slowErr)
 		}
@@ -190,9 +191,9 @@ func FuzzDecodePage(f *testing.F) {
 				}
 			}
 		}
-		for _, u := range p.Unreadable {
+		for _, u := range p.Examples {
 			switch {
-			case u.Field == FieldTotal:
+			case u.Field == FieldTotal || u.Field == FieldLimit:
 				if u.ID != "" || u.Offset != -1 {
 					t.Errorf("%q: a total is %+v", body, u)
 				}
@@ -268,6 +269,22 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.resp, nil
 }
 
+// getPage asks for a page of virtual accounts.
+func getPage(t *testing.T, c *Client) error {
+	t.Helper()
+	credential, err := c.Credential(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot := c.cfg.Limiter.acquire(t.Context())
+	defer slot.release()
+	_, failure := c.get(t.Context(), pageRequest{credential: credential, kind: VirtualAccount, offset: 20, maxItems: 1000}, slot)
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
 // What is accepted of URLs, prefixes and keys makes a request that asks for the
 // list, and for nothing else.
 func FuzzRequest(f *testing.F) {
@@ -306,8 +323,11 @@ func FuzzRequest(f *testing.F) {
 			secret = "a"
 		}
 		transport := new(wire)
-		c := New(Config{URL: u, APIPrefix: prefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now})
-		if _, err := c.get(t.Context(), Key{secret: secret}, VirtualAccount, 20, func() {}); err == nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+		c, err := New(Config{URL: u, APIPrefix: prefix, PageSize: 10, Credentials: StaticKey(secret, "test"), Transport: transport, UserAgent: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := getPage(t, c); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("nothing can be sent to %q: %v", u, err)
 		}
 		sent := bufio.NewReader(&transport.sent)
@@ -318,7 +338,7 @@ func FuzzRequest(f *testing.F) {
 		if more, _ := io.ReadAll(sent); len(more) > 0 || req.ContentLength != 0 {
 			t.Errorf("there is more than one request: %q", more)
 		}
-		list := prefix + "/v1/virtual-accounts"
+		list := strings.TrimSuffix(prefix, "/") + "/v1/virtual-accounts"
 		if req.Method != http.MethodGet || req.URL.RawQuery != "limit=10&offset=20" || !strings.HasSuffix(req.URL.Path, list) || !strings.HasSuffix(path.Clean(req.URL.Path), list) {
 			t.Errorf("it asks %s %s below %q", req.Method, req.RequestURI, prefix)
 		}
@@ -332,101 +352,64 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// Whatever the answer, its error is one line that is fit to be shown.
-func FuzzAnswer(f *testing.F) {
+// Whatever the response, its error is one line that is fit to be logged, and has
+// nothing of the response but in its Detail.
+func FuzzResponse(f *testing.F) {
 	const key = "tfy_va_ci_5ecret"
 	for status := 100; status < 600; status++ {
 		if http.StatusText(status) != "" {
-			f.Add(status, "application/json", "", "https://elsewhere.example/a", `{"statusCode":400,"message":"out of order"}`, false)
+			f.Add(status, "application/json", "", "https://elsewhere.example/a", `{"statusCode":400,"message":"out of order"}`)
 		}
 	}
 	for _, location := range []string{
 		"", "/other", "//h", "https://control-plane/x", "https://control-plane:444", "https://me:" + key + "@h", "https://" + key + ".example", "https://h/" + key,
-		"mailto:a", "http://[::1", "https://h\u2028x", "https://\xff", "javascript:alert(1)",
+		"mailto:a", "http://[::1", "https://h\u2028x", "https://\xff", "javascript:alert(1)", "https://" + canary + ".example/",
 	} {
-		f.Add(302, "", "", location, "", false)
-		f.Add(307, "", "", strings.ReplaceAll(location, key, canary), "", true)
+		f.Add(302, "", "", location, "")
 	}
 	for _, body := range []string{
 		`{"message":"no ` + key + `"}`, `{"message":"a\nlevel=error\u0000\u202e\u001b[31m"}`, `{"message":5}`, `{"message":"` + strings.Repeat("\u00e9", 1000) + `"}`,
 		`{"message":"` + strings.Repeat("x", 390) + key + `"}`, `{"MESSAGE":"a"}`, `[]`, "\xff", `{"` + key + `":}`, `{"data":{}}`, `{"data":[{"id":"a"}]}`,
+		`<html><title>` + canary + key + `</title>`, `{"message":"` + canary + `"}`,
 	} {
-		f.Add(403, "text/html", "", "", body, false)
-		f.Add(200, "text/"+key, "", "", body, false)
-		f.Add(200, "", key, "", body, false)
-		body = strings.ReplaceAll(body, key, canary)
-		f.Add(200, canary, "", "", body, true)
-		f.Add(500, "", canary, "", body, true)
-		f.Add(200, "", canary, "", body, true)
+		f.Add(403, "text/html", "", "", body)
+		f.Add(200, "text/"+key, "", "", body)
+		f.Add(200, canary, key, "", body)
+		f.Add(500, "", canary, "", body)
 	}
-	f.Fuzz(func(t *testing.T, status int, contentType, encoding, location, body string, discreet bool) {
+	f.Fuzz(func(t *testing.T, status int, contentType, encoding, location, body string) {
 		u, err := ParseURL("https://control-plane/")
 		if err != nil {
 			t.Fatal(err)
 		}
 		transport := &wire{resp: &http.Response{
 			StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
-			Header: http.Header{"Content-Type": {contentType}, "Content-Encoding": {encoding}, "Location": {location}},
+			Header: http.Header{"Content-Type": {contentType}, "Content-Encoding": {encoding}, "Location": {location}, "Server": {contentType}, "Www-Authenticate": {location}},
 		}}
-		c := New(Config{
-			URL: u, APIPrefix: DefaultAPIPrefix, PageSize: 10, Limiter: NewLimiter(1), Transport: transport, UserAgent: "test", Now: time.Now, Discreet: discreet,
-		})
-		_, failure := c.get(t.Context(), Key{secret: key}, VirtualAccount, 20, func() {})
-		if failure == nil {
-			return
-		}
-		failure.clean(key)
-		text := failure.Error()
-		if !slices.Contains(Reasons(), failure.Reason) || failure.What == "" || failure.Advice == "" || failure.Status != status {
-			t.Errorf("the error is %+v", failure)
-		}
-		const longest = 2*(maxLine+len("…")) + len(": ")
-		if len(text) > longest || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("the error is no plain line: %q", text)
-		}
-		// The key is known; of other secrets that an answer repeats nothing is told.
-		if strings.Contains(text, key) || discreet && strings.Contains(text, canary) {
-			t.Errorf("the error shows a secret: %q", text)
-		}
-	})
-}
-
-// Nothing of a secret is left, whatever stands around it and however it is
-// written.
-func FuzzConceal(f *testing.F) {
-	for _, secret := range []string{"", "abc", "abcd", "a&b=", "s3cr&t\"K3y/of+me", "aaaaaaaaaaaa", "<secret>", "<secret><secret>", "\xff\xfe\x00\x01", "\u20ac\u20ac\u20ac\u20ac", "\"\"\"\"\"\"\"\"\"", "%25%25%25%25"} {
-		for _, around := range []string{"", "a", "ada:", secret, "<secret>", "\xff"} {
-			f.Add(around, secret, around)
-			f.Add("Bearer ", secret, around)
-		}
-	}
-	f.Fuzz(func(t *testing.T, before, secret, after string) {
-		quoted, err := json.Marshal(secret)
+		c, err := New(Config{URL: u, PageSize: 10, Credentials: StaticKey(key, "test"), Transport: transport})
 		if err != nil {
 			t.Fatal(err)
 		}
-		texts := map[string]string{} // each with the form that the secret has there
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), string(quoted[1 : len(quoted)-1])} {
-			texts[before+form+after] = form
+		err = getPage(t, c)
+		if err == nil {
+			return
 		}
-		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-			text := encoding.EncodeToString([]byte(before + secret + after))
-			// The characters that come from the secret alone.
-			first, end := (8*len(before)+5)/6, 8*(len(before)+len(secret))/6
-			texts[text] = text[min(first, end):end]
+		failure, ok := errors.AsType[*Error](err)
+		if !ok {
+			t.Fatalf("the error is %T", err)
 		}
-		for text, form := range texts {
-			shown := Conceal(text, secret)
-			for rest := range strings.SplitSeq(shown, concealed) {
-				for i := range len(form) - shortestPart + 1 {
-					if part := form[i : i+shortestPart]; strings.Contains(rest, part) {
-						t.Errorf("%q shows %q of %q", shown, part, secret)
-					}
-				}
-				if len(secret) >= shortestSecret && strings.Contains(rest, secret) {
-					t.Errorf("%q shows %q", shown, secret)
-				}
-			}
+		if !slices.Contains(Reasons(), failure.Reason) || failure.Summary == "" || failure.Advice == "" || failure.Status != status {
+			t.Errorf("the error is %#v", failure)
+		}
+		text := failure.Error()
+		if utf8.RuneCountInString(failure.Detail) > maxDetail || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("the error is not a plain line: %q", text)
+		}
+		if strings.Contains(text, key) {
+			t.Errorf("the error shows the key: %q", text)
+		}
+		if strings.Contains(failure.Summary+failure.Advice, canary) {
+			t.Errorf("the error repeats the response outside of its detail: %#v", failure)
 		}
 	})
 }

@@ -16,10 +16,10 @@ import (
 func TestTheLimitIsNoEndOfTheBody(t *testing.T) {
 	const page = `{ "meta": {"a": 1}, "data": [{"id":"a","x":"y"}, {"id":"b","name":5} ], "pagination": {"total": 2} } `
 	for left := range len(page) + 2 {
-		p, err := decodePage(&limitedReader{ctx: t.Context(), from: strings.NewReader(page), left: left}, 0)
+		p, err := decodePage(&limitedReader{ctx: t.Context(), from: strings.NewReader(page), left: left}, 0, DefaultMaxTokens)
 		switch {
 		case left <= len(page):
-			if !errors.Is(err, errTooLarge) {
+			if !errors.Is(err, errBodyTooLarge) {
 				t.Errorf("limited to %d of %d bytes: %v", left, len(page), err)
 			}
 		case err != nil:
@@ -36,15 +36,21 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestDecodingEndsWithTheScrape(t *testing.T) {
-	answer := roundTrip(func(*http.Request) (*http.Response, error) {
+	response := roundTrip(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"data":[{"id":"a"}]}`))}, nil
 	})
-	c := New(Config{URL: &url.URL{Scheme: "http", Host: "acme.example"}, PageSize: 1, Transport: answer, Now: time.Now})
+	c, err := New(Config{URL: &url.URL{Scheme: "http", Host: "acme.example"}, PageSize: 1, Transport: response, Credentials: StaticKey("key", "test")})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	// The page is here as a whole then, and nothing of it is decoded.
-	_, err := c.get(ctx, Key{secret: "s"}, VirtualAccount, 0, cancel)
-	if err == nil || !err.Canceled() {
-		t.Errorf("the error is %v", err)
+	// When the request is observed, the page has been received and not decoded.
+	c.cfg.Trace.Request = func(int, time.Duration) { cancel() }
+	slot := c.cfg.Limiter.acquire(ctx)
+	defer slot.release()
+	_, failure := c.get(ctx, pageRequest{kind: VirtualAccount, maxItems: 1}, slot)
+	if failure == nil || !failure.Canceled() {
+		t.Errorf("the error is %v", failure)
 	}
 }
 

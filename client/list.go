@@ -1,328 +1,391 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	// maxPages is where a listing gives up: at the largest page size, ten
-	// million tokens.
+	// maxPages is the number of pages after which a listing gives up.
 	maxPages = 10_000
-	// The server is taken to repeat itself after this many full pages in a row,
-	// with together at least this many items, that held nothing new. Fewer can
-	// be honest: tokens created meanwhile push known ones onto later pages.
+	// A server is taken to repeat itself after this many full pages in a row, with
+	// at least this many items in total, that contained nothing new. Fewer are
+	// possible: tokens created meanwhile move known ones to later pages.
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
-	// maxExpected bounds what is set aside for tokens on the word of a total.
-	maxExpected = 10_000
+	// maxPreallocated bounds the memory allocated for a total before its tokens have
+	// arrived, in tokens.
+	maxPreallocated = 10_000
 
 	maxRetries = 2
 	minBackoff = 500 * time.Millisecond
-	// maxBan is the longest that a Retry-After is remembered.
-	maxBan = 5 * time.Minute
 )
 
 // Listing is a whole list.
 type Listing struct {
-	// Tokens are distinct by their IDs. Their order is of no meaning.
+	// Tokens have distinct IDs. Their order has no meaning.
 	Tokens []Token
-	// Reported is the largest total that the server told, negative where it
-	// told none. It differs from what came where the list changed meanwhile.
+	// Reported is the largest total that the server reported, negative if it
+	// reported none. It differs from what was received if the list changed meanwhile.
 	Reported int64
-	// Duplicates counts the items dropped because their token was there already.
+	// Duplicates counts the items that were dropped because the list had the same
+	// token already.
 	Duplicates int
-	Losses
+	// WrongTotal is set once for a control plane whose first page reported its own
+	// length as the total of a longer list. From then on, a page's own total is no
+	// longer taken for the end of the list.
+	WrongTotal bool
+	DecodeErrors
 }
 
-// List returns all tokens of the kind that key can see, or an *Error: never a
-// part of them. It ends when ctx does, with all of its requests, and waits for a
-// retry only where ctx's deadline leaves the time. A listing whose ctx is
-// cancelled has not failed: the Error is Canceled.
-func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error) {
-	l := &lister{client: c, key: key, kind: kind}
-	w, err := l.walk(ctx)
-	if err == nil && w.changed() {
-		// Whether the second list differs or not, it is the best there is.
-		w, err = l.walk(ctx)
+// List returns all tokens of the kind that the credential may see, or an *Error:
+// never a part of them. When ctx ends, so do all of its requests. Requests are only
+// retried if that is possible before ctx's deadline. If ctx is cancelled, the Error
+// is Canceled.
+func (c *Client) List(ctx context.Context, credential Credential, kind Kind) (*Listing, error) {
+	l := &lister{client: c, credential: credential, kind: kind}
+	l.trustsFirstPage = c.cfg.State.trustsFirstPage(kind, c.cfg.Now())
+	p, err := l.readPages(ctx)
+	if err == nil && p.changed() {
+		// Whether the second list is consistent or not, it is the best there is.
+		p, err = l.readPages(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	// Pages come in any order, so sort by offset: what is logged must not change
-	// from scrape to scrape. As a uint, the -1 of pagination.total comes last.
-	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
-	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
-	markReplaced(w.Tokens)
-	return &w.Listing, nil
+	l.judgeFirstPage(p)
+	markReplaced(p.Tokens)
+	return &p.Listing, nil
 }
 
 // lister is one call of List.
 type lister struct {
-	client *Client
-	key    Key
-	kind   Kind
+	client          *Client
+	credential      Credential
+	kind            Kind
+	trustsFirstPage bool
 
 	mu      sync.Mutex
 	retries int
-	// resume is when the server may be asked again, by any of the requests.
+	// resume is when any of the requests may be sent, after a Retry-After.
 	resume time.Time
 }
 
-// walk is one way through the list, from its first page to its end. It is used
-// by one goroutine; only the pages are fetched concurrently.
-type walk struct {
+// pass is one pass through the list, from the first page to the end. It is used by
+// one goroutine; only the pages are fetched concurrently.
+type pass struct {
 	Listing
-	seen map[string]bool
-	// step is the length of page 1: the server may grant less than was asked.
-	step int
-	// planned is the last page, counted from 0, that page 1's total lets us
-	// ask for without knowing the one before: the one beyond the total.
-	planned int64
-	// asked is the number of pages asked for, and outstanding those of them
-	// that did not come yet.
-	asked, outstanding int
-	// short is the last page, counted from 0, that came and was shorter than
-	// page 1; -1 where none was.
-	short int
-	// repeats counts the full pages in a row that held nothing new: known tokens
-	// or, beyond the total, unreadable items.
-	repeats int
-	// totalsDiffer: pages told different totals.
+	first *page
+	seen  map[string]bool
+	// items counts everything received, including duplicates and items that could
+	// not be read.
+	items int
+	// pageLength is the length of the first page: the server may grant fewer items
+	// than were asked for.
+	pageLength int
+	// lastExpected is the index of the last page that may be requested without
+	// waiting for the one before: the one after the total that the first page
+	// reported.
+	lastExpected int64
+	// requested is the number of pages requested, and inFlight the number of those
+	// that have not arrived yet.
+	requested, inFlight int
+	// lastPartial is the index of the last page received that was shorter than the
+	// first, -1 if there was none.
+	lastPartial int
+	// repeatedPages counts the full pages in a row that contained nothing new: known
+	// tokens or, beyond the total, unreadable items.
+	repeatedPages int
+	// totalsDiffer is true if pages reported different totals.
 	totalsDiffer bool
 }
 
-type fetched struct {
+func newPass(first *page) *pass {
+	preallocated := max(0, min(first.total, maxPreallocated))
+	p := &pass{
+		Listing:     Listing{Tokens: make([]Token, 0, preallocated), Reported: -1},
+		first:       first,
+		seen:        make(map[string]bool, preallocated),
+		pageLength:  first.length,
+		requested:   1,
+		lastPartial: -1,
+	}
+	p.InvalidFields = map[Field]int{}
+	if p.pageLength > 0 {
+		p.lastExpected = max(1, (first.total+int64(p.pageLength)-1)/int64(p.pageLength))
+	}
+	p.add(0, first)
+	return p
+}
+
+type fetchedPage struct {
 	index int
 	page  *page
 	err   *Error
 }
 
-func (l *lister) walk(ctx context.Context) (*walk, error) {
+// readPages reads the list once.
+func (l *lister) readPages(ctx context.Context) (*pass, *Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	cfg := &l.client.cfg
 
-	first, failure := l.fetch(ctx, 0)
+	first, failure := l.fetch(ctx, 0, cfg.MaxTokens)
 	if failure != nil {
 		return nil, failure
 	}
-	expected := max(0, min(first.total, maxExpected))
-	w := &walk{
-		Listing: Listing{Tokens: make([]Token, 0, expected), Reported: -1, Losses: Losses{InvalidFields: map[Field]int{}}},
-		seen:    make(map[string]bool, expected),
-		step:    first.length,
-		asked:   1,
-		short:   -1,
+	p := newPass(first)
+	if l.isWholeList(first) {
+		return p, nil
 	}
-	if w.step > 0 {
-		w.planned = max(1, (first.total+int64(w.step)-1)/int64(w.step))
-	}
-	w.add(0, first)
-
-	pages := make(chan fetched)
-	for failure == nil || w.outstanding > 0 {
-		for failure == nil && w.wantsNext(l.client.cfg.Limiter.ahead()) {
-			if w.asked == maxPages || w.repeatsItself() {
-				failure = w.endless()
+	pages := make(chan fetchedPage)
+	for failure == nil || p.inFlight > 0 {
+		for failure == nil && p.needsNext(cfg.Limiter.maxPages()) {
+			if failure = p.checkEndless(); failure != nil {
 				cancel()
 				break
 			}
-			index := w.asked
-			w.asked++
-			w.outstanding++
+			index := p.requested
+			p.requested++
+			p.inFlight++
 			go func() {
-				p, err := l.fetch(ctx, index*w.step)
-				pages <- fetched{index: index, page: p, err: err}
+				// A page longer than the first, or than what was asked for, is not bounded
+				// by anything that is known.
+				page, err := l.fetch(ctx, index*p.pageLength, max(cfg.PageSize, p.pageLength))
+				pages <- fetchedPage{index: index, page: page, err: err}
 			}()
 		}
-		if w.outstanding == 0 {
+		if p.inFlight == 0 {
 			break
 		}
-		answer := <-pages
-		w.outstanding--
+		fetched := <-pages
+		p.inFlight--
 		switch {
-		case answer.err == nil:
-			w.add(answer.index, answer.page)
-		case failure == nil:
-			failure = answer.err
-			cancel() // the others' answers are of no use any more
+		case failure != nil:
+			// The pages that were still in flight are of no use.
+		case fetched.err != nil:
+			failure = fetched.err
+		default:
+			p.add(fetched.index, fetched.page)
+			if p.items > cfg.MaxTokens {
+				failure = l.client.tooManyTokens()
+			}
+		}
+		if failure != nil {
+			cancel()
 		}
 	}
 	if failure != nil {
 		return nil, failure
 	}
-	return w, nil
+	return p, nil
 }
 
-// wantsNext tells whether the next page should be asked for now: it may run
-// beside others as far as the total goes, and one beyond; after that, or after
-// a short page, one page follows another. The list ends where nothing is
-// outstanding and the last page asked for is empty or shorter than page 1.
-func (w *walk) wantsNext(concurrency int) bool {
-	if w.step == 0 {
+// claimsWholeList reports whether a first page shows two independent signs that
+// it is the whole list: it has fewer items than were asked for, and its own total
+// is that number.
+func (l *lister) claimsWholeList(first *page) bool {
+	return first.length < l.client.cfg.PageSize && first.total == int64(first.length)
+}
+
+// isWholeList reports whether the list ends with its first page. A server that
+// clamps pages may call a page's length the total. So either the server confirms
+// that it has granted as many items as were asked for, or it has proven within the
+// last hour that its first page is the whole list.
+func (l *lister) isWholeList(first *page) bool {
+	if first.limit != nil {
+		return l.claimsWholeList(first) && *first.limit >= int64(l.client.cfg.PageSize)
+	}
+	return l.claimsWholeList(first) && l.trustsFirstPage
+}
+
+// judgeFirstPage compares what the first page claimed with the list that was read
+// to its end.
+func (l *lister) judgeFirstPage(p *pass) {
+	if l.isWholeList(p.first) || p.first.limit != nil || !l.claimsWholeList(p.first) {
+		return
+	}
+	state, now := l.client.cfg.State, l.client.cfg.Now()
+	if p.items > p.pageLength {
+		p.WrongTotal = state.distrustFirstPage()
+	} else {
+		state.confirmFirstPage(l.kind, now)
+	}
+}
+
+// needsNext reports whether the next page should be requested now. Pages are
+// requested concurrently up to the total, and one beyond it. After that, or after a
+// partial page, they are requested one after the other. The list ends when nothing
+// is in flight and the last page requested was empty or shorter than the first.
+func (p *pass) needsNext(concurrency int) bool {
+	if p.pageLength == 0 {
 		return false
 	}
-	if w.outstanding == 0 {
-		return w.short < w.asked-1
+	if p.inFlight == 0 {
+		return p.lastPartial < p.requested-1
 	}
-	return w.outstanding < concurrency && w.short < 0 && int64(w.asked) <= w.planned
+	return p.inFlight < concurrency && p.lastPartial < 0 && int64(p.requested) <= p.lastExpected
 }
 
 // add takes in the page with this index.
-func (w *walk) add(index int, p *page) {
+func (p *pass) add(index int, page *page) {
+	p.items += page.length
 	known := 0
-	for i, token := range p.tokens {
-		if w.seen[token.ID] {
+	for i := range page.tokens {
+		if p.seen[page.tokens[i].ID] {
 			known++
 			continue
 		}
-		w.seen[token.ID] = true
-		w.Tokens = append(w.Tokens, token)
-		for _, lost := range p.values[i] {
-			p.lose(lost)
+		p.seen[page.tokens[i].ID] = true
+		p.Tokens = append(p.Tokens, page.tokens[i])
+		for _, invalid := range page.invalidValues[i] {
+			page.addValue(InvalidValue{ID: page.tokens[i].ID, Field: invalid.field, Offset: page.offsets[i]}, invalid.count)
 		}
 	}
-	w.Duplicates += known
-	w.Losses.add(&p.Losses)
+	p.Duplicates += known
+	p.DecodeErrors.add(&page.DecodeErrors)
 
-	if p.total >= 0 {
-		w.totalsDiffer = w.totalsDiffer || w.Reported >= 0 && p.total != w.Reported
-		w.Reported = max(w.Reported, p.total)
+	if page.total >= 0 {
+		p.totalsDiffer = p.totalsDiffer || p.Reported >= 0 && page.total != p.Reported
+		p.Reported = max(p.Reported, page.total)
 	}
 	switch {
-	case p.length < w.step:
-		w.short = max(w.short, index)
-	case known == len(p.tokens) && (known > 0 || int64(index*w.step) >= w.Reported):
-		w.repeats++
+	case page.length < p.pageLength:
+		p.lastPartial = max(p.lastPartial, index)
+	case known == len(page.tokens) && (known > 0 || int64(index*p.pageLength) >= p.Reported):
+		p.repeatedPages++
 	default:
-		w.repeats = 0
+		p.repeatedPages = 0
 	}
 }
 
-// repeatsItself tells whether the server sends the same tokens for ever.
-func (w *walk) repeatsItself() bool {
-	return w.repeats >= maxRepeatedPages && w.repeats*w.step >= maxRepeatedItems
+// repeatsItself reports whether the server sends the same tokens for ever.
+func (p *pass) repeatsItself() bool {
+	return p.repeatedPages >= maxRepeatedPages && p.repeatedPages*p.pageLength >= maxRepeatedItems
 }
 
-// changed tells whether the list changed underneath: fewer items came than a
-// page told, or the pages told different totals.
-func (w *walk) changed() bool {
-	return w.totalsDiffer || int64(len(w.Tokens)+w.InvalidItems) < w.Reported
+// changed reports whether the list changed while it was read: fewer items were
+// received than a page reported, or the pages reported different totals.
+func (p *pass) changed() bool {
+	return p.totalsDiffer || int64(len(p.Tokens)+p.InvalidItems) < p.Reported
 }
 
-// endless is the Error of a list whose end cannot be found.
-func (w *walk) endless() *Error {
-	if w.repeatsItself() {
+// checkEndless returns an Error if the end of the list cannot be found.
+func (p *pass) checkEndless() *Error {
+	switch {
+	case p.repeatsItself():
 		return &Error{
-			Reason: ReasonIncomplete,
-			What:   fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", w.asked, w.step),
-			Advice: "look whether a proxy drops the query from URLs",
+			Reason:  ReasonIncomplete,
+			Summary: fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", p.requested, p.pageLength),
+			Advice:  "check whether a proxy drops the query from URLs",
+		}
+	case p.requested == maxPages:
+		return &Error{
+			Reason:  ReasonIncomplete,
+			Summary: fmt.Sprintf("the list has no end within %d pages of %d items, which is what the server grants at a time", p.requested, p.pageLength),
+			Advice:  "raise --truefoundry.page-size if it is less than that; else find out why the list is so long",
 		}
 	}
-	return &Error{
-		Reason: ReasonIncomplete,
-		What:   fmt.Sprintf("the list has no end within %d pages of %d items, which is what the server grants at a time", w.asked, w.step),
-		Advice: "raise --truefoundry.page-size if it is less than that; else find out why the list is so long",
-	}
+	return nil
 }
 
 // fetch gets one page, with the retries that the listing has left.
-func (l *lister) fetch(ctx context.Context, offset int) (*page, *Error) {
+func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error) {
+	request := pageRequest{credential: l.credential, kind: l.kind, offset: offset, maxItems: maxItems}
 	for repeated := false; ; repeated = true {
-		if err := l.acquire(ctx); err != nil {
+		slot, err := l.acquire(ctx)
+		if err != nil {
 			return nil, err
 		}
 		if repeated {
 			l.client.cfg.Trace.Retry()
 		}
-		received := sync.OnceFunc(l.client.cfg.Limiter.received)
-		p, err := l.client.get(ctx, l.key, l.kind, offset, received)
-		// Before the slot is free: whoever gets it has to know.
-		wait, again := l.retry(ctx, err)
-		received()
-		l.client.cfg.Limiter.decoded()
+		page, err := l.client.get(ctx, request, slot)
+		// Before the slot is released: the request that gets it has to respect a
+		// Retry-After.
+		wait, retry := l.planRetry(ctx, err)
+		slot.release()
 		switch {
 		case err == nil:
-			return p, nil
-		case !again:
-			err.clean(append(l.client.cfg.Secrets(), l.key.secret, l.key.password)...)
+			return page, nil
+		case !retry:
 			return nil, err
 		case !sleep(ctx, wait):
-			return nil, StoppedError(ctx)
+			return nil, ContextError(ctx)
 		}
 	}
 }
 
-// acquire waits until the server may be asked: for a slot of the Limiter, and
-// for what a Retry-After of another request says. It fails where that is beyond
-// this listing, and where ctx ends.
-func (l *lister) acquire(ctx context.Context) *Error {
+// acquire waits until a request may be sent: for a slot of the Limiter, and for the
+// Retry-After of another request. It fails if that is too late for this listing, or
+// if ctx ends.
+func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
+	cfg := &l.client.cfg
 	for {
-		if !l.client.cfg.Limiter.acquire(ctx) {
-			return StoppedError(ctx)
+		slot := cfg.Limiter.acquire(ctx)
+		if slot == nil {
+			return nil, ContextError(ctx)
 		}
-		until, banned := l.client.cfg.Ban.lasts(l.client.cfg.Now())
-		wait := l.resumption()
-		if !banned && wait <= 0 {
-			return nil
+		end, cause := cfg.State.rateLimit(cfg.Now())
+		wait := l.resumesIn()
+		if end.IsZero() && wait <= 0 {
+			return slot, nil
 		}
-		l.client.cfg.Limiter.received()
-		l.client.cfg.Limiter.decoded()
-		if banned {
-			return &Error{
-				Reason: ReasonRateLimited,
-				What:   "the control plane asked to be left alone; nothing is sent until " + until.UTC().Format(time.RFC3339),
-				Advice: "scrape less often if this happens again",
+		slot.release()
+		if !end.IsZero() {
+			return nil, &Error{
+				Reason:  ReasonRateLimited,
+				Summary: fmt.Sprintf("nothing is sent until %s, as the response %q demanded with Retry-After", end.UTC().Format(time.RFC3339), cause),
+				Advice:  "scrape less often if this happens again",
 			}
 		}
 		if !sleep(ctx, wait) {
-			return StoppedError(ctx)
+			return nil, ContextError(ctx)
 		}
 	}
 }
 
-// retry takes one of the listing's retries, tells how long to wait for it, and
-// holds the other requests back for as long as the server asked. It returns
-// false where another try is of no use, where no retry is left, and where none
-// is due before ctx's deadline; what the server asked is remembered then.
-func (l *lister) retry(ctx context.Context, failure *Error) (wait time.Duration, ok bool) {
-	if failure == nil || !failure.temporary() {
+// planRetry uses up one of the listing's retries, returns how long to wait for it,
+// and holds the other requests back for as long as the server asked. It returns
+// false if a retry is of no use, if none is left, and if it would be too late for
+// ctx's deadline; then it remembers what the server asked for.
+func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Duration, ok bool) {
+	if failure == nil || !failure.isTemporary() {
 		return 0, false
 	}
+	cfg := &l.client.cfg
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	backoff := minBackoff << l.retries
-	// Jitter keeps several exporters from coming back together.
+	// The jitter keeps several exporters from returning at the same time.
 	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // nobody gains by guessing it
 	wait = max(failure.retryAfter, jittered)
 	deadline, limited := ctx.Deadline()
 	if l.retries == maxRetries || limited && wait >= time.Until(deadline) {
 		if failure.retryAfter > 0 {
-			l.client.cfg.Ban.extend(l.client.cfg.Now().Add(min(failure.retryAfter, maxBan)))
+			cfg.State.setRateLimit(cfg.Now().Add(min(failure.retryAfter, maxRateLimit)), failure.Summary)
 		}
 		return 0, false
 	}
 	l.retries++
-	if resume := l.client.cfg.Now().Add(failure.retryAfter); resume.After(l.resume) {
+	if resume := cfg.Now().Add(failure.retryAfter); resume.After(l.resume) {
 		l.resume = resume
 	}
 	return wait, true
 }
 
-// resumption returns how long it is until the server may be asked again.
-func (l *lister) resumption() time.Duration {
+// resumesIn returns how long it is until requests may be sent again.
+func (l *lister) resumesIn() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.resume.Sub(l.client.cfg.Now())
 }
 
-// sleep waits, and returns false as soon as ctx ends.
+// sleep waits. It returns false as soon as ctx ends.
 func sleep(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

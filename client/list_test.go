@@ -9,13 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
@@ -23,7 +22,7 @@ import (
 )
 
 // known makes a client known to the control planes of controlplanetest.
-func known(cfg *client.Config) { cfg.APIKey = config.NewInlineSecret(controlplanetest.Key) }
+func known(cfg *client.Config) { cfg.Credentials = client.StaticKey(controlplanetest.Key, "inline") }
 
 // ids returns the sorted ids of the tokens, or an error where one is there twice.
 func ids(tokens []client.Token) ([]string, error) {
@@ -69,53 +68,277 @@ func idsOf(items []any) []string {
 
 func minimal(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i)} }
 
-// Whatever the number of tokens, the size of pages asked for and granted, the
-// total that is told and the concurrency: every token is listed, once.
+// Whatever the number of tokens, the size of pages asked for and granted, what the
+// server says of them, and the concurrency: every token is listed, once, also by the
+// next listing.
 func TestEveryTokenIsListedOnce(t *testing.T) {
-	totals := map[string]func(int) any{
-		"true":     func(n int) any { return n },
-		"none":     func(int) any { return nil },
-		"zero":     func(int) any { return 0 },
-		"less":     func(n int) any { return n / 2 },
-		"one more": func(n int) any { return n + 1 },
-		"double":   func(n int) any { return 2*n + 10 },
-		"huge":     func(int) any { return 1_000_000_000_000 },
-		"negative": func(int) any { return -1 },
-		"text":     func(int) any { return "many" },
+	totals := map[string]func(n, length int) any{
+		"true":               func(n, _ int) any { return n },
+		"none":               func(int, int) any { return nil },
+		"zero":               func(int, int) any { return 0 },
+		"less":               func(n, _ int) any { return n / 2 },
+		"one more":           func(n, _ int) any { return n + 1 },
+		"double":             func(n, _ int) any { return 2*n + 10 },
+		"huge":               func(int, int) any { return 1_000_000_000_000 },
+		"negative":           func(int, int) any { return -1 },
+		"text":               func(int, int) any { return "many" },
+		"length of the page": func(_, length int) any { return length },
+	}
+	limits := map[string]func(pagination map[string]any){
+		"granted":  func(map[string]any) {},
+		"not said": func(pagination map[string]any) { delete(pagination, "limit") },
+		"null":     func(pagination map[string]any) { pagination["limit"] = nil },
+		"text":     func(pagination map[string]any) { pagination["limit"] = "1000" },
+		"zero":     func(pagination map[string]any) { pagination["limit"] = 0 },
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	for total, tell := range totals {
-		for range 12 {
-			n, limit, clamp, concurrency := random.IntN(150), 1+random.IntN(40), 1+random.IntN(40), 1+random.IntN(8)
-			t.Run(fmt.Sprintf("total %s of %d, %d asked, %d granted, %d at a time", total, n, limit, clamp, concurrency), func(t *testing.T) {
-				items := make([]any, n)
-				for i := range items {
-					items[i] = minimal(i)
-				}
-				cp := controlplanetest.Start(t, controlplanetest.Always(items...), faults.Total(tell), faults.Clamp(clamp))
-				got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) {
-					cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
-				}))
-				if err != nil {
-					t.Fatal(err)
-				}
-				listed, err := ids(got.Tokens)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if want := idsOf(items); !slices.Equal(listed, want) {
-					t.Errorf("%d tokens instead of %d", len(listed), len(want))
-				}
-				if want := tell(n); total != "text" && total != "negative" && want != nil && got.Reported != int64(want.(int)) {
-					t.Errorf("reported %d, want %v", got.Reported, want)
-				}
-				// Once or twice through the list, with no more in vain than may be on their way or decoded.
-				pages := n/min(limit, clamp) + 2
-				if most := 2 * (pages + 2*concurrency); len(cp.Requests()) > most {
-					t.Errorf("%d requests, want at most %d", len(cp.Requests()), most)
-				}
-			})
+	for total, totalOf := range totals {
+		for limitSaid, sayLimit := range limits {
+			for range 8 {
+				n, limit, clamp, concurrency := random.IntN(120), 1+random.IntN(40), 1+random.IntN(40), 1+random.IntN(8)
+				name := fmt.Sprintf("total %s of %d, %d asked, %d granted, limit %s, %d at a time", total, n, limit, clamp, limitSaid, concurrency)
+				t.Run(name, func(t *testing.T) {
+					items := make([]any, n)
+					for i := range items {
+						items[i] = minimal(i)
+					}
+					says := faults.Pagination(func(length int, pagination map[string]any) {
+						sayLimit(pagination)
+						if pagination["total"] = totalOf(n, length); pagination["total"] == nil {
+							delete(pagination, "total")
+						}
+					})
+					cp := controlplanetest.Start(t, controlplanetest.Always(items...), says, faults.Clamp(clamp))
+					c := newClient(t, cp.URL, known, func(cfg *client.Config) {
+						cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
+					})
+					for range 2 {
+						before := len(cp.Requests())
+						got, err := list(t.Context(), c)
+						if err != nil {
+							t.Fatal(err)
+						}
+						listed, err := ids(got.Tokens)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if want := idsOf(items); !slices.Equal(listed, want) {
+							t.Errorf("%d tokens instead of %d", len(listed), len(want))
+						}
+						if want, ok := totalOf(n, min(n, limit, clamp)).(int); ok && want >= 0 && got.Reported != int64(want) {
+							t.Errorf("reported %d, want %d", got.Reported, want)
+						}
+						// Once or twice through the list, with no more in vain than may be on their way or decoded.
+						pages := n/min(limit, clamp) + 2
+						if most := 2 * (pages + 2*concurrency); len(cp.Requests())-before > most {
+							t.Errorf("%d requests, want at most %d", len(cp.Requests())-before, most)
+						}
+					}
+				})
+			}
 		}
+	}
+}
+
+// A list that fits on one page takes one request if there are two signs that it is
+// whole: it has fewer items than were asked for, and its total is their number. What
+// else a server says must not contradict them.
+func TestRequestsOfAListThatFitsOnOnePage(t *testing.T) {
+	limit := func(limit any) func(int, map[string]any) {
+		return func(_ int, pagination map[string]any) { pagination["limit"] = limit }
+	}
+	total := func(total any) func(int, map[string]any) {
+		return func(_ int, pagination map[string]any) { pagination["total"] = total }
+	}
+	for _, tt := range []struct {
+		name          string
+		items         int
+		says          func(length int, pagination map[string]any)
+		first, second int // requests of the first listing, and of the next
+	}{
+		{"with the limit that was asked for", 3, limit(10), 1, 1},
+		{"with a higher limit", 3, limit(1000), 1, 1},
+		{"with a lower limit", 3, limit(9), 2, 2},
+		{"with a limit that cannot be read", 3, limit("10"), 2, 2},
+		{"with a negative limit", 3, limit(-1), 2, 2},
+		{"without a limit, once it was read to its end", 3, limit(nil), 2, 1},
+		{"with a total that is higher", 3, total(4), 6, 6}, // the list is read twice, with one page beyond the total
+		{"with a total that is lower", 3, total(2), 2, 2},
+		{"without a total", 3, total(nil), 2, 2},
+		{"with a total that cannot be read", 3, total("3"), 2, 2},
+		{"that is as long as a page", 10, limit(10), 2, 2},
+		{"that is empty", 0, limit(nil), 1, 1},
+		{"of one item", 1, limit(10), 1, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(tt.items)...), faults.Pagination(tt.says))
+			c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 10 })
+			for _, want := range []int{tt.first, tt.second} {
+				before := len(cp.Requests())
+				if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != tt.items || got.WrongTotal {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				if n := len(cp.Requests()) - before; n != want {
+					t.Errorf("%d requests, want %d", n, want)
+				}
+			}
+		})
+	}
+}
+
+// tick is a clock that a test sets.
+type tick struct{ now time.Time }
+
+func (c *tick) Now() time.Time { return c.now }
+
+// Without the limit in the response, one listing per hour and kind proves that the
+// first page is the whole list. What was learned is kept in the State.
+func TestAListThatFitsOnOnePageIsReadToItsEndOnceAnHour(t *testing.T) {
+	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
+	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), controlplanetest.Tokens(2), noLimit)
+	clock, state := &tick{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, new(client.State)
+	requests := func(kind client.Kind) int {
+		t.Helper()
+		// A new client, as after a reload.
+		c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.Now, cfg.State = clock.Now, state })
+		credential, err := c.Credential(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(cp.Requests())
+		if _, err := c.List(t.Context(), credential, kind); err != nil {
+			t.Fatal(err)
+		}
+		return len(cp.Requests()) - before
+	}
+	for _, step := range []struct {
+		after time.Duration
+		kind  client.Kind
+		want  int
+	}{
+		{0, client.PersonalAccessToken, 2},
+		{time.Minute, client.PersonalAccessToken, 1},
+		{0, client.VirtualAccount, 2},
+		{58*time.Minute + 59*time.Second, client.PersonalAccessToken, 1},
+		{time.Second, client.PersonalAccessToken, 2},
+		{0, client.PersonalAccessToken, 1},
+		{time.Hour, client.VirtualAccount, 2},
+	} {
+		clock.now = clock.now.Add(step.after)
+		if got := requests(step.kind); got != step.want {
+			t.Errorf("at %v: %d requests for %s, want %d", clock.now, got, step.kind, step.want)
+		}
+	}
+}
+
+// A server that clamps pages, calls a page's length the total and does not say its
+// limit is found out by the first listing, and not trusted again.
+func TestAServerThatCallsThePageTheTotalLosesTheShortcut(t *testing.T) {
+	clamps := []controlplanetest.Fault{
+		faults.Pagination(func(length int, pagination map[string]any) {
+			pagination["total"] = length
+			delete(pagination, "limit")
+		}),
+		faults.Clamp(4),
+	}
+	items := controlplanetest.Tokens(10)
+	cp := controlplanetest.Start(t, func() []any { return items }, clamps...)
+	clock := &tick{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}
+	c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.Now = 100, clock.Now })
+	expect := func(tokens int, wrongTotal bool) {
+		t.Helper()
+		got, err := list(t.Context(), c)
+		if err != nil || len(got.Tokens) != tokens || got.WrongTotal != wrongTotal {
+			t.Errorf("got %+v, %v; want %d tokens, and a wrong total: %v", got, err, tokens, wrongTotal)
+		}
+	}
+	expect(10, true)
+	expect(10, false) // it was said
+	items = items[:3]
+	expect(3, false)
+	items = controlplanetest.Tokens(10)
+	expect(10, false) // that it was right in between changes nothing
+	clock.now = clock.now.Add(2 * time.Hour)
+	expect(10, false)
+}
+
+// A list that grows while it is read is not taken for a wrong total.
+func TestAListThatGrowsDoesNotLoseTheShortcut(t *testing.T) {
+	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
+	requests := 0
+	cp := controlplanetest.Start(t, func() []any {
+		if requests++; requests == 1 {
+			return controlplanetest.Tokens(3)
+		}
+		return controlplanetest.Tokens(4)
+	}, noLimit)
+	c := newClient(t, cp.URL, known)
+	for range 2 {
+		if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 4 || got.WrongTotal {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if n := len(cp.Requests()); n != 2+2+1 { // once, once more since it changed, and the next listing
+		t.Errorf("%d requests", n)
+	}
+}
+
+// The list may have exactly as many items as are allowed, whatever they are and
+// however they are split into pages.
+func TestTheNumberOfTokensIsBounded(t *testing.T) {
+	const most = 30
+	odd := func(n int) []any { // with duplicates and items that cannot be read
+		all := controlplanetest.Tokens(n - 10)
+		for i := range 5 {
+			all = append(all, i, controlplanetest.Token(0))
+		}
+		return all
+	}
+	noTotal := faults.Total(func(int) any { return nil })
+	for name, faultsOf := range map[string][]controlplanetest.Fault{
+		"with a total": nil, "without a total": {noTotal}, "granted all at once": {faults.Clamp(1)},
+	} {
+		for _, pageSize := range []int{1, 7, 30, 31, 1000} {
+			for kind, items := range map[string]func(n int) []any{"tokens": controlplanetest.Tokens, "odd items": odd} {
+				t.Run(fmt.Sprintf("%s of %s in pages of %d", kind, name, pageSize), func(t *testing.T) {
+					for n, fits := range map[int]bool{most: true, most + 1: false} {
+						cp := controlplanetest.Start(t, controlplanetest.Always(items(n)...), faultsOf...)
+						got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.MaxTokens = pageSize, most }))
+						switch {
+						case fits && (err != nil || len(got.Tokens)+got.Duplicates+got.InvalidItems != most):
+							t.Errorf("%d items: %+v, %v", n, got, err)
+						case !fits:
+							e := wantError(t, err, client.ReasonTooLarge)
+							wantEqual(t, e.Summary, "the list has more than 30 items")
+							wantText(t, e.Advice, "--truefoundry.max-tokens")
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A list of new tokens without an end takes no more requests than fit into the limit.
+func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
+	const pageSize, most, concurrency = 10, 1000, 4
+	cp := controlplanetest.New(t, controlplanetest.Always())
+	transport, stop := controlplanetest.InMemory(cp.With(func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var page strings.Builder
+			for i := range pageSize {
+				fmt.Fprintf(&page, `{"id":"%s-%d"},`, r.FormValue("offset"), i)
+			}
+			fmt.Fprintf(w, `{"data":[%s],"pagination":{"total":1000000000}}`, strings.TrimSuffix(page.String(), ","))
+		})
+	}))
+	defer stop()
+	_, err := list(t.Context(), newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+		cfg.PageSize, cfg.MaxTokens, cfg.Limiter, cfg.Transport = pageSize, most, client.NewLimiter(concurrency), transport
+	}))
+	wantError(t, err, client.ReasonTooLarge)
+	if n := len(cp.Requests()); n > most/pageSize+2*concurrency {
+		t.Errorf("%d requests for %d items in pages of %d", n, most, pageSize)
 	}
 }
 
@@ -217,7 +440,7 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 			"where every page is unreadable", controlplanetest.Always(1, 2, 3, 4),
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })},
 		},
-		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset()}},
+		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.New(t, tt.items)
@@ -475,15 +698,15 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// What is lost of a token counts once, as the token does.
-func TestLossesOfRepeatedTokensCountOnce(t *testing.T) {
+// An invalid value of a token counts once, as the token does.
+func TestInvalidValuesOfRepeatedTokensCountOnce(t *testing.T) {
 	bad := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
 	cp := controlplanetest.Start(t, controlplanetest.Always(bad(1), bad(2), bad(1), bad(3)))
 	got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 2 }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Duplicates != 1 || got.InvalidFields[client.FieldCreatedAt] != 3 || len(got.Unreadable) != 3 {
+	if got.Duplicates != 1 || got.InvalidFields["createdAt"] != 3 || len(got.Examples) != 3 {
 		t.Errorf("got %+v", got)
 	}
 }

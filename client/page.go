@@ -1,102 +1,152 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// page is one answer of a list endpoint.
+// page is one response of a list endpoint.
 type page struct {
 	tokens []Token
-	// length counts the items, readable or not.
+	// length counts the items, whether they could be read or not.
 	length int
-	// total is what the page tells of the whole list, negative where it does not.
+	// total is the length of the whole list by the page's word, negative if the page
+	// does not say.
 	total int64
-	// Losses are the page's own: unreadable items, and the total. values are
-	// those of its tokens, by index in tokens: they only count where the token
-	// is not a duplicate.
-	Losses
-	values map[int][]Unreadable
+	// limit is how many items the server granted by the page's word, nil if the page
+	// does not say, and 0 if that cannot be read.
+	limit *int64
+	// DecodeErrors are those of items and of the pagination. invalidValues are those
+	// of tokens, by index: they only count if the token is not a duplicate.
+	DecodeErrors
+	invalidValues map[int]invalidValues
+	offsets       map[int]int // of these tokens, in the list
 }
 
-// Losses are what a listing held and that could not be read.
-type Losses struct {
-	// InvalidItems counts the items that are lost as a whole.
-	InvalidItems int
-	// InvalidFields counts the values that are lost of other items.
-	InvalidFields map[Field]int
-	// Unreadable has the first few of both.
-	Unreadable []Unreadable
+// invalidValues are the values of one item that could not be read: a count for each
+// field, however many there are.
+type invalidValues []struct {
+	field Field
+	count int
 }
 
-// maxUnreadable is how many of the losses are told one by one.
-const maxUnreadable = 10
-
-func (l *Losses) lose(u Unreadable) {
-	if u.Field == "" {
-		l.InvalidItems++
-	} else {
-		if l.InvalidFields == nil {
-			l.InvalidFields = map[Field]int{}
+// add counts a value.
+func (v *invalidValues) add(field Field) {
+	for i := range *v {
+		if (*v)[i].field == field {
+			(*v)[i].count++
+			return
 		}
-		l.InvalidFields[u.Field]++
 	}
-	if len(l.Unreadable) < maxUnreadable {
-		l.Unreadable = append(l.Unreadable, u)
+	*v = append(*v, struct {
+		field Field
+		count int
+	}{field, 1})
+}
+
+// contain reports whether there is a value of the field.
+func (v invalidValues) contain(field Field) bool {
+	for i := range v {
+		if v[i].field == field {
+			return true
+		}
+	}
+	return false
+}
+
+// DecodeErrors are the parts of a list that could not be read.
+type DecodeErrors struct {
+	// InvalidItems counts the items that could not be read at all.
+	InvalidItems int
+	// InvalidFields counts the values of other items that could not be read.
+	InvalidFields map[Field]int
+	// Examples are the first ten of both.
+	Examples []InvalidValue
+}
+
+// maxExamples is the number of Examples.
+const maxExamples = 10
+
+// addItem counts an item.
+func (e *DecodeErrors) addItem(offset int) {
+	e.InvalidItems++
+	e.addExample(InvalidValue{Offset: offset})
+}
+
+// addValue counts values of a field.
+func (e *DecodeErrors) addValue(v InvalidValue, count int) {
+	if e.InvalidFields == nil {
+		e.InvalidFields = map[Field]int{}
+	}
+	e.InvalidFields[v.Field] += count
+	for range min(count, maxExamples) {
+		e.addExample(v)
 	}
 }
 
-// add adds the losses of others to l, whose InvalidFields is not nil.
-func (l *Losses) add(others *Losses) {
-	l.InvalidItems += others.InvalidItems
-	for field, n := range others.InvalidFields {
-		l.InvalidFields[field] += n
+func (e *DecodeErrors) addExample(v InvalidValue) {
+	if len(e.Examples) < maxExamples {
+		e.Examples = append(e.Examples, v)
 	}
-	l.Unreadable = append(l.Unreadable, others.Unreadable...)
 }
 
-// Unreadable is one thing that a listing held and that could not be read.
-type Unreadable struct {
-	// ID is the token's, empty where the whole item is lost.
+// add adds the errors of a page. Pages arrive in any order, but the examples must
+// not change from scrape to scrape: they are the first ones of the list.
+func (e *DecodeErrors) add(page *DecodeErrors) {
+	e.InvalidItems += page.InvalidItems
+	for field, n := range page.InvalidFields {
+		e.InvalidFields[field] += n
+	}
+	e.Examples = append(e.Examples, page.Examples...)
+	// As unsigned numbers, the -1 of pagination comes last.
+	slices.SortStableFunc(e.Examples, func(a, b InvalidValue) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
+	e.Examples = e.Examples[:min(len(e.Examples), maxExamples)]
+}
+
+// InvalidValue is a part of a list that could not be read.
+type InvalidValue struct {
+	// ID is the token's ID, empty if the whole item could not be read.
 	ID string
-	// Field is empty where the whole item is lost.
+	// Field is empty if the whole item could not be read.
 	Field Field
-	// Offset is the item's position in the list, counted from 0; -1 for a value
-	// that belongs to no item (pagination.total).
+	// Offset is the position of the item in the list, counted from 0. It is -1 for
+	// values that do not belong to an item, like pagination.total.
 	Offset int
 }
 
 // String says what could not be read, and of which token.
-func (u Unreadable) String() string {
+func (v InvalidValue) String() string {
 	switch {
-	case u.Offset < 0:
-		return string(u.Field)
-	case u.Field == "":
-		return "the item at offset " + strconv.Itoa(u.Offset)
+	case v.Offset < 0:
+		return string(v.Field)
+	case v.Field == "":
+		return "the item at offset " + strconv.Itoa(v.Offset)
 	}
-	return fmt.Sprintf("%s of the token with id %q", u.Field, u.ID)
+	return fmt.Sprintf("%s of the token with id %q", v.Field, v.ID)
 }
 
-// decodePage reads the answer to a request for the items from offset on. It
-// holds one value at a time, so that memory does not depend on what else the
-// items carry. An error means that this is not a page at all.
-func decodePage(body io.Reader, offset int) (*page, error) {
+// decodePage reads the page at the offset, which may have up to maxItems items. It
+// holds one value at a time, so that memory does not depend on what else the items
+// contain. An error means that the body is not a page.
+func decodePage(body io.Reader, offset, maxItems int) (*page, error) {
 	d := newDecoder(body)
-	if next := d.next(); next != jsontext.KindBeginObject && next != jsontext.KindInvalid {
+	if next := d.peek(); next != jsontext.KindBeginObject && next != jsontext.KindInvalid {
 		return nil, errors.New(`it does not start with "{"`)
 	}
 	p := &page{total: -1}
 	var hasData, isNull bool
 	if d.enter(jsontext.KindBeginObject) {
-		for d.member("") {
-			switch string(d.path) {
+		for d.member() {
+			switch string(d.name) {
 			case "data":
-				hasData, isNull = true, d.next() == jsontext.KindNull
-				p.decodeData(d, offset)
+				hasData, isNull = true, d.peek() == jsontext.KindNull
+				p.decodeItems(d, offset, maxItems)
 			case "pagination":
 				p.decodePagination(d)
 			default:
@@ -115,61 +165,63 @@ func decodePage(body io.Reader, offset int) (*page, error) {
 	return p, nil
 }
 
-// decodeData reads the value of "data".
-func (p *page) decodeData(d *decoder, offset int) {
-	switch d.next() {
+// decodeItems reads the value of "data".
+func (p *page) decodeItems(d *decoder, offset, maxItems int) {
+	switch d.peek() {
 	case jsontext.KindBeginArray, jsontext.KindNull, jsontext.KindInvalid:
 	default:
 		d.err = errors.New(`"data" is not an array`)
 		return
 	}
 	if d.enter(jsontext.KindBeginArray) {
+		var it item
 		for d.more(jsontext.KindEndArray) {
 			if p.length == maxItems {
-				d.err = errTooMany
+				d.err = errTooManyItems
 				return
 			}
-			it := d.item()
-			p.add(&it, offset+p.length)
+			decodeItem(d, &it)
+			p.addItem(&it, offset+p.length)
 			p.length++
 		}
 	}
 }
 
-func (p *page) add(it *item, offset int) {
+func (p *page) addItem(it *item, offset int) {
 	if it.ID == "" {
-		p.lose(Unreadable{Offset: offset})
+		p.DecodeErrors.addItem(offset)
 		return
 	}
-	token := it.token()
-	for _, field := range it.unreadable {
-		if p.values == nil {
-			p.values = map[int][]Unreadable{}
+	if len(it.invalid) > 0 {
+		if p.invalidValues == nil {
+			p.invalidValues, p.offsets = map[int]invalidValues{}, map[int]int{}
 		}
-		i := len(p.tokens)
-		p.values[i] = append(p.values[i], Unreadable{ID: token.ID, Field: field, Offset: offset})
+		p.invalidValues[len(p.tokens)], p.offsets[len(p.tokens)] = it.invalid, offset
 	}
-	p.tokens = append(p.tokens, token)
+	p.tokens = append(p.tokens, it.token())
 }
 
-// decodePagination reads the total, which only plans requests: one that cannot
-// be read costs nothing else.
+// decodePagination reads the value of "pagination". What cannot be read of it does
+// not affect the items.
 func (p *page) decodePagination(d *decoder) {
-	d.unreadable = nil
-	var total *int64
-	if d.enter(jsontext.KindBeginObject) {
-		for d.member("pagination.") {
-			if Field(d.path) == FieldTotal {
-				total = d.integer()
-			} else {
-				d.skip()
-			}
-		}
+	var is pagination
+	d.field, d.invalid = "pagination", nil
+	paginationObject.decode(d, &is)
+	if is.total != nil && *is.total < 0 {
+		is.total = nil
+		d.invalid.add(FieldTotal)
 	}
-	switch {
-	case len(d.unreadable) > 0, total != nil && *total < 0:
-		p.lose(Unreadable{Field: FieldTotal, Offset: -1})
-	case total != nil:
-		p.total = *total
+	if d.invalid.contain("pagination") {
+		d.invalid = invalidValues{{FieldTotal, 1}}
+	}
+	for _, invalid := range d.invalid {
+		p.addValue(InvalidValue{Field: invalid.field, Offset: -1}, invalid.count)
+	}
+	if is.total != nil {
+		p.total = *is.total
+	}
+	p.limit = is.limit
+	if d.invalid.contain(FieldLimit) {
+		p.limit = new(int64(0))
 	}
 }

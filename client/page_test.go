@@ -9,7 +9,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-func TestAnUnreadableItemLosesOnlyItself(t *testing.T) {
+func TestAnInvalidItemAffectsOnlyItself(t *testing.T) {
 	for _, item := range []string{
 		`null`, `5`, `-1.5e3`, `true`, `"cm1"`, `""`, `[]`, `[{"id":"cm1"}]`, `{}`,
 		`{"id":null}`, `{"id":""}`, `{"id":5}`, `{"id":["cm1"]}`, `{"name":"a"}`, `{"id":{},"name":5}`,
@@ -25,18 +25,18 @@ func TestAnUnreadableItemLosesOnlyItself(t *testing.T) {
 					{ID: "b", Name: "b", Expiry: client.Expiry{Readable: true}},
 				},
 				Reported: 3,
-				Losses: client.Losses{
+				DecodeErrors: client.DecodeErrors{
 					InvalidItems:  1,
 					InvalidFields: map[client.Field]int{},
-					Unreadable:    []client.Unreadable{{Offset: 1}},
+					Examples:      []client.InvalidValue{{Offset: 1}},
 				},
 			})
-			wantEqual(t, l.Unreadable[0].String(), "the item at offset 1")
+			wantEqual(t, l.Examples[0].String(), "the item at offset 1")
 		})
 	}
 }
 
-func TestAnUnreadableItemIsFoundByItsOffset(t *testing.T) {
+func TestAnInvalidItemIsNamedByItsOffset(t *testing.T) {
 	pages := map[string]string{
 		"0": `{"data":[{"id":"a"},{"id":"b"}]}`,
 		"2": `{"data":[{"id":"c","isExpired":1},7]}`,
@@ -48,10 +48,10 @@ func TestAnUnreadableItemIsFoundByItsOffset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "c", Field: client.FieldIsExpired, Offset: 2}, {Offset: 3}})
+	wantEqual(t, l.Examples, []client.InvalidValue{{ID: "c", Field: "isExpired", Offset: 2}, {Offset: 3}})
 }
 
-func TestLossesAreCountedAndTheFirstOfThemNamed(t *testing.T) {
+func TestDecodeErrorsAreCountedAndTheFirstOfThemNamed(t *testing.T) {
 	var items strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&items, `0,{"id":"t%d","createdAt":1},`, i)
@@ -62,52 +62,52 @@ func TestLossesAreCountedAndTheFirstOfThemNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, l.InvalidItems, 20)
-	wantEqual(t, l.InvalidFields, map[client.Field]int{client.FieldCreatedAt: 20})
-	wantEqual(t, len(l.Unreadable), 10)
+	wantEqual(t, l.InvalidFields, map[client.Field]int{"createdAt": 20})
+	wantEqual(t, len(l.Examples), 10)
 }
 
-// unreadableFields are the values that make a field unreadable, as members of
+// invalidFields are the values that make a field unreadable, as members of
 // an item; pagination.total is none of an item.
-var unreadableFields = map[client.Field]string{
-	client.FieldName:                        `"name":1`,
-	client.FieldType:                        `"type":{}`,
-	client.FieldTenantName:                  `"tenantName":[]`,
-	client.FieldCreatedBy:                   `"createdBy":true`,
-	client.FieldCreatedBySubject:            `"createdBySubject":"ada"`,
-	client.FieldSubjectID:                   `"createdBySubject":{"subjectId":1}`,
-	client.FieldSubjectType:                 `"createdBySubject":{"subjectType":1}`,
-	client.FieldSubjectSlug:                 `"createdBySubject":{"subjectSlug":1}`,
-	client.FieldSubjectDisplayName:          `"createdBySubject":{"subjectDisplayName":1}`,
-	client.FieldSubjectExternalIdentitySlug: `"createdBySubject":{"subjectExternalIdentitySlug":1}`,
-	client.FieldSubjectControllerName:       `"createdBySubject":{"subjectControllerName":1}`,
-	client.FieldCreatedAt:                   `"createdAt":1735689600`,
-	client.FieldLastAccessedAt:              `"lastAccessedAt":"long ago"`,
-	client.FieldIsExpired:                   `"isExpired":"no"`,
-	client.FieldJWTID:                       `"jwtId":{}`,
-	client.FieldJWTs:                        `"jwts":"none"`,
-	client.FieldJWTsID:                      `"jwts":[{"id":1}]`,
-	client.FieldJWTExpiry:                   `"jwts":[{"expiry":"soon"}]`,
-	client.FieldJWTCreatedAt:                `"jwts":[{"createdAt":0}]`,
-	client.FieldJWTTokenType:                `"jwts":[{"tokenType":1}]`,
-	client.FieldNextScheduledRotation:       `"nextScheduledRotation":"@daily"`,
-	client.FieldManifest:                    `"manifest":"yaml"`,
-	client.FieldManifestName:                `"manifest":{"name":1}`,
-	client.FieldManifestTokenType:           `"manifest":{"token_type":1}`,
-	client.FieldExpirationDate:              `"manifest":{"expiration_date":"01.08.2025"}`,
-	client.FieldAutoRotate:                  `"manifest":{"auto_rotate":true}`,
-	client.FieldAutoRotateInterval:          `"manifest":{"auto_rotate":{"auto_rotate_interval":"30d"}}`,
-	client.FieldGracePeriod:                 `"manifest":{"auto_rotate":{"grace_period":-1}}`,
-	client.FieldOwnedBy:                     `"manifest":{"ownedBy":"platform"}`,
-	client.FieldTeam:                        `"manifest":{"ownedBy":{"team":1}}`,
+var invalidFields = map[client.Field]string{
+	"name":                                `"name":1`,
+	"type":                                `"type":{}`,
+	"tenantName":                          `"tenantName":[]`,
+	"createdBy":                           `"createdBy":true`,
+	"createdBySubject":                    `"createdBySubject":"ada"`,
+	"createdBySubject.subjectId":          `"createdBySubject":{"subjectId":1}`,
+	"createdBySubject.subjectType":        `"createdBySubject":{"subjectType":1}`,
+	"createdBySubject.subjectSlug":        `"createdBySubject":{"subjectSlug":1}`,
+	"createdBySubject.subjectDisplayName": `"createdBySubject":{"subjectDisplayName":1}`,
+	"createdBySubject.subjectExternalIdentitySlug": `"createdBySubject":{"subjectExternalIdentitySlug":1}`,
+	"createdBySubject.subjectControllerName":       `"createdBySubject":{"subjectControllerName":1}`,
+	"createdAt":                                    `"createdAt":1735689600`,
+	"lastAccessedAt":                               `"lastAccessedAt":"long ago"`,
+	"isExpired":                                    `"isExpired":"no"`,
+	"jwtId":                                        `"jwtId":{}`,
+	"jwts":                                         `"jwts":"none"`,
+	"jwts.id":                                      `"jwts":[{"id":1}]`,
+	"jwts.expiry":                                  `"jwts":[{"expiry":"soon"}]`,
+	"jwts.createdAt":                               `"jwts":[{"createdAt":0}]`,
+	"jwts.tokenType":                               `"jwts":[{"tokenType":1}]`,
+	"nextScheduledRotation":                        `"nextScheduledRotation":"@daily"`,
+	"manifest":                                     `"manifest":"yaml"`,
+	"manifest.name":                                `"manifest":{"name":1}`,
+	"manifest.token_type":                          `"manifest":{"token_type":1}`,
+	"manifest.expiration_date":                     `"manifest":{"expiration_date":"01.08.2025"}`,
+	"manifest.auto_rotate":                         `"manifest":{"auto_rotate":true}`,
+	"manifest.auto_rotate.auto_rotate_interval": `"manifest":{"auto_rotate":{"auto_rotate_interval":"30d"}}`,
+	"manifest.auto_rotate.grace_period":         `"manifest":{"auto_rotate":{"grace_period":-1}}`,
+	"manifest.ownedBy":                          `"manifest":{"ownedBy":"platform"}`,
+	"manifest.ownedBy.team":                     `"manifest":{"ownedBy":{"team":1}}`,
 }
 
-func TestAnUnreadableFieldLosesOnlyItsValue(t *testing.T) {
+func TestAnInvalidFieldAffectsOnlyItsValue(t *testing.T) {
 	for _, field := range client.Fields() {
-		if field == client.FieldTotal {
+		if strings.HasPrefix(string(field), "pagination.") {
 			continue
 		}
 		t.Run(string(field), func(t *testing.T) {
-			members, ok := unreadableFields[field]
+			members, ok := invalidFields[field]
 			if !ok {
 				t.Fatal("nothing is known to make it unreadable")
 			}
@@ -120,12 +120,12 @@ func TestAnUnreadableFieldLosesOnlyItsValue(t *testing.T) {
 			if len(l.Tokens) != 3 || l.Tokens[0].ID != "before" || l.Tokens[1].ID != "bad" || l.Tokens[2].ID != "after" {
 				t.Fatalf("tokens are %s", show(l.Tokens))
 			}
-			if bad := l.Tokens[1]; (bad.Tenant == "acme") != (field != client.FieldTenantName) ||
-				bad.LastAccessed.IsZero() != (field == client.FieldLastAccessedAt) {
+			if bad := l.Tokens[1]; (bad.Tenant == "acme") != (field != "tenantName") ||
+				bad.LastAccessed.IsZero() != (field == "lastAccessedAt") {
 				t.Errorf("its neighbours suffered: %s", show(bad))
 			}
-			wantEqual(t, l.Unreadable, []client.Unreadable{{ID: "bad", Field: field, Offset: 1}})
-			wantEqual(t, l.Unreadable[0].String(), string(field)+` of the token with id "bad"`)
+			wantEqual(t, l.Examples, []client.InvalidValue{{ID: "bad", Field: field, Offset: 1}})
+			wantEqual(t, l.Examples[0].String(), string(field)+` of the token with id "bad"`)
 			wantEqual(t, l.InvalidFields, map[client.Field]int{field: 1})
 			wantEqual(t, l.InvalidItems, 0)
 		})
@@ -133,19 +133,19 @@ func TestAnUnreadableFieldLosesOnlyItsValue(t *testing.T) {
 }
 
 func TestTotals(t *testing.T) {
-	unreadable := []client.Unreadable{{Field: client.FieldTotal, Offset: -1}, {Field: client.FieldTotal, Offset: -1}}
+	unreadable := []client.InvalidValue{{Field: "pagination.total", Offset: -1}, {Field: "pagination.total", Offset: -1}}
 	for _, tc := range []struct {
 		name, members string
 		comesFirst    bool
 		reported      int64
-		unreadable    []client.Unreadable
+		unreadable    []client.InvalidValue
 	}{
 		{"a total", `,"pagination":{"total":1,"offset":0,"limit":1000}`, false, 1, nil},
 		{"a total that comes first", `,"pagination":{"total":1}`, true, 1, nil},
 		{"one too large for its sum with anything", `,"pagination":{"total":9223372036854775807}`, false, 9223372036854775807, nil},
 		{"no pagination", ``, false, -1, nil},
 		{"pagination that is null", `,"pagination":null`, false, -1, nil},
-		{"no total", `,"pagination":{"limit":"x"}`, false, -1, nil},
+		{"no total", `,"pagination":{"offset":"x"}`, false, -1, nil},
 		{"a total that is null", `,"pagination":{"total":null}`, false, -1, nil},
 		{"a negative total", `,"pagination":{"total":-1}`, false, -1, unreadable},
 		{"a fraction", `,"pagination":{"total":1.5}`, false, -1, unreadable},
@@ -172,8 +172,8 @@ func TestTotals(t *testing.T) {
 			if len(l.Tokens) != 1 || l.Reported != tc.reported {
 				t.Errorf("%d tokens, %d reported; want 1 and %d", len(l.Tokens), l.Reported, tc.reported)
 			}
-			wantEqual(t, l.Unreadable, tc.unreadable)
-			for _, u := range l.Unreadable {
+			wantEqual(t, l.Examples, tc.unreadable)
+			for _, u := range l.Examples {
 				wantEqual(t, u.String(), "pagination.total")
 			}
 		})
@@ -193,7 +193,7 @@ func TestEmptyLists(t *testing.T) {
 			t.Errorf("%s: %v", body, err)
 			continue
 		}
-		if len(l.Tokens) != 0 || len(l.Unreadable) != 0 {
+		if len(l.Tokens) != 0 || len(l.Examples) != 0 {
 			t.Errorf("%s was read as %s", body, show(l))
 		}
 	}
@@ -202,9 +202,7 @@ func TestEmptyLists(t *testing.T) {
 func TestWhatIsNoPage(t *testing.T) {
 	deep := strings.Repeat("[", 1_000_000)
 	for _, tc := range []struct{ name, body, want string }{
-		{"nothing", ``, "EOF"},
 		{"blanks", " \n ", "EOF"},
-		{"HTML", "<!DOCTYPE html>\n<html><body>Sign in</body></html>", "invalid character '<'"},
 		{"text", `OK`, "invalid character 'O'"},
 		{"null", `null`, `does not start with "{"`},
 		{"an array", `[{"id":"a"}]`, `does not start with "{"`},
@@ -245,7 +243,8 @@ func TestWhatIsNoPage(t *testing.T) {
 			_, err := listing(t, tc.body)
 			e := wantError(t, err, client.ReasonBadResponse)
 			wantEqual(t, e.Status, http.StatusOK)
-			wantText(t, e.What, "(application/json) is not a list of tokens", tc.want)
+			wantEqual(t, e.Summary, "the response is not a list of tokens")
+			wantText(t, e.Detail, "application/json: ", tc.want)
 			wantText(t, e.Advice, "the API prefix")
 		})
 	}

@@ -74,12 +74,12 @@ func (it *item) token() Token {
 		Expired: it.IsExpired,
 
 		LastAccessed:       it.LastAccessedAt.Time,
-		AutoRotateInterval: it.Manifest.Interval,
-		GracePeriod:        it.Manifest.GracePeriod,
+		AutoRotateInterval: it.Manifest.AutoRotate.Interval,
+		GracePeriod:        it.Manifest.AutoRotate.GracePeriod,
 		NextRotation:       it.NextScheduledRotation.endOfDay().Time,
 	}
 	t.Name = label(cmp.Or(it.Name, it.Manifest.Name, t.ID))
-	t.Team = label(it.Manifest.Team)
+	t.Team = label(it.Manifest.OwnedBy.Team)
 	subject := it.CreatedBySubject
 	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
 	t.Creator.Name = label(cmp.Or(subject.Slug, subject.DisplayName, subject.ExternalIdentitySlug, subject.ControllerName, subject.ID, it.CreatedBy))
@@ -110,7 +110,7 @@ func (it *item) token() Token {
 // that expires last. It is not certain where something that decides it is there
 // but could not be read.
 func (it *item) currentJWT() (current int, certain bool) {
-	current, certain = -1, !it.has(FieldJWTs)
+	current, certain = -1, !it.invalid.contain(FieldJWTs)
 	for i := range it.JWTs {
 		if it.JWTID != "" && it.JWTs[i].ID == it.JWTID {
 			return i, true
@@ -122,7 +122,7 @@ func (it *item) currentJWT() (current int, certain bool) {
 			current = i
 		}
 	}
-	if it.JWTID != "" && it.has(FieldJWTsID) {
+	if it.JWTID != "" && it.invalid.contain(FieldJWTsID) {
 		certain = false
 	}
 	if !certain {
@@ -150,7 +150,7 @@ func (it *item) expiry(current int) Expiry {
 	if current >= 0 && !it.JWTs[current].Expiry.absent() {
 		return it.JWTs[current].Expiry.expiry()
 	}
-	if it.has(FieldManifest) {
+	if it.invalid.contain(FieldManifest) {
 		return Expiry{}
 	}
 	return it.Manifest.ExpirationDate.expiry()

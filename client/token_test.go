@@ -23,7 +23,7 @@ func read(t testing.TB, item string) (client.Token, []client.Field) {
 		t.Fatalf("%d tokens were read of one item: %s", len(l.Tokens), item)
 	}
 	var unreadable []client.Field
-	for _, u := range l.Unreadable {
+	for _, u := range l.Examples {
 		if u.ID != l.Tokens[0].ID {
 			t.Errorf("%v is said to be unreadable, of the token with id %q", u, l.Tokens[0].ID)
 		}
@@ -143,7 +143,7 @@ func TestAbsentIsNotUnreadable(t *testing.T) {
 		{
 			name:       "unknown fields are ignored beside an unreadable one",
 			members:    `"a": null, "": "x", "mismatched": [1], "name": 5, "manifest": {"": 1}, "ID2": {"id": 1}`,
-			unreadable: fields(client.FieldName),
+			unreadable: fields("name"),
 		},
 	})
 }
@@ -155,7 +155,7 @@ func TestNames(t *testing.T) {
 		{"else its manifest's", `"manifest":{"name":"manifest"}`, name("manifest"), nil},
 		{"an empty one counts as none", `"name":"","manifest":{"name":"manifest"}`, name("manifest"), nil},
 		{"else the id", `"name":null,"manifest":{"name":""}`, name("t-1"), nil},
-		{"an unreadable one is no name", `"name":5,"manifest":{"name":"manifest"}`, name("manifest"), fields(client.FieldName)},
+		{"an unreadable one is no name", `"name":5,"manifest":{"name":"manifest"}`, name("manifest"), fields("name")},
 		{"quotes, newlines and emoji stay", `"name":"a \"b\" \\ \n\t 🔑"`, name("a \"b\" \\ \n\t 🔑"), nil},
 		{"emoji by surrogates come out right", `"name":"\ud83d\udd11"`, name("🔑"), nil},
 		{"a lone surrogate is replaced", `"name":"a\ud83dz"`, name("a\ufffdz"), nil},
@@ -223,7 +223,7 @@ func TestTypes(t *testing.T) {
 		{
 			"an unreadable one is none",
 			`"type":"pat","jwts":[{"id":"a","tokenType":1}],"manifest":{"token_type":[]}`,
-			tokenType("pat"), fields(client.FieldJWTTokenType, client.FieldManifestTokenType),
+			tokenType("pat"), fields("jwts.tokenType", "manifest.token_type"),
 		},
 	})
 }
@@ -253,12 +253,12 @@ func TestCreators(t *testing.T) {
 		{
 			"an unreadable part costs that part",
 			`"createdBySubject":{"subjectId":1,"subjectType":"user","subjectSlug":"ada"}`,
-			creator("", "user", "ada"), fields(client.FieldSubjectID),
+			creator("", "user", "ada"), fields("createdBySubject.subjectId"),
 		},
 		{
 			"an unreadable subject leaves createdBy",
 			`"createdBySubject":"ada","createdBy":"u1"`,
-			creator("", "", "u1"), fields(client.FieldCreatedBySubject),
+			creator("", "", "u1"), fields("createdBySubject"),
 		},
 	})
 }
@@ -308,7 +308,7 @@ func TestCurrentJWT(t *testing.T) {
 		{
 			"an unreadable jwtId counts as absent",
 			`"jwtId":7,` + jwts(jwt("a", january, year27), jwt("b", march, year26)),
-			life(march, year26, year27), fields(client.FieldJWTID),
+			life(march, year26, year27), fields("jwtId"),
 		},
 		{
 			"without jwtId the one created last is current, though it expires first",
@@ -348,51 +348,51 @@ func TestCurrentJWT(t *testing.T) {
 		{
 			"an unreadable previous expiry costs nothing else",
 			jwts(jwt("a", january, "soon"), jwt("b", march, year26)),
-			life(march, year26, ""), fields(client.FieldJWTExpiry),
+			life(march, year26, ""), fields("jwts.expiry"),
 		},
 		{
 			"an unreadable current expiry is not the previous one's",
 			jwts(jwt("a", january, year26), jwt("b", march, "soon")),
-			unreadable(march, year26), fields(client.FieldJWTExpiry),
+			unreadable(march, year26), fields("jwts.expiry"),
 		},
 		{
 			"an unreadable time of issue costs nothing else",
 			`"jwtId":"a",` + jwts(jwt("a", "yesterday", year26)),
-			life("", year26, ""), fields(client.FieldJWTCreatedAt),
+			life("", year26, ""), fields("jwts.createdAt"),
 		},
 		{
 			"an unreadable JWT may be the current one",
 			jwts("5", jwt("a", january, year26)),
-			unreadable("", ""), fields(client.FieldJWTs),
+			unreadable("", ""), fields("jwts"),
 		},
 		{
 			"an unreadable JWT beside the one that jwtId names costs nothing else",
 			`"jwtId":"a",` + jwts(`"x"`, jwt("a", january, year26), "[]"),
-			life(january, year26, ""), fields(client.FieldJWTs, client.FieldJWTs),
+			life(january, year26, ""), fields("jwts", "jwts"),
 		},
 		{
 			"an unreadable id of a JWT is no id",
 			`"jwtId":"a",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
-			life(january, year26, year27), fields(client.FieldJWTsID),
+			life(january, year26, year27), fields("jwts.id"),
 		},
 		{
 			"a JWT whose creation is unreadable may be the current one",
 			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
-			unreadable("", ""), fields(client.FieldJWTCreatedAt),
+			unreadable("", ""), fields("jwts.createdAt"),
 		},
 		{
 			"a JWT whose creation is unreadable is the current one where it is alone",
 			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`),
-			life("", year27, ""), fields(client.FieldJWTCreatedAt),
+			life("", year27, ""), fields("jwts.createdAt"),
 		},
 		{
 			"a JWT whose id is unreadable may be the one that jwtId names",
 			`"jwtId":"b",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
-			unreadable("", ""), fields(client.FieldJWTsID),
+			unreadable("", ""), fields("jwts.id"),
 		},
 		{"JWTs that are no array", `"createdAt":"2025-01-01T00:00:00Z","jwts":{"id":"a"}`, func(t *client.Token) {
 			t.Created, t.Expiry.Readable = at(january), false
-		}, fields(client.FieldJWTs)},
+		}, fields("jwts")},
 	})
 }
 
@@ -406,7 +406,7 @@ func TestIssued(t *testing.T) {
 			`"createdAt":"2025-01-01T00:00:00Z","jwts":[{"id":"a"}]`,
 			func(t *client.Token) { t.Created = at("2025-01-01T00:00:00Z") }, nil,
 		},
-		{"an unreadable creation", `"createdAt":"0001-01-01T00:00:00Z"`, nil, fields(client.FieldCreatedAt)},
+		{"an unreadable creation", `"createdAt":"0001-01-01T00:00:00Z"`, nil, fields("createdAt")},
 	})
 }
 
@@ -454,10 +454,10 @@ func TestExpiry(t *testing.T) {
 		{
 			"a manifest of the wrong type does not matter to a JWT with an expiry",
 			`"jwts":[{"id":"a","expiry":"2026-01-01T00:00:00Z"}],"manifest":"x"`,
-			expires("2026-01-01T00:00:00Z"), fields(client.FieldManifest),
+			expires("2026-01-01T00:00:00Z"), fields("manifest"),
 		},
-		{"a manifest of the wrong type may have held one", `"manifest":[]`, unreadable, fields(client.FieldManifest)},
-		{"JWTs of the wrong type may have held one", `"jwts":"x",` + date(`"2027-01-01"`), unreadable, fields(client.FieldJWTs)},
+		{"a manifest of the wrong type may have held one", `"manifest":[]`, unreadable, fields("manifest")},
+		{"JWTs of the wrong type may have held one", `"jwts":"x",` + date(`"2027-01-01"`), unreadable, fields("jwts")},
 	}
 	for name, value := range map[string]string{
 		"nonsense":                    `"soon"`,
@@ -482,9 +482,9 @@ func TestExpiry(t *testing.T) {
 			itemTest{
 				"in a JWT, " + name + " does not fall through",
 				`"jwts":[{"id":"a","expiry":` + value + `}],` + date(`"2027-01-01"`),
-				unreadable, fields(client.FieldJWTExpiry),
+				unreadable, fields("jwts.expiry"),
 			},
-			itemTest{"in the manifest, " + name + " is not never", date(value), unreadable, fields(client.FieldExpirationDate)},
+			itemTest{"in the manifest, " + name + " is not never", date(value), unreadable, fields("manifest.expiration_date")},
 		)
 	}
 	runItemTests(t, tests)
@@ -496,9 +496,9 @@ func TestExpired(t *testing.T) {
 		{"true", `"isExpired":true`, expired(true), nil},
 		{"false", `"isExpired":false`, expired(false), nil},
 		{"null is no word on it", `"isExpired":null`, nil, nil},
-		{"a string is unreadable", `"isExpired":"true"`, nil, fields(client.FieldIsExpired)},
-		{"a number is unreadable", `"isExpired":1`, nil, fields(client.FieldIsExpired)},
-		{"an object is unreadable", `"isExpired":{}`, nil, fields(client.FieldIsExpired)},
+		{"a string is unreadable", `"isExpired":"true"`, nil, fields("isExpired")},
+		{"a number is unreadable", `"isExpired":1`, nil, fields("isExpired")},
+		{"an object is unreadable", `"isExpired":{}`, nil, fields("isExpired")},
 	})
 }
 
@@ -526,7 +526,7 @@ func TestRotation(t *testing.T) {
 		{"the most that is believed", rotate("3652425", "3652425"), days(most, most), nil},
 		{"auto_rotate of the wrong type", `"manifest":{"auto_rotate":true,"name":"n"}`, func(t *client.Token) {
 			t.Name = "n"
-		}, fields(client.FieldAutoRotate)},
+		}, fields("manifest.auto_rotate")},
 
 		{"the next rotation", `"nextScheduledRotation":"2026-05-02T10:00:00Z"`, next("2026-05-02T10:00:00Z"), nil},
 		{"a date is 24:00 UTC of its day", `"nextScheduledRotation":"2026-02-28"`, next("2026-03-01T00:00:00Z"), nil},
@@ -534,14 +534,14 @@ func TestRotation(t *testing.T) {
 		{
 			"nonsense",
 			`"nextScheduledRotation":"0 0 * * *"`,
-			nil, fields(client.FieldNextScheduledRotation),
+			nil, fields("nextScheduledRotation"),
 		},
 	}
 	for _, value := range []string{"-1", "30.0", "30.5", "3e1", "3652426", "9223372036854775808", "1e999", `"30"`, `""`, "true", "[]", "{}"} {
 		tests = append(
 			tests,
-			itemTest{value + " is no interval", rotate(value, "7"), days(-1, 7), fields(client.FieldAutoRotateInterval)},
-			itemTest{value + " is no grace period", rotate("30", value), days(30, -1), fields(client.FieldGracePeriod)},
+			itemTest{value + " is no interval", rotate(value, "7"), days(-1, 7), fields("manifest.auto_rotate.auto_rotate_interval")},
+			itemTest{value + " is no grace period", rotate("30", value), days(30, -1), fields("manifest.auto_rotate.grace_period")},
 		)
 	}
 	runItemTests(t, tests)
@@ -553,14 +553,14 @@ func TestLastAccess(t *testing.T) {
 			t.LastAccessed = at("2025-06-01T10:00:00Z")
 		}, nil},
 		{"null is never", `"lastAccessedAt":null`, nil, nil},
-		{"nonsense", `"lastAccessedAt":"never"`, nil, fields(client.FieldLastAccessedAt)},
+		{"nonsense", `"lastAccessedAt":"never"`, nil, fields("lastAccessedAt")},
 	})
 }
 
 func TestTeams(t *testing.T) {
 	runItemTests(t, []itemTest{
 		{"a team", `"manifest":{"ownedBy":{"team":"platform"}}`, func(t *client.Token) { t.Team = "platform" }, nil},
-		{"an owner that is no object", `"manifest":{"ownedBy":"platform"}`, nil, fields(client.FieldOwnedBy)},
-		{"a team that is no text", `"manifest":{"ownedBy":{"team":1}}`, nil, fields(client.FieldTeam)},
+		{"an owner that is no object", `"manifest":{"ownedBy":"platform"}`, nil, fields("manifest.ownedBy")},
+		{"a team that is no text", `"manifest":{"ownedBy":{"team":1}}`, nil, fields("manifest.ownedBy.team")},
 	})
 }

@@ -7,12 +7,12 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // newExporter returns the exporter, made as its main function makes it with
@@ -23,13 +23,16 @@ func newExporter(cfg serving) (http.Handler, error) {
 		return nil, err
 	}
 	logger := log.NewNopLogger()
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: time.Now})
-	set := targets.NewSet(c, targets.Settings{
+	c, err := collector.New(collector.Options{})
+	if err != nil {
+		return nil, err
+	}
+	set := connect.NewSet(c, connect.Settings{
 		PageSize: cfg.PageSize, UserAgent: "truefoundry_exporter/bench", MaxConcurrency: cfg.Concurrency, Now: time.Now, Logger: logger,
 	})
-	set.Replace([]targets.Target{{
+	set.Replace([]config.Target{{
 		Name: targetName, URL: u, APIPrefix: cfg.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
-		APIKey: config.NewInlineSecret(apiKey), HTTP: targets.DefaultHTTP(),
+		Credentials: config.Credentials{Key: apiKey, KeySource: "inline"}, HTTP: config.DefaultHTTP(),
 	}})
 	return server.New(server.Config{
 		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: metricsPath, MaxRequests: 40,

@@ -11,11 +11,11 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/prometheus/common/config"
+	commoncfg "github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // Start starts two made-up control planes and returns three targets: one lists
@@ -23,7 +23,7 @@ import (
 // other, and one fails, since its API key is not valid. Their tokens were issued
 // relative to the time of the start, and age from then on. The control planes
 // serve until end is called.
-func Start() (list []targets.Target, end func(), err error) {
+func Start() (list []config.Target, end func(), err error) {
 	start := time.Now()
 	var servers []*http.Server
 	end = func() {
@@ -76,9 +76,9 @@ func Start() (list []targets.Target, end func(), err error) {
 	return append(list, broken), end, nil
 }
 
-func target(name string, kind client.Kind, u *url.URL, key string) targets.Target {
-	return targets.Target{
+func target(name string, kind client.Kind, u *url.URL, key string) config.Target {
+	return config.Target{
 		Name: name, URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{kind},
-		APIKey: targets.NamedSecret{SecretReader: config.NewInlineSecret(key), From: "the demonstration's own"}, HTTP: targets.DefaultHTTP(),
+		Credentials: config.Credentials{Key: commoncfg.Secret(key), KeySource: "the demonstration's own"}, HTTP: config.DefaultHTTP(),
 	}
 }

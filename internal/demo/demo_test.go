@@ -10,24 +10,26 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/demo"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // list lists what the target sees.
-func list(t *testing.T, target *targets.Target) (*client.Listing, error) {
+func list(t *testing.T, target *config.Target) (*client.Listing, error) {
 	t.Helper()
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
-	c := client.New(client.Config{
-		URL: target.URL, APIPrefix: target.APIPrefix, APIKey: target.APIKey, PageSize: 1000,
-		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
+	c, err := client.New(client.Config{
+		URL: target.URL, APIPrefix: target.APIPrefix, Credentials: client.StaticKey(string(target.Credentials.Key), "inline"), Transport: transport,
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	key, err := c.Key(ctx)
+	key, err := c.Credential(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		if all[i].Kinds[0] != want.kind || len(listing.Tokens) != want.tokens || listing.InvalidItems+len(listing.InvalidFields) > 0 {
-			t.Errorf("%s: %d tokens of kind %s, not read %v", all[i].Name, len(listing.Tokens), all[i].Kinds[0], listing.Losses)
+			t.Errorf("%s: %d tokens of kind %s, not read %v", all[i].Name, len(listing.Tokens), all[i].Kinds[0], listing.DecodeErrors)
 		}
 		tokens = append(tokens, listing.Tokens...)
 	}

@@ -144,7 +144,7 @@ func proxyFaults() []upstreamTest {
 				st.reconnect()
 			}
 			st.end = func() { refusal.Set(nil) }
-		}, reason: client.ReasonIntermediary, logged: "the proxy does not connect to the control plane: Forbidden"},
+		}, reason: client.ReasonIntermediary, logged: "the proxy refused to connect to the control plane (Forbidden)"},
 	}
 }
 
@@ -204,11 +204,11 @@ func redirects() []upstreamTest {
 	}
 	const start = "redirects are not followed, so that the API key goes nowhere else; "
 	all := []upstreamTest{
-		{name: "a redirect to another host is not followed", arrange: to(http.StatusFound, "http", "acme.example", "elsewhere.example"), logged: start + "the URL should start with http://elsewhere.example:"},
-		{name: "a redirect to a subdomain is not followed", arrange: to(http.StatusTemporaryRedirect, "http", "moved.example", "login.moved.example"), logged: start + "the URL should start with http://login.moved.example:"},
-		{name: "a redirect to another port is not followed", arrange: to(http.StatusPermanentRedirect, "http", loopback, loopback), logged: start + "the URL should start with http://127.0.0.1:"},
-		{name: "a redirect to http on the same host is not followed", arrange: to(http.StatusMovedPermanently, "https", loopback, loopback), logged: start + "the URL should start with http://127.0.0.1:"},
-		{name: "a redirect to itself is not followed", fault: faults.Redirect(http.StatusSeeOther, ""), requests: 1, logged: start + "it leads to another path of the same host"},
+		{name: "a redirect to another host is not followed", arrange: to(http.StatusFound, "http", "acme.example", "elsewhere.example"), logged: "(to http://elsewhere.example:"},
+		{name: "a redirect to a subdomain is not followed", arrange: to(http.StatusTemporaryRedirect, "http", "moved.example", "login.moved.example"), logged: "(to http://login.moved.example:"},
+		{name: "a redirect to another port is not followed", arrange: to(http.StatusPermanentRedirect, "http", loopback, loopback), logged: "(to http://127.0.0.1:"},
+		{name: "a redirect to http on the same host is not followed", arrange: to(http.StatusMovedPermanently, "https", loopback, loopback), logged: "(to http://127.0.0.1:"},
+		{name: "a redirect to itself is not followed", fault: faults.Redirect(http.StatusSeeOther, ""), requests: 1, logged: start + "it leads to the same path again"},
 		{name: "a redirect of a later page is not followed", fault: faults.At(pageSize, faults.Redirect(http.StatusFound, "")), logged: start},
 	}
 	for i := range all {

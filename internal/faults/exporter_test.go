@@ -20,11 +20,12 @@ import (
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 const (
@@ -144,13 +145,16 @@ func newExporter(t *testing.T, dir string, concurrency int, file string) *export
 	if err := os.WriteFile(filepath.Join(dir, "key"), []byte(controlplanetest.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	list, err := targets.Load(path)
+	list, err := config.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	logger := log.NewLogfmtLogger(&e.log)
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: patience, Logger: logger, Now: e.Now})
-	set := targets.NewSet(c, targets.Settings{PageSize: pageSize, UserAgent: "test", MaxConcurrency: concurrency, Now: e.Now, Logger: logger})
+	c, err := collector.New(collector.Options{Timeout: patience, Logger: logger, Now: e.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := connect.NewSet(c, connect.Settings{PageSize: pageSize, UserAgent: "test", MaxConcurrency: concurrency, Now: e.Now, Logger: logger})
 	set.Replace(list)
 	t.Cleanup(set.Close)
 	registry := prometheus.NewRegistry()

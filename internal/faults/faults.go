@@ -287,3 +287,11 @@ func Hold(begun chan<- struct{}, finish <-chan struct{}) controlplanetest.Fault 
 func instead(answer http.HandlerFunc) controlplanetest.Fault {
 	return func(http.Handler) http.Handler { return answer }
 }
+
+// Pagination changes what a page of so many items says about the list.
+func Pagination(change func(length int, pagination map[string]any)) controlplanetest.Fault {
+	return page(func(_ int, data []any, pagination map[string]any) []any {
+		change(len(data), pagination)
+		return data
+	})
+}

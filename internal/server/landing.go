@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -28,6 +29,10 @@ var (
 	targetsTemplate = template.Must(template.New("targets").Parse(targetsHTML))
 )
 
+// linkPrefix makes the links relative to the landing page, so that they work below
+// any path of a reverse proxy.
+const linkPrefix = "./"
+
 // landing tells whether the targets work, by what the scrapes so far have found.
 func (cfg *Config) landing() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +43,9 @@ func (cfg *Config) landing() http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
+		// The toolkit serves its RoutePrefix alone, and here that is where links begin.
+		r = r.Clone(r.Context())
+		r.URL.Path = linkPrefix
 		page.ServeHTTP(w, r)
 	})
 }
@@ -47,7 +55,8 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 	if err := targetsTemplate.Execute(&targets, cfg.overview()); err != nil {
 		return nil, err
 	}
-	// The toolkit escapes nothing, and writes into Links.
+	// The toolkit escapes nothing, and puts RoutePrefix in place of the first slash of
+	// each link.
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        "truefoundry_exporter",
 		Description: html.EscapeString(cfg.Description),
@@ -55,6 +64,7 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		ExtraHTML:   targets.String(),
 		ExtraCSS:    targetsCSS,
 		Profiling:   "false",
+		RoutePrefix: linkPrefix,
 		Links: []web.LandingLinks{
 			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control planes at each request"},
 			{Address: healthyPath, Text: "Healthy", Description: "liveness; asks nobody"},
@@ -62,6 +72,9 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		},
 	})
 }
+
+// MetricsLink is where the metrics are, seen from the landing page.
+func (o overview) MetricsLink() string { return linkPrefix + strings.TrimPrefix(o.TelemetryPath, "/") }
 
 // overview is what the template is given.
 type overview struct {
@@ -194,18 +207,21 @@ func (l listingView) Recovered() bool {
 // Noteworthy tells whether there is more to say than numbers.
 func (l listingView) Noteworthy() bool { return l.Failing || l.Recovered() || l.Empty() }
 
-// Personal tells whether the listing is of personal access tokens.
-func (l listingView) Personal() bool { return l.Kind == client.PersonalAccessToken }
+// whyEmpty is why a listing that works most likely lists nothing, and what to do.
+var whyEmpty = map[client.Kind]string{
+	client.PersonalAccessToken: "the API lists only the tokens that the owner of the key has created. " +
+		"The key of a virtual account, which has created none, lists nothing: use the key of the person who owns the tokens, " +
+		"or list the kind " + string(client.VirtualAccount) + ".",
+	client.VirtualAccount: "the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
+}
 
-// What names the tokens, with their number where it is known.
+// WhyEmpty explains a listing that is Empty.
+func (l listingView) WhyEmpty() string { return whyEmpty[l.Kind] }
+
+// What names the tokens, with their number if it is known.
 func (l listingView) What() string {
-	one, many := string(l.Kind), string(l.Kind)+"s"
-	switch l.Kind {
-	case client.PersonalAccessToken:
-		one, many = "personal access token", "personal access tokens"
-	case client.VirtualAccount:
-		one, many = "virtual account", "virtual accounts"
-	}
+	one := strings.ReplaceAll(string(l.Kind), "-", " ")
+	many := one + "s"
 	if l.LastSuccess.IsZero() {
 		return many
 	}

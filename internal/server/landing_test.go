@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/prometheus/common/config"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
@@ -35,8 +36,9 @@ func (c *clock) now() time.Time {
 func (c *clock) advance(d time.Duration) { c.later.Add(int64(d)) }
 
 // with makes the pages those of the targets.
-func with(now func() time.Time, targets ...collector.Target) func(*server.Config) {
-	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(now, targets...) }
+func with(t *testing.T, now func() time.Time, targets ...collector.Target) func(*server.Config) {
+	t.Helper()
+	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(t, now, targets...) }
 }
 
 // transport sends the requests of a test.
@@ -102,7 +104,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{forbidden, time.Hour}, {unauthorized, 90 * time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "personal access tokens never –",
-				"Failed 90 seconds ago : 401 Unauthorized (out of order)", "What to do: the API key",
+				"Failed 90 seconds ago : 401 Unauthorized", "What to do: the API key",
 			},
 			[]string{"works", "403 ", " 3 personal", "not yet", "Works again"},
 		},
@@ -111,7 +113,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{nil, 2 * time.Hour}, {unauthorized, time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "3 personal access tokens when last listed 2 hours ago in 79 days",
-				"Failed 1 second ago : 401 Unauthorized (out of order)", "What to do: the API key",
+				"Failed 1 second ago : 401 Unauthorized", "What to do: the API key",
 			},
 			[]string{"works"},
 		},
@@ -120,7 +122,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]step{{unauthorized, 3 * time.Hour}, {nil, time.Minute}},
 			[]string{
 				"The target works.", "✓ works acme", "3 personal access tokens 60 seconds ago",
-				"Works again. It failed 3 hours ago : 401 Unauthorized (out of order). If it fails again: the API key",
+				"Works again. It failed 3 hours ago : 401 Unauthorized. If it fails again: the API key",
 			},
 			[]string{"The target fails", "What to do", "when last listed"},
 		},
@@ -183,7 +185,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fault, c := faults.Switch(), new(clock)
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), fault.Wrap)
-			url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+			url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 			for _, s := range tt.steps {
 				fault.Set(s.fault)
 				get(t, url+"/metrics")
@@ -219,7 +221,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 	cp, c := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...)), new(clock)
 	// The clock of a machine is seldom set to UTC.
 	local := func() time.Time { return c.now().In(time.FixedZone("", 3600)) }
-	url := start(t, cp.URL, with(local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	get(t, url+"/metrics")
 	c.advance(time.Hour)
 	_, body, header := get(t, url)
@@ -243,7 +245,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 func TestLandingPageTellsOfEachKind(t *testing.T) {
 	fault, c := faults.Switch(), new(clock)
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), nil, fault.Wrap)
-	url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
+	url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
 	get(t, url+"/metrics")
 	page := read(t, url)
 	for _, want := range []string{
@@ -309,7 +311,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 				url := map[rune]string{'g': good.URL, 'b': bad.URL}[is]
 				targets = append(targets, target(t, transport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
 			}
-			c := newCollector(time.Now, targets[:len(scraped)]...)
+			c := newCollector(t, time.Now, targets[:len(scraped)]...)
 			url := start(t, good.URL, func(cfg *server.Config) { cfg.Collector = c })
 			if scraped != "" {
 				get(t, url+"/metrics")
@@ -333,7 +335,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	sender := transport(t)
-	c := newCollector(time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
+	c := newCollector(t, time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Collector = c })
 	get(t, url+"/metrics")
 	c.Set(target(t, sender, "acme", cp.URL, client.Kinds()...))
@@ -357,7 +359,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			w.Write(message)
 		})
 	})
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
 		func(cfg *server.Config) { cfg.Notice, cfg.Description = hostile, hostile })
 	get(t, url+"/metrics")
 	_, body, _ := get(t, url)
@@ -366,20 +368,20 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			t.Errorf("%q is not escaped in %s", raw, body)
 		}
 	}
-	if page := read(t, url); strings.Count(page, hostile) != 4 {
-		t.Errorf("the notice, the description, the name and the error should all stand there: %s", page)
+	if page := read(t, url); strings.Count(page, hostile) != 3 {
+		t.Errorf("the notice, the description and the name should all be there, and the server's message not: %s", page)
 	}
 }
 
 func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), fault.Wrap)
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	check := func(want string) {
 		t.Helper()
 		get(t, url+"/metrics")
 		_, body, _ := get(t, url)
-		for _, secret := range []string{controlplanetest.Key, "t0001", "ci@acme.example", "platform"} {
+		for _, secret := range []string{controlplanetest.Key, "t0001", "ci@acme.example", "platform", "what is"} {
 			if strings.Contains(body, secret) {
 				t.Errorf("%q is on the page: %s", secret, body)
 			}
@@ -396,13 +398,13 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 			fmt.Fprintf(w, `{"message":"what is %s?"}`, r.Header.Get("Authorization"))
 		})
 	})
-	check("what is Bearer &lt;secret&gt;?")
+	check("401 Unauthorized")
 }
 
 func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
 	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
-	keyless.Client.APIKey = config.NewFileSecret("/nowhere/key")
-	url := start(t, "http://nobody", with(time.Now, keyless))
+	keyless.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
+	url := start(t, "http://nobody", with(t, time.Now, keyless))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
 	if page := read(t, url); !strings.Contains(page, want) {
@@ -445,11 +447,111 @@ func TestLandingPageTellsOfReloading(t *testing.T) {
 					t.Errorf("%q in %s", lack, page)
 				}
 			}
-			if _, body, _ := get(t, url); strings.Contains(body, `href="/-/reload"`) || strings.Contains(body, "<line") {
+			if _, body, _ := get(t, url); strings.Contains(body, `/-/reload"`) || strings.Contains(body, "<line") {
 				t.Errorf("a link sends no POST, and what is wrong is no tag: %s", body)
 			}
 		})
 	}
+}
+
+var href = regexp.MustCompile(`href="([^"]*)"`)
+
+func TestLinksOfTheLandingPageWorkBelowAnyPath(t *testing.T) {
+	for _, prefix := range []string{"/", "/truefoundry/", "/monitoring/truefoundry/"} {
+		for _, metrics := range []string{"/metrics", "/m&m", "/truefoundry/metrics", "/metrics/"} {
+			t.Run(strings.TrimSuffix(prefix, "/")+metrics, func(t *testing.T) {
+				cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+				handler, err := newHandler(t, cp.URL, func(cfg *server.Config) { cfg.TelemetryPath = metrics })
+				if err != nil {
+					t.Fatal(err)
+				}
+				proxy := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), handler))
+				t.Cleanup(proxy.Close)
+				base, err := neturl.Parse(proxy.URL + prefix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, page, _ := get(t, base.String())
+				var got []string
+				for _, link := range href.FindAllStringSubmatch(page, -1) {
+					to, err := base.Parse(html.UnescapeString(link[1]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, to.Path)
+					if status, body, _ := get(t, to.String()); status != http.StatusOK {
+						t.Errorf("%s leads to %s: %d %s", link[1], to.Path, status, body)
+					}
+				}
+				at := strings.TrimSuffix(prefix, "/")
+				if want := []string{at + metrics, at + "/-/healthy", at + "/-/ready", at + metrics}; !slices.Equal(got, want) {
+					t.Errorf("the links lead to %q, want %q", got, want)
+				}
+			})
+		}
+	}
+}
+
+var (
+	darkStyle = regexp.MustCompile(`@media \(prefers-color-scheme: dark\) \{\s*:root \{([^}]*)\}\s*\}`)
+	color     = regexp.MustCompile(`--([\w-]+): (#[0-9a-f]+);`)
+)
+
+func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
+	_, page, _ := get(t, start(t, "http://nobody"))
+	dark := darkStyle.FindStringSubmatch(page)
+	if dark == nil || !strings.Contains(page, "color-scheme: light dark;") {
+		t.Fatalf("the page has no dark style:\n%s", page)
+	}
+	colors := func(css string) map[string]string {
+		named := map[string]string{}
+		for _, found := range color.FindAllStringSubmatch(css, -1) {
+			named[found[1]] = found[2]
+		}
+		return named
+	}
+	inLight, inDark := colors(strings.Replace(page, dark[0], "", 1)), colors(dark[1])
+	if names := slices.Sorted(maps.Keys(inLight)); !slices.Equal(names, slices.Sorted(maps.Keys(inDark))) || len(names) == 0 {
+		t.Errorf("the colors are %v in light, and %v in dark", inLight, inDark)
+	}
+	for _, name := range []string{"muted", "works", "fails"} {
+		// As browsers draw the canvas.
+		for canvas, text := range map[string]string{"#ffffff": inLight[name], "#121212": inDark[name]} {
+			if got := contrast(t, text, canvas); got < 4.5 { // WCAG 2, level AA
+				t.Errorf("%s is %s on %s, a contrast of %.1f", name, text, canvas, got)
+			}
+		}
+	}
+}
+
+// contrast is the ratio of WCAG 2, from 1 to 21.
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	light, dark := luminance(t, a), luminance(t, b)
+	if light < dark {
+		light, dark = dark, light
+	}
+	return (light + 0.05) / (dark + 0.05)
+}
+
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	var r, g, b int
+	format, most := "#%02x%02x%02x", 255.0
+	if len(hex) == len("#rgb") {
+		format, most = "#%1x%1x%1x", 15
+	}
+	if _, err := fmt.Sscanf(hex, format, &r, &g, &b); err != nil {
+		t.Fatalf("%s is no color: %v", hex, err)
+	}
+	linear := func(channel int) float64 {
+		c := float64(channel) / most
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(r) + 0.7152*linear(g) + 0.0722*linear(b)
 }
 
 // With -race, this finds what pages and scrapes share unguarded.
@@ -483,6 +585,22 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+func TestLandingPageExplainsAnEmptyListOfEachKind(t *testing.T) {
+	for _, kind := range client.Kinds() {
+		cp := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil)
+		url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, kind)))
+		get(t, url+"/metrics")
+		page := read(t, url)
+		_, why, found := strings.Cut(page, "most likely because ")
+		if !found || !regexp.MustCompile(`^\S+ \S+ \S+ \S+ .*This page`).MatchString(why) || strings.HasPrefix(why, "This page") {
+			t.Errorf("the page does not explain why there may be no %s: %s", kind, page)
+		}
+		if want := "0 " + strings.ReplaceAll(string(kind), "-", " ") + "s"; !strings.Contains(page, want) {
+			t.Errorf("%q is missing in %s", want, page)
 		}
 	}
 }

@@ -22,17 +22,17 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/config"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
 
 // How a peer answers, beside the number of pieces, which are the lowest bits.
@@ -145,7 +145,19 @@ func readAnswer(raw []byte, how byte) reading {
 			return reading{doubtful: doubtful, tokens: -1}
 		}
 	}
-	return reading{up: how&repeats == 0 || len(items) == 0, doubtful: doubtful, tokens: distinct(items)}
+	up := how&repeats == 0 || len(items) == 0 || saysItIsAll(page["pagination"], len(items))
+	return reading{up: up, doubtful: doubtful, tokens: distinct(items)}
+}
+
+// saysItIsAll tells whether a page of n items is the whole list by its own word, and
+// was not clamped.
+func saysItIsAll(raw json.RawMessage, n int) bool {
+	var pagination map[string]json.RawMessage
+	var total, limit int64
+	if json.Unmarshal(raw, &pagination) != nil || json.Unmarshal(pagination["total"], &total) != nil || json.Unmarshal(pagination["limit"], &limit) != nil {
+		return false
+	}
+	return n < client.MaxPageSize && total == int64(n) && limit >= client.MaxPageSize
 }
 
 // members counts those of an object.
@@ -257,9 +269,15 @@ func seeds(f *testing.F) (all []seed) {
 	for _, raw := range bad {
 		all = append(all, seed{raw, 0, false, -1}, seed{raw, 1 + holds, false, -1})
 	}
-	all = append(all, seed{"HTTP/1.1 200 OK\r\n\r\n" + page, holds, false, -1}, seed{fine, repeats, false, 3}, seed{fine, repeats + holds, false, 3})
+	all = append(all, seed{"HTTP/1.1 200 OK\r\n\r\n" + page, holds, false, -1}, seed{fine, repeats, true, 3}, seed{fine, repeats + holds, true, 3})
+	for _, pagination := range []string{`{"total":3,"limit":999}`, `{"total":4,"limit":1000}`, `{"limit":1000}`, `{"total":3}`, `{"total":3,"limit":"1000"}`} {
+		all = append(all, seed{answerOf(`{"data":[{"id":"a"},{"id":"b"},{"id":"c"}],"pagination":` + pagination + "}"), repeats, false, 3})
+	}
 	return all
 }
+
+// fuzzOffset is the time to answer within the scraper's timeout.
+const fuzzOffset = 200 * time.Millisecond
 
 // FuzzResponse lets a control plane answer with any bytes, and compares what the
 // exporter makes of them with another reading of them.
@@ -274,10 +292,8 @@ func FuzzResponse(f *testing.F) {
 		want := readAnswer(raw, how)
 		// Only where the list is whole does it matter that a busy machine has time
 		// enough. The others are too short for any retry.
-		timeout := 200 * time.Millisecond
+		timeout := 2 * fuzzOffset
 		switch {
-		case how&holds != 0 && !want.up && !want.doubtful:
-			timeout = 50 * time.Millisecond
 		case want.doubtful:
 			timeout = 2 * time.Second
 		case want.up:
@@ -326,14 +342,17 @@ func scrapeOf(t *testing.T, raw []byte, how byte, timeout time.Duration) (map[st
 	}
 	logged := new(metricstest.Log)
 	logger := log.NewLogfmtLogger(logged)
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: time.Now})
-	set := targets.NewSet(c, targets.Settings{PageSize: client.MaxPageSize, UserAgent: "test", MaxConcurrency: 4, Now: time.Now, Logger: logger})
-	set.Replace([]targets.Target{{
+	c, err := collector.New(collector.Options{Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := connect.NewSet(c, connect.Settings{PageSize: client.MaxPageSize, UserAgent: "test", MaxConcurrency: 4, Now: time.Now, Logger: logger})
+	set.Replace([]config.Target{{
 		Name: "acme", URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
-		APIKey: config.NewInlineSecret(controlplanetest.Key), HTTP: targets.DefaultHTTP(),
+		Credentials: config.Credentials{Key: controlplanetest.Key, KeySource: "inline"}, HTTP: config.DefaultHTTP(),
 	}})
 	handler, err := server.New(server.Config{
-		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: "/metrics", Now: time.Now, Logger: logger,
+		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: "/metrics", TimeoutOffset: fuzzOffset, Now: time.Now, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -391,7 +410,7 @@ func FuzzTelemetryPath(f *testing.F) {
 	} {
 		f.Add(at)
 	}
-	c := newCollector(time.Now)
+	c := newCollector(f, time.Now)
 	f.Fuzz(func(t *testing.T, at string) {
 		handler, err := server.New(server.Config{
 			Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: at, InstrumentHandler: true, Now: time.Now, Logger: log.NewNopLogger(),

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Reloader loads a file of targets whenever it is told to. As a prometheus.Collector,
+// it exports whether that succeeded.
+type Reloader struct {
+	file   string
+	apply  func([]Target)
+	logger log.Logger
+	now    func() time.Time
+
+	successful, lastSuccess prometheus.Gauge
+
+	reloading sync.Mutex
+	mu        sync.Mutex
+	lastTry   time.Time
+	failure   error
+}
+
+var _ prometheus.Collector = (*Reloader)(nil)
+
+// NewReloader returns a Reloader of a file that has just been loaded. Each time it is
+// loaded again, apply is called with its targets.
+func NewReloader(file string, apply func([]Target), logger log.Logger, now func() time.Time) *Reloader {
+	r := &Reloader{
+		file:   file,
+		apply:  apply,
+		logger: logger,
+		now:    now,
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "truefoundry_exporter_config_last_reload_successful",
+			Help: "Whether the last attempt to load the configuration file succeeded.",
+		}),
+		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "truefoundry_exporter_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration file was last loaded, in seconds since the Unix epoch.",
+		}),
+	}
+	r.succeeded()
+	return r
+}
+
+// Reload loads the file. If that fails, the targets stay as they are.
+func (r *Reloader) Reload() error {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	targets, err := Load(r.file)
+	r.mu.Lock()
+	r.lastTry, r.failure = r.now(), err
+	r.mu.Unlock()
+	if err != nil {
+		r.successful.Set(0)
+		level.Error(r.logger).Log("msg", "configuration not reloaded: the one before stays in use", "err", err)
+		return err
+	}
+	r.apply(targets)
+	r.succeeded()
+	level.Info(r.logger).Log("msg", "configuration reloaded", "file", r.file, "targets", len(targets))
+	return nil
+}
+
+// Failure returns when and why the last attempt failed, nil if it did not.
+func (r *Reloader) Failure() (time.Time, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lastTry, r.failure
+}
+
+func (r *Reloader) succeeded() {
+	r.successful.Set(1)
+	r.lastSuccess.Set(float64(r.now().UnixNano()) / 1e9)
+}
+
+// Describe implements prometheus.Collector.
+func (r *Reloader) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(r, ch) }
+
+// Collect implements prometheus.Collector.
+func (r *Reloader) Collect(ch chan<- prometheus.Metric) {
+	r.successful.Collect(ch)
+	r.lastSuccess.Collect(ch)
+}

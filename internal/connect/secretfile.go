@@ -1,0 +1,80 @@
+package connect
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// maxSecret bounds what is read of a file that contains a secret, in bytes.
+const maxSecret = 64 << 10
+
+// secretFile is the path of a file that contains a secret, and white space around it.
+type secretFile string
+
+// String returns a description of the file.
+func (f secretFile) String() string { return "file " + string(f) }
+
+// read returns the secret. Unlike that of prometheus/common, it does not wait for a
+// pipe, and has a limit.
+func (f secretFile) read() (string, error) {
+	text, err := f.readOnce()
+	if errors.Is(err, fs.ErrNotExist) {
+		// Kubernetes replaces the directory that a link in the path leads to, and may
+		// do so while the path is followed.
+		text, err = f.readOnce()
+	}
+	return text, err
+}
+
+func (f secretFile) readOnce() (string, error) {
+	if err := checkRegular(string(f)); err != nil {
+		return "", err
+	}
+	file, err := os.Open(string(f))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxSecret {
+		return "", &fs.PathError{Op: "read", Path: string(f), Err: errors.New("file too large")}
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// checkRegular returns an error if the file is not a regular one: opening a pipe
+// could take for ever.
+func checkRegular(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return &fs.PathError{Op: "read", Path: path, Err: errors.New("is a directory")}
+	case !info.Mode().IsRegular():
+		return &fs.PathError{Op: "read", Path: path, Err: errors.New("is not a regular file")}
+	}
+	return nil
+}
+
+// checkReadable returns an error if the file cannot be read.
+func checkReadable(path string) error {
+	if err := checkRegular(path); err != nil {
+		return err
+	}
+	file, err := os.Open(path) //nolint:gosec // the user names it
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Read(make([]byte, 1)); err != io.EOF {
+		return err
+	}
+	return nil
+}

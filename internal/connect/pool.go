@@ -157,7 +157,7 @@ func (t *transport) send(p *pool, req *http.Request) *exchange {
 	}})
 	go func() {
 		defer close(e.done)
-		e.resp, e.err = p.RoundTripper.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // whoever uses the response closes it
+		e.resp, e.err = p.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // whoever uses the response closes it
 		if timer != nil {
 			timer.Stop()
 		}

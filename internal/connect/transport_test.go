@@ -404,7 +404,7 @@ func blackHole(t *testing.T) string {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 	for { // until there is no room left
-		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return address
 		}
@@ -511,9 +511,13 @@ func (h *halfDead) connections() int {
 	return h.count
 }
 
+// idle lets time pass without requests, so that connections are idle.
+func idle() { <-time.After(600 * time.Millisecond) }
+
 // A connection that died without notice costs no scrape: the request is sent again on
 // a new one.
 func TestAConnectionThatDiedSilently(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
 		choose func(*httptest.Server)
@@ -524,6 +528,7 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 		"HTTP/2":            {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, "https://"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cp := handler(t)
 			url := serve(t, cp, tt.choose)
 			h := newHalfDead(t, strings.TrimPrefix(url, tt.scheme))
@@ -538,6 +543,7 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 					t.Errorf("%d connections were made although there was one", n-before)
 				}
 				h.die()
+				idle()
 				e.expectWithin(2*time.Second, "a: up")
 				if n := h.connections() - before; n != 1 {
 					t.Errorf("%d connections were made, want one", n)
@@ -567,13 +573,15 @@ func TestAfterATimeoutTheNextScrapeHasANewConnection(t *testing.T) {
 	}
 }
 
-// A slow response is waited for, also on a connection that was used before.
-func TestASlowResponseOnAConnectionThatWasUsedBefore(t *testing.T) {
+// A slow response is waited for, also on a connection that was idle.
+func TestASlowResponseOnAConnectionThatWasIdle(t *testing.T) {
+	t.Parallel()
 	fault := faults.Switch()
 	cp := startControlPlane(t, fault.Wrap)
 	e := newExporter(t)
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: up")
+	idle()
 	g := newGate()
 	fault.Set(g.wrap)
 	outcome := make(chan bool)

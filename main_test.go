@@ -240,6 +240,7 @@ func TestMetricsOfTheExporter(t *testing.T) {
 	token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	token.NextScheduledRotation = token.JWTs[0].Expiry
 	token.JWTs = append(token.JWTs, controlplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
+	token.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
 	file := write(t, "targets.yml", configOf("acme", cp.URL, controlplanetest.Key))
 	families := func(args ...string) []string {

@@ -149,7 +149,8 @@ type Config struct {
 	// Refused is called where the answer is 401, whoever gave it: the key may have
 	// ended. It may be left out.
 	Refused func()
-	// Discreet keeps what the control plane says out of errors: requests have
+	// Discreet keeps what the control plane says out of errors, and out of
+	// SecretStoreSync: requests have
 	// secrets that the Client does not know, and answers may repeat them.
 	Discreet bool
 	// Secrets returns what else of the requests is secret. It is called where one

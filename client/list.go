@@ -60,6 +60,9 @@ func (c *Client) List(ctx context.Context, key Key, kind Kind) (*Listing, error)
 	slices.SortStableFunc(w.Unreadable, func(a, b Unreadable) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
 	w.Unreadable = w.Unreadable[:min(len(w.Unreadable), maxUnreadable)]
 	markReplaced(w.Tokens)
+	if l.client.cfg.Discreet {
+		hideErrors(w.Tokens)
+	}
 	return &w.Listing, nil
 }
 

@@ -89,6 +89,8 @@ var unreadableFields = map[client.Field]string{
 	client.FieldJWTExpiry:                   `"jwts":[{"expiry":"soon"}]`,
 	client.FieldJWTCreatedAt:                `"jwts":[{"createdAt":0}]`,
 	client.FieldJWTTokenType:                `"jwts":[{"tokenType":1}]`,
+	client.FieldSecretStoreSync:             `"jwts":[{"metadata":{"syncTokenInSecretStoreInfo":1}}]`,
+	client.FieldSecretStoreSyncUpdatedAt:    `"jwts":[{"metadata":{"syncTokenInSecretStoreInfo":{"updatedAt":1}}}]`,
 	client.FieldNextScheduledRotation:       `"nextScheduledRotation":"@daily"`,
 	client.FieldManifest:                    `"manifest":"yaml"`,
 	client.FieldManifestName:                `"manifest":{"name":1}`,

@@ -39,6 +39,9 @@ type Token struct {
 	NextRotation                    time.Time
 	// PreviousJWTExpiry is the latest expiry of the JWTs that were replaced.
 	PreviousJWTExpiry time.Time
+	// SecretStoreSync is what became of the current JWT on its way to a secret
+	// store, nil where the API does not tell.
+	SecretStoreSync *SecretStoreSync
 
 	// Replaced is whether the listing has a later token that took this one's
 	// place: one of the same tenant, subject id and name that was issued no
@@ -89,6 +92,7 @@ func (it *item) token() Token {
 	switch {
 	case current >= 0:
 		t.Issued = it.JWTs[current].CreatedAt.Time
+		t.SecretStoreSync = it.JWTs[current].SecretStoreSync
 		tokenType = cmp.Or(it.JWTs[current].TokenType, tokenType)
 	case certain:
 		t.Issued = t.Created

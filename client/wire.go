@@ -33,6 +33,8 @@ const (
 	FieldJWTExpiry                   Field = "jwts.expiry"
 	FieldJWTCreatedAt                Field = "jwts.createdAt"
 	FieldJWTTokenType                Field = "jwts.tokenType" //nolint:gosec // the name of a field
+	FieldSecretStoreSync             Field = "jwts.metadata.syncTokenInSecretStoreInfo"
+	FieldSecretStoreSyncUpdatedAt    Field = "jwts.metadata.syncTokenInSecretStoreInfo.updatedAt"
 	FieldNextScheduledRotation       Field = "nextScheduledRotation"
 	FieldManifest                    Field = "manifest"
 	FieldManifestName                Field = "manifest.name"
@@ -52,7 +54,8 @@ func Fields() []Field {
 		FieldName, FieldType, FieldTenantName, FieldCreatedBy, FieldCreatedBySubject, FieldSubjectID,
 		FieldSubjectType, FieldSubjectSlug, FieldSubjectDisplayName, FieldSubjectExternalIdentitySlug,
 		FieldSubjectControllerName, FieldCreatedAt, FieldLastAccessedAt, FieldIsExpired, FieldJWTID, FieldJWTs,
-		FieldJWTsID, FieldJWTExpiry, FieldJWTCreatedAt, FieldJWTTokenType, FieldNextScheduledRotation,
+		FieldJWTsID, FieldJWTExpiry, FieldJWTCreatedAt, FieldJWTTokenType,
+		FieldSecretStoreSync, FieldSecretStoreSyncUpdatedAt, FieldNextScheduledRotation,
 		FieldManifest, FieldManifestName, FieldManifestTokenType, FieldExpirationDate, FieldAutoRotate,
 		FieldAutoRotateInterval, FieldGracePeriod, FieldOwnedBy, FieldTeam, FieldTotal,
 	}
@@ -84,6 +87,7 @@ type jwt struct {
 	ID                string
 	Expiry, CreatedAt timeValue
 	TokenType         string
+	SecretStoreSync   *SecretStoreSync
 }
 
 type manifest struct {
@@ -209,6 +213,8 @@ func (d *decoder) jwt() (j jwt) {
 				j.CreatedAt = d.time()
 			case FieldJWTTokenType:
 				j.TokenType = d.word()
+			case "jwts.metadata":
+				j.SecretStoreSync = d.secretStoreSync()
 			default:
 				d.skip()
 			}

@@ -116,6 +116,7 @@ type history struct {
 	status     ListingStatus
 	failure    episode
 	unreadable episode
+	unsynced   episode
 }
 
 // belongsTo makes l the owner.
@@ -174,6 +175,7 @@ func (h *history) succeeded(l *listing, result *client.Listing) {
 		level.Info(h.logger).Log("msg", "listing works again", "tokens", len(result.Tokens))
 	}
 	h.logUnreadable(result)
+	h.logUnsynced(result)
 }
 
 // logUnreadable names what is lost of the listing, or the first of it.

@@ -61,7 +61,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 
 	wire := &errorKeeper{from: resp.Body}
 	var ahead io.Reader = wire
-	if resp.StatusCode == http.StatusOK {
+	if isPage(resp.StatusCode) {
 		head, _ := c.heads.Get().(*bytes.Buffer)
 		defer c.heads.Put(head)
 		head.Reset()
@@ -72,7 +72,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 		ahead = io.MultiReader(head, wire)
 	}
 	body, err := unpack(ahead, resp.Header.Get("Content-Encoding"))
-	if resp.StatusCode != http.StatusOK {
+	if !isPage(resp.StatusCode) {
 		var answer errorAnswer
 		if err == nil {
 			answer = readErrorAnswer(body)
@@ -81,7 +81,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	}
 	var p *page
 	if err == nil {
-		p, err = decodePage(&limitedReader{ctx: ctx, from: body, left: maxBody}, offset)
+		p, err = decodePage(&markSkipper{from: &limitedReader{ctx: ctx, from: body, left: maxBody}}, offset)
 	}
 	switch {
 	case err == nil:
@@ -107,7 +107,7 @@ func (c *Client) get(ctx context.Context, key Key, kind Kind, offset int, receiv
 	}
 	what := fmt.Sprintf("the answer (%s) is not a list of tokens: %s", cmp.Or(resp.Header.Get("Content-Type"), "no content type"), err.Error())
 	if c.cfg.Discreet {
-		what = "the answer (status 200) is not a list of tokens"
+		what = "the answer (status " + strconv.Itoa(status) + ") is not a list of tokens"
 	}
 	return nil, &Error{
 		Reason: ReasonBadResponse,
@@ -123,7 +123,7 @@ func unpack(body io.Reader, encoding string) (io.Reader, error) {
 	switch strings.ToLower(encoding) {
 	case "", "identity":
 		return body, nil
-	case "gzip":
+	case "gzip", "x-gzip":
 		unzipped, err := gzip.NewReader(body)
 		if err != nil {
 			return nil, err
@@ -180,7 +180,7 @@ type errorAnswer struct {
 func readErrorAnswer(body io.Reader) (answer errorAnswer) {
 	var members map[string]any                               // a struct's names would match in any case
 	raw, _ := io.ReadAll(io.LimitReader(body, maxErrorBody)) // half an object is none
-	if json.Unmarshal(raw, &members) != nil {
+	if json.Unmarshal(bytes.TrimPrefix(raw, byteOrderMark), &members) != nil {
 		return errorAnswer{}
 	}
 	answer.message, _ = members["message"].(string)

@@ -129,6 +129,42 @@ func TestOneFailureAndThenSuccess(t *testing.T) {
 	}
 }
 
+// What servers and proxies do to a good answer, and should not.
+func TestUnusualAnswersCostNothing(t *testing.T) {
+	t.Parallel()
+	const mark = "\ufeff"
+	for name, answer := range map[string]controlplanetest.Fault{
+		"JSON after a byte order mark costs nothing": faults.Rewrite(func(a *faults.Answer) { a.Body = mark + a.Body }),
+		"compressed JSON after a byte order mark costs nothing": faults.Rewrite(func(a *faults.Answer) {
+			a.Header.Set("Content-Encoding", "gzip")
+			a.Body = faults.Zipped(mark + a.Body)
+		}),
+		"a content encoding of x-gzip costs nothing": faults.Rewrite(func(a *faults.Answer) {
+			a.Header.Set("Content-Encoding", "x-gzip")
+			a.Body = faults.Zipped(a.Body)
+		}),
+		"a status of 203 costs nothing": faults.Rewrite(func(a *faults.Answer) { a.Status = http.StatusNonAuthoritativeInfo }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(answer)
+			e.expectHealthy()
+		})
+	}
+
+	t.Run("the API's own error after a byte order mark is one", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Rewrite(func(a *faults.Answer) {
+			a.Status, a.Body = http.StatusUnauthorized, mark+`{"statusCode":401,"message":"out of order"}`
+		}))
+		e.expectFailure(client.ReasonUnauthorized, "401 Unauthorized (out of order)").expectRequests(1)
+		e.controlPlane.answers(nil)
+		e.expectRecovery()
+	})
+}
+
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat("[", 1_000_000)

@@ -69,6 +69,8 @@ type exporter struct {
 	t *testing.T
 	// controlPlane is the faulty one.
 	controlPlane, neighbour *controlPlane
+	// keyFile is the file of the API key for the faulty control plane.
+	keyFile string
 	// timeout is that of the scraper.
 	timeout time.Duration
 	url     string
@@ -92,18 +94,19 @@ func startExporter(t *testing.T, cp *controlPlane, concurrency int, lines ...str
 	e := &exporter{t: t, controlPlane: cp, neighbour: newControlPlane(t, neighbourTokens), timeout: patience}
 	e.neighbour.serve(t)
 	dir := t.TempDir()
-	entry := func(name string, lines ...string) string {
-		return "\n- name: " + name + "\n  authorization: {credentials_file: key}\n  " + strings.Join(lines, "\n  ")
-	}
-	path := filepath.Join(dir, "targets.yml")
-	for file, content := range map[string]string{
-		path:                      "targets:" + entry(faulty, lines...) + entry(neighbour, "url: "+e.neighbour.URL),
-		filepath.Join(dir, "key"): controlplanetest.Key + "\n",
-	} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+	write := func(name, content string) (path string) {
+		path = filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return path
 	}
+	entry := func(name string, lines ...string) string {
+		return "\n- name: " + name + "\n  authorization: {credentials_file: " + name + ".key}\n  " + strings.Join(lines, "\n  ")
+	}
+	e.keyFile = write(faulty+".key", controlplanetest.Key+"\n")
+	write(neighbour+".key", controlplanetest.Key+"\n")
+	path := write("targets.yml", "targets:"+entry(faulty, lines...)+entry(neighbour, "url: "+e.neighbour.URL))
 	list, err := targets.Load(path)
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,11 @@ func (f fileSecret) read() (string, error) {
 	if len(text) > maxSecret {
 		return "", &fs.PathError{Op: "read", Path: f.path, Err: errors.New("file too large")}
 	}
-	return strings.TrimSpace(string(text)), nil
+	secret, err := decodeText(text)
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: f.path, Err: err}
+	}
+	return strings.TrimSpace(secret), nil
 }
 
 // Description implements config.SecretReader.

@@ -166,6 +166,10 @@ func (f *flags) check() error {
 		}
 	}
 	for _, address := range *f.web.WebListenAddresses {
+		if strings.HasPrefix(address, "unix:") {
+			return errors.New("--web.listen-address: Unix sockets are not supported: listen on loopback, as in 127.0.0.1:10140, " +
+				"or have systemd open the socket and use --web.systemd-socket")
+		}
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
 			return fmt.Errorf("--web.listen-address: %w", err)
 		}

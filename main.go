@@ -121,6 +121,9 @@ func run(args []string) int {
 
 	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
 	set.Replace(list)
+	if !*f.demo {
+		go targets.LogWarnings(context.Background(), list, logger) // no key file holds up the start
+	}
 	go reloadWhenTold(hangUp, cfg.Reload, logger)
 	if err := serve(handler, f, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", explainWebConfig(err.Error()))

@@ -1,6 +1,7 @@
 package targets
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -64,6 +65,7 @@ func (r *Reloader) Reload() error {
 	r.set.Replace(targets)
 	r.succeeded()
 	level.Info(r.logger).Log("msg", "configuration reloaded", "file", r.file, "targets", len(targets))
+	go LogWarnings(context.Background(), targets, r.logger) // no key file holds up a reload
 	return nil
 }
 

@@ -358,7 +358,7 @@ func TestConfigCheck(t *testing.T) {
 
 // The same warnings are logged at the start and after each reload.
 func TestWarningsAreLogged(t *testing.T) {
-	const opaque, clear = "its API key does not say when it ends", "the API key crosses the network as it is"
+	const opaque, inTheClear = "its API key does not say when it ends", "the API key crosses the network as it is"
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	file := write(t, "targets.yml", configOf("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
 	p := start(t, nil, "--config.file="+file)
@@ -370,12 +370,12 @@ func TestWarningsAreLogged(t *testing.T) {
 		p.awaitLog(t, "configuration reloaded")
 	}
 	// They may be logged before the exporter listens.
-	for !strings.Contains(p.log.String(), clear) || !strings.Contains(p.log.String(), opaque) {
+	for !strings.Contains(p.log.String(), inTheClear) || !strings.Contains(p.log.String(), opaque) {
 		p.awaitLog(t, "level=warn")
 	}
 	for range 2 {
 		reload()
-		if line := p.awaitLog(t, clear); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=in-the-clear") {
+		if line := p.awaitLog(t, inTheClear); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=in-the-clear") {
 			t.Errorf("logged %s", line)
 		}
 		if line := p.awaitLog(t, opaque); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=opaque") {
@@ -387,7 +387,7 @@ func TestWarningsAreLogged(t *testing.T) {
 	metrics := get(t, p.url+"/metrics")
 	wantLines(t, metrics, `truefoundry_up{target="fine"} 1`)
 	logged := p.end(t, syscall.SIGTERM)
-	for _, text := range []string{opaque, clear} {
+	for _, text := range []string{opaque, inTheClear} {
 		if n := strings.Count(logged, text); n != 3 {
 			t.Errorf("%q is logged %d times, want 3:\n%s", text, n, logged)
 		}

@@ -32,9 +32,9 @@ const (
 	FieldJWTsID                      Field = "jwts.id"
 	FieldJWTExpiry                   Field = "jwts.expiry"
 	FieldJWTCreatedAt                Field = "jwts.createdAt"
-	FieldJWTTokenType                Field = "jwts.tokenType" //nolint:gosec // the name of a field
-	FieldSecretStoreSync             Field = "jwts.metadata.syncTokenInSecretStoreInfo"
-	FieldSecretStoreSyncUpdatedAt    Field = "jwts.metadata.syncTokenInSecretStoreInfo.updatedAt"
+	FieldJWTTokenType                Field = "jwts.tokenType"                                     //nolint:gosec // the name of a field
+	FieldSecretStoreSync             Field = "jwts.metadata.syncTokenInSecretStoreInfo"           //nolint:gosec // the name of a field
+	FieldSecretStoreSyncUpdatedAt    Field = "jwts.metadata.syncTokenInSecretStoreInfo.updatedAt" //nolint:gosec // the name of a field
 	FieldNextScheduledRotation       Field = "nextScheduledRotation"
 	FieldManifest                    Field = "manifest"
 	FieldManifestName                Field = "manifest.name"

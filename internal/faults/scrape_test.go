@@ -137,12 +137,12 @@ func (s *scrape) expectToken(id, metric string, want float64) {
 	}
 }
 
-// expectNone checks that the token has none of the metrics.
-func (s *scrape) expectNone(id string, names ...string) {
+// expectOddLacks checks that the odd token has none of the metrics.
+func (s *scrape) expectOddLacks(names ...string) {
 	s.t.Helper()
 	for _, metric := range names {
-		if got, ok := s.Values("truefoundry_token_"+metric, "token_id", "target", faulty)[id]; ok {
-			s.t.Errorf("%s of the token %s is %v, want none", metric, id, got)
+		if got, ok := s.Values("truefoundry_token_"+metric, "token_id", "target", faulty)[odd]; ok {
+			s.t.Errorf("%s is %v, want none", metric, got)
 		}
 	}
 }

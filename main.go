@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -26,6 +27,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/once"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/targets"
 )
@@ -64,6 +66,9 @@ func run(args []string) int {
 		return 1
 	}
 	logger := newLogger(os.Stderr, *f.logLevel, *f.logFormat)
+	if f.isOnce() && !f.logLevelSet {
+		logger = log.NewNopLogger() // there is a line for each target
+	}
 	logStandardLog(logger)
 	list, end, err := f.targets(logger)
 	if err != nil {
@@ -78,24 +83,30 @@ func run(args []string) int {
 		Logger:       logger,
 		Now:          time.Now,
 	})
-	set := targets.NewSet(c, targets.Settings{
+	settings := targets.Settings{
 		PageSize:       int(*f.pageSize),
 		UserAgent:      programName + "/" + version.Version,
 		MaxConcurrency: int(*f.maxConcurrency),
 		Now:            time.Now,
 		Logger:         logger,
-	})
+	}
+	var shapes once.Recorder
+	if *f.onceShape {
+		settings.WrapTransport = shapes.Wrap
+	}
+	set := targets.NewSet(c, settings)
 	defer set.Close()
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(versioncollector.NewCollector(programName))
-	if !*f.disableExporterMetrics {
+	exporterMetrics := !*f.disableExporterMetrics && !f.isOnce()
+	if exporterMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	cfg := server.Config{
 		Collector:         c,
 		Registry:          registry,
-		InstrumentHandler: !*f.disableExporterMetrics,
+		InstrumentHandler: exporterMetrics,
 		TelemetryPath:     *f.telemetryPath,
 		MaxRequests:       int(*f.maxRequests),
 		TimeoutOffset:     *f.timeoutOffset,
@@ -117,6 +128,17 @@ func run(args []string) int {
 	}
 	if *f.configCheck {
 		return check(app, list)
+	}
+	if f.isOnce() {
+		set.Replace(list)
+		if err := scrapeOnce(handler, f, &shapes); err != nil {
+			app.Errorf("%s", err)
+			return 1
+		}
+		if !once.Report(os.Stderr, c.Status()) {
+			return 1
+		}
+		return 0
 	}
 
 	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
@@ -148,6 +170,21 @@ func check(app *kingpin.Application, list []targets.Target) (code int) {
 		fmt.Printf("The configuration is valid. Targets: %d.\n", len(list))
 	}
 	return code
+}
+
+// scrapeOnce writes the metrics to standard output, or the structure of the
+// responses in their place.
+func scrapeOnce(handler http.Handler, f *flags, shapes *once.Recorder) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if !*f.onceShape {
+		return once.Scrape(ctx, handler, *f.telemetryPath, os.Stdout)
+	}
+	if err := once.Scrape(ctx, handler, *f.telemetryPath, io.Discard); err != nil {
+		return err
+	}
+	_, err := shapes.WriteTo(os.Stdout)
+	return err
 }
 
 // reloadWhenTold reloads at each signal. It runs beside everything else, so that

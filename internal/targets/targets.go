@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -106,12 +107,16 @@ func (t *Target) host() string {
 // make makes the collector's target.
 func (s *Settings) make(t *Target, limiter *client.Limiter) collector.Target {
 	connection := newConnection(t.HTTP)
+	var transport http.RoundTripper = connection
+	if s.WrapTransport != nil {
+		transport = s.WrapTransport(connection)
+	}
 	made := collector.Target{
 		Name: t.Name, Kinds: t.Kinds, APIKeyToken: t.APIKeyToken, Identity: t.identity(),
 		Client: client.Config{
 			URL: t.URL, APIPrefix: t.APIPrefix, APIKey: t.APIKey, Scheme: t.Scheme, Renewed: t.Renewed,
 			Discreet: t.HTTP.HTTPHeaders != nil, PageSize: s.PageSize, Limiter: limiter,
-			Transport: connection, Secrets: connection.secrets, UserAgent: s.UserAgent, Now: s.Now,
+			Transport: transport, Secrets: connection.secrets, UserAgent: s.UserAgent, Now: s.Now,
 		},
 	}
 	if token, ok := t.APIKey.(*oauth2Token); ok {
@@ -131,6 +136,9 @@ type Settings struct {
 	// Now is the clock.
 	Now    func() time.Time
 	Logger log.Logger
+	// WrapTransport is called for each target, in their order, to see what its
+	// transport does. It may be nil. What it returns has CloseIdleConnections, too.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
 // Set is the set of a collector's targets.

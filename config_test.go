@@ -355,3 +355,51 @@ func TestConfigCheck(t *testing.T) {
 		t.Errorf("of flags: %v %s", err, output)
 	}
 }
+
+// The same warnings are logged at the start and after each reload.
+func TestWarningsAreLogged(t *testing.T) {
+	const opaque, inTheClear = "its API key does not say when it ends", "the API key crosses the network as it is"
+	cp := controlplanetest.Start(t, controlplanetest.Always())
+	file := write(t, "targets.yml", configOf("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
+	p := start(t, nil, "--config.file="+file)
+	reload := func() {
+		t.Helper()
+		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		p.awaitLog(t, "configuration reloaded")
+	}
+	// They may be logged before the exporter listens.
+	for !strings.Contains(p.log.String(), inTheClear) || !strings.Contains(p.log.String(), opaque) {
+		p.awaitLog(t, "level=warn")
+	}
+	for range 2 {
+		reload()
+		if line := p.awaitLog(t, inTheClear); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=in-the-clear") {
+			t.Errorf("logged %s", line)
+		}
+		if line := p.awaitLog(t, opaque); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=opaque") {
+			t.Errorf("logged %s", line)
+		}
+	}
+	rewrite(t, file, configOf("fine", cp.URL, controlplanetest.Key))
+	reload()
+	metrics := get(t, p.url+"/metrics")
+	wantLines(t, metrics, `truefoundry_up{target="fine"} 1`)
+	logged := p.end(t, syscall.SIGTERM)
+	for _, text := range []string{opaque, inTheClear} {
+		if n := strings.Count(logged, text); n != 3 {
+			t.Errorf("%q is logged %d times, want 3:\n%s", text, n, logged)
+		}
+	}
+	if strings.Contains(logged, "s3cret") {
+		t.Errorf("the key is shown:\n%s", logged)
+	}
+}
+
+// The demonstration's keys are of no interest to anybody.
+func TestTheDemoWarnsOfNothing(t *testing.T) {
+	if logged := start(t, nil, "--demo").end(t, syscall.SIGTERM); strings.Contains(logged, "level=warn") {
+		t.Errorf("logged %s", logged)
+	}
+}

@@ -51,6 +51,8 @@ type flags struct {
 
 	configFile  *string
 	configCheck *bool
+	once        *bool
+	onceShape   *bool
 
 	demo           *bool
 	targetName     *string
@@ -69,6 +71,7 @@ type flags struct {
 	timeoutOffset  *time.Duration
 
 	logLevel, logFormat *string
+	logLevelSet         bool
 }
 
 func addFlags(app *kingpin.Application) *flags {
@@ -80,6 +83,9 @@ func addFlags(app *kingpin.Application) *flags {
 
 	f.configFile = app.Flag("config.file", "File of the targets to list, where there are several. SIGHUP reloads it.").String()
 	f.configCheck = app.Flag("config.check", "Check the configuration and the files that it names, and exit.").Bool()
+
+	f.once = app.Flag("once", "Scrape once, write the metrics to standard output and a line for each target to standard error, and exit: with 0 if every target was listed, and else with 1.").Bool()
+	f.onceShape = app.Flag("once.shape", "Like --once, but write the structure of each response and no values, which helps in a report of a bug.").Bool()
 
 	f.demo = app.Flag("demo", "Export made-up control planes that run inside the exporter, to see what it does.").Bool()
 	f.targetName = app.Flag(flagTarget, "Name of the target, as it stands in the label target. Default: the host of its URL.").String()
@@ -97,7 +103,7 @@ func addFlags(app *kingpin.Application) *flags {
 	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take, and that the scraper may take to read the answer.").Default("60s").Duration()
 	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").Duration()
 
-	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error.").Default("info").Enum("debug", "info", "warn", "error")
+	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error. With --once, nothing is logged unless this is set.").Default("info").IsSetByUser(&f.logLevelSet).Enum("debug", "info", "warn", "error")
 	f.logFormat = app.Flag("log.format", "Format of the log: logfmt or json.").Default(formatLogfmt).Enum(formatLogfmt, formatJSON)
 	return f
 }
@@ -157,6 +163,8 @@ func (f *flags) check() error {
 		return errors.New("--config.file and --demo each bring their own targets: leave out one of them")
 	case *f.configCheck && *f.demo:
 		return errors.New("--config.check has nothing to check of --demo: leave out one of them")
+	case *f.configCheck && f.isOnce():
+		return errors.New("--config.check sends nothing, and --once does: leave out one of them")
 	case *f.configFile == "" && *f.enableLifecycle:
 		return errors.New("--web.enable-lifecycle needs --config.file: there is nothing else to reload")
 	}
@@ -170,6 +178,10 @@ func (f *flags) check() error {
 		}
 	}
 	for _, address := range *f.web.WebListenAddresses {
+		if strings.HasPrefix(address, "unix:") {
+			return errors.New("--web.listen-address: Unix sockets are not supported: listen on loopback, as in 127.0.0.1:10140, " +
+				"or have systemd open the socket and use --web.systemd-socket")
+		}
 		if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
 			return fmt.Errorf("--web.listen-address: %w", err)
 		}
@@ -179,6 +191,9 @@ func (f *flags) check() error {
 	}
 	return nil
 }
+
+// isOnce tells whether the exporter is to end after a scrape.
+func (f *flags) isOnce() bool { return *f.once || *f.onceShape }
 
 // notice is what a visitor of the landing page has to know.
 func (f *flags) notice() string {

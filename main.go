@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/signal"
@@ -28,6 +29,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/once"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
@@ -65,6 +67,9 @@ func run(args []string) int {
 		return 1
 	}
 	logger := newLogger(os.Stderr, *f.logLevel, *f.logFormat)
+	if f.isOnce() && !f.logLevelSet {
+		logger = log.NewNopLogger() // there is a line for each target
+	}
 	logStandardLog(logger)
 	list, end, err := f.targets(logger)
 	if err != nil {
@@ -83,25 +88,38 @@ func run(args []string) int {
 		app.Errorf("%s", err)
 		return 1
 	}
-	set := connect.NewSet(c, connect.Settings{
+	settings := connect.Settings{
 		PageSize:       int(*f.pageSize),
 		MaxTokens:      int(*f.maxTokens),
 		UserAgent:      programName + "/" + version.Version,
 		MaxConcurrency: int(*f.maxConcurrency),
 		Now:            time.Now,
 		Logger:         logger,
-	})
+	}
+	var shapes once.Recorder
+	if *f.onceShape {
+		settings.WrapTransport = shapes.Wrap
+	}
+	set := connect.NewSet(c, settings)
 	defer set.Close()
+	// use lists the targets from now on.
+	use := func(targets []config.Target) {
+		set.Replace(targets)
+		if !*f.demo {
+			go connect.LogWarnings(context.Background(), targets, logger) // no key file holds up the start or a reload
+		}
+	}
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(versioncollector.NewCollector(programName))
-	if !*f.disableExporterMetrics {
+	exporterMetrics := !*f.disableExporterMetrics && !f.isOnce()
+	if exporterMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	cfg := server.Config{
 		Collector:         c,
 		Registry:          registry,
-		InstrumentHandler: !*f.disableExporterMetrics,
+		InstrumentHandler: exporterMetrics,
 		TelemetryPath:     *f.telemetryPath,
 		MaxRequests:       int(*f.maxRequests),
 		TimeoutOffset:     *f.timeoutOffset,
@@ -112,7 +130,7 @@ func run(args []string) int {
 		Logger:            logger,
 	}
 	if *f.configFile != "" {
-		reloader := config.NewReloader(*f.configFile, set.Replace, logger, time.Now)
+		reloader := config.NewReloader(*f.configFile, use, logger, time.Now)
 		registry.MustRegister(reloader)
 		cfg.Reload, cfg.ReloadFailure = reloader.Reload, reloader.Failure
 	}
@@ -124,9 +142,20 @@ func run(args []string) int {
 	if *f.configCheck {
 		return check(app, list)
 	}
+	if f.isOnce() {
+		set.Replace(list)
+		if err := scrapeOnce(handler, f, &shapes); err != nil {
+			app.Errorf("%s", err)
+			return 1
+		}
+		if !once.Report(os.Stderr, c.Status()) {
+			return 1
+		}
+		return 0
+	}
 
 	level.Info(logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
-	set.Replace(list)
+	use(list)
 	go reloadWhenTold(hangUp, cfg.Reload, logger)
 	if err := serve(handler, f, logger); err != nil {
 		level.Error(logger).Log("msg", "cannot serve", "err", err)
@@ -151,6 +180,21 @@ func check(app *kingpin.Application, list []config.Target) (code int) {
 		fmt.Printf("The configuration is valid. Targets: %d.\n", len(list))
 	}
 	return code
+}
+
+// scrapeOnce writes the metrics to standard output, or the structure of the responses in
+// their place.
+func scrapeOnce(handler http.Handler, f *flags, shapes *once.Recorder) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if !*f.onceShape {
+		return once.Scrape(ctx, handler, *f.telemetryPath, os.Stdout)
+	}
+	if err := once.Scrape(ctx, handler, *f.telemetryPath, io.Discard); err != nil {
+		return err
+	}
+	_, err := shapes.WriteTo(os.Stdout)
+	return err
 }
 
 // reloadWhenTold reloads at each signal. It runs beside everything else, so that

@@ -240,6 +240,7 @@ func TestMetricsOfTheExporter(t *testing.T) {
 	token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	token.NextScheduledRotation = token.JWTs[0].Expiry
 	token.JWTs = append(token.JWTs, controlplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
+	token.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
 	file := write(t, "targets.yml", configOf("acme", cp.URL, controlplanetest.Key))
 	families := func(args ...string) []string {
@@ -390,6 +391,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"no duration", []string{key}, []string{"--truefoundry.timeout=5"}, "--truefoundry.timeout: "},
 		{"no level", []string{key}, []string{"--log.level=loud"}, "--log.level: "},
 		{"no address", []string{key}, []string{"--web.listen-address=nonsense"}, "--web.listen-address: "},
+		{"a Unix socket", []string{key}, []string{"--web.listen-address=unix:/run/exporter.sock"}, "--web.listen-address: Unix sockets are not supported: listen on loopback, as in 127.0.0.1:10140"},
 		{"prefix in the URL, with a slash", []string{key}, []string{"--truefoundry.url=http://localhost/api/svc", "--truefoundry.api-prefix=/api/svc/"}, "leave out /api/svc"},
 		{"prefix in the URL", []string{key}, []string{"--truefoundry.url=http://localhost/api/svc"}, "leave out /api/svc"},
 		{"URL of the environment", []string{key, "TFY_HOST=localhost"}, nil, "TFY_HOST: must be absolute"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,6 +22,8 @@ type decoder struct {
 	invalid invalidValues
 	// words holds the texts read by word, by their JSON.
 	words map[string]string
+	// secrets are redacted in quotes.
+	secrets []string
 	// err is why the reading ended.
 	err error
 }
@@ -85,6 +88,19 @@ func nested[T, V any](name string, of object[V], at func(*T) *V) member[T] {
 		var zero V
 		*at(into) = zero
 		of.decode(d, at(into))
+	}}
+}
+
+// optional is nested for an object whose presence matters: it leaves nil if there is
+// none.
+func optional[T, V any](name string, of object[V], at func(*T) **V) member[T] {
+	return member[T]{name: name, nested: of.fields(), decode: func(d *decoder, into *T) {
+		var value *V
+		if d.peek() == jsontext.KindBeginObject {
+			value = new(V)
+		}
+		of.decode(d, value)
+		*at(into) = value
 	}}
 }
 
@@ -245,6 +261,15 @@ func (d *decoder) word() string {
 		}
 	}
 	return word
+}
+
+// apiKeyPattern matches what looks like an API key, whoever's it is.
+var apiKeyPattern = regexp.MustCompile(`\b(eyJ[\w-]{8,}(\.[\w-]*)*|tfy[_-][\w.-]{8,})`)
+
+// quote returns foreign text for the log: a secret store may repeat the JWT that it
+// was to keep.
+func (d *decoder) quote(text string) string {
+	return detail(apiKeyPattern.ReplaceAllString(text, redacted), d.secrets...)
 }
 
 // integer returns a whole number, nil if there is none.

@@ -3,6 +3,8 @@ package client
 import (
 	"slices"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Field is a field of the API's responses, by its path in an item or in the page.
@@ -83,6 +85,7 @@ type jwt struct {
 	ID                string
 	Expiry, CreatedAt timeValue
 	TokenType         string
+	Metadata          jwtMetadata
 }
 
 // maxJWTs is how many JWTs of a token are read. They take many times the memory of
@@ -94,7 +97,45 @@ var jwtObject = newObject("jwts",
 	timestamp("expiry", func(j *jwt) *timeValue { return &j.Expiry }),
 	timestamp("createdAt", func(j *jwt) *timeValue { return &j.CreatedAt }),
 	word("tokenType", func(j *jwt) *string { return &j.TokenType }),
+	nested("metadata", jwtMetadataObject, func(j *jwt) *jwtMetadata { return &j.Metadata }),
 )
+
+// jwtMetadata is an object of free form, of which one member is known.
+type jwtMetadata struct{ SecretStoreSync *secretStoreSync }
+
+// secretStoreSync is the last attempt to write the JWT to a secret store.
+type secretStoreSync struct {
+	UpdatedAt timeValue
+	Failed    bool
+	Error     string
+}
+
+var (
+	jwtMetadataObject = newObject("jwts.metadata",
+		optional("syncTokenInSecretStoreInfo", secretStoreSyncObject, func(m *jwtMetadata) **secretStoreSync { return &m.SecretStoreSync }),
+	)
+	secretStoreSyncObject = newObject("jwts.metadata.syncTokenInSecretStoreInfo",
+		timestamp("updatedAt", func(s *secretStoreSync) *timeValue { return &s.UpdatedAt }),
+		member[secretStoreSync]{name: "error", decode: decodeSyncError},
+	)
+)
+
+// decodeSyncError reads the error of a synchronisation. One of another type than
+// string is invalid, but the synchronisation has failed all the same.
+func decodeSyncError(d *decoder, s *secretStoreSync) {
+	s.Failed, s.Error = false, ""
+	switch d.peek() {
+	case jsontext.KindString:
+		text := d.text()
+		s.Failed, s.Error = text != "", d.quote(text)
+	case jsontext.KindNull, jsontext.KindFalse:
+		d.skip()
+	default:
+		s.Failed = true
+		d.addInvalid()
+		d.skip()
+	}
+}
 
 type manifest struct {
 	Name, TokenType string

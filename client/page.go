@@ -133,9 +133,11 @@ func (v InvalidValue) String() string {
 
 // decodePage reads the page at the offset, which may have up to maxItems items. It
 // holds one value at a time, so that memory does not depend on what else the items
-// contain. An error means that the body is not a page.
-func decodePage(body io.Reader, offset, maxItems int) (*page, error) {
+// contain. An error means that the body is not a page. The secrets are redacted in what
+// tokens quote.
+func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page, error) {
 	d := newDecoder(body)
+	d.secrets = secrets
 	if next := d.peek(); next != jsontext.KindBeginObject && next != jsontext.KindInvalid {
 		return nil, errors.New(`it does not start with "{"`)
 	}

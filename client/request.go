@@ -50,7 +50,7 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 		return nil, sent.transportError(ctx, err, pr.credential)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if !isPage(resp.StatusCode) {
 		failure := c.statusError(resp, &sent, pr.credential)
 		observe(resp.StatusCode)
 		return nil, failure
@@ -63,7 +63,8 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 		observe(resp.StatusCode)
 		slot.endRequest()
 	}
-	p, err := readPage(ctx, io.MultiReader(buffer, body), resp.Header, pr)
+	secrets := sent.sent(pr.credential)
+	p, err := readPage(ctx, io.MultiReader(buffer, body), resp.Header, pr, secrets)
 	if !complete {
 		observe(resp.StatusCode)
 	}
@@ -73,7 +74,13 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 	case ctx.Err() != nil || body.err != nil:
 		return nil, sent.transportError(ctx, body.err, pr.credential)
 	}
-	return nil, c.pageError(resp, err, pr, sent.sent(pr.credential))
+	return nil, c.pageError(resp, err, pr, secrets)
+}
+
+// isPage reports whether a response of this status should be a page. With 203, a proxy
+// says that it has changed something.
+func isPage(status int) bool {
+	return status == http.StatusOK || status == http.StatusNonAuthoritativeInfo
 }
 
 // newRequest returns the request for a page.
@@ -105,8 +112,11 @@ func (c *Client) buffer(body io.Reader) (buffer *bytes.Buffer, complete bool) {
 	return buffer, errors.Is(err, io.EOF)
 }
 
+// byteOrderMark stands in front of the JSON of some servers, although it must not.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // readPage decodes the body of a response.
-func readPage(ctx context.Context, body io.Reader, header http.Header, pr pageRequest) (*page, error) {
+func readPage(ctx context.Context, body io.Reader, header http.Header, pr pageRequest, secrets []string) (*page, error) {
 	plain, err := decompress(body, header.Get("Content-Encoding"))
 	if err != nil {
 		return nil, err
@@ -114,13 +124,13 @@ func readPage(ctx context.Context, body io.Reader, header http.Header, pr pageRe
 	from := &limitedReader{ctx: ctx, from: plain, left: maxBody}
 	start := make([]byte, maxStart)
 	n, err := io.ReadFull(from, start)
-	switch start = start[:n]; {
-	case n == 0 && errors.Is(err, io.EOF):
+	switch start = bytes.TrimPrefix(start[:n], byteOrderMark); {
+	case len(start) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return nil, errEmpty
 	case isHTML(start):
 		return nil, &htmlError{title: titleOf(start)}
 	}
-	return decodePage(io.MultiReader(bytes.NewReader(start), from), pr.offset, pr.maxItems)
+	return decodePage(io.MultiReader(bytes.NewReader(start), from), pr.offset, pr.maxItems, secrets...)
 }
 
 // decompress returns the body without its content encoding.
@@ -128,7 +138,7 @@ func decompress(body io.Reader, encoding string) (io.Reader, error) {
 	switch strings.ToLower(encoding) {
 	case "", "identity":
 		return body, nil
-	case "gzip":
+	case "gzip", "x-gzip":
 		return gzip.NewReader(body)
 	}
 	return nil, fmt.Errorf("its content encoding %s was not asked for", encoding)

@@ -21,7 +21,7 @@ var (
 	errEmpty        = errors.New("the response is empty")
 )
 
-// statusError returns the Error for a response other than 200.
+// statusError returns the Error for a response that is not a page by its status.
 func (c *Client) statusError(resp *http.Response, sent *attempt, credential Credential) *Error {
 	if resp.StatusCode == http.StatusUnauthorized {
 		c.cfg.Credentials.Refused(credential)
@@ -123,7 +123,7 @@ func ProxyError(proxy string, resp *http.Response, secrets ...string) *Error {
 	return e
 }
 
-// readErrorBody returns what a response other than 200 says for itself. The API sends
+// readErrorBody returns what a response that is not a page says for itself. The API sends
 // a JSON object with a message, a statusCode or both. Anything else is not from the
 // API; then it returns what identifies the sender.
 func readErrorBody(resp *http.Response) (said string, fromAPI bool) {
@@ -132,7 +132,7 @@ func readErrorBody(resp *http.Response) (said string, fromAPI bool) {
 		raw, _ = io.ReadAll(io.LimitReader(plain, maxErrorBody)) // a part of an object is not JSON
 	}
 	var members map[string]any // a struct would match names in any case
-	if json.Unmarshal(raw, &members) == nil && (members["message"] != nil || members["statusCode"] != nil) {
+	if json.Unmarshal(bytes.TrimPrefix(raw, byteOrderMark), &members) == nil && (members["message"] != nil || members["statusCode"] != nil) {
 		said, _ = members["message"].(string)
 		return said, true
 	}
@@ -200,7 +200,7 @@ func describeRedirect(resp *http.Response) (detail, advice string) {
 	return detail, refusal + "the control plane may have moved: if the host that the log names is its new one, use that in the URL"
 }
 
-// pageError returns the Error for a response of status 200 that is not a page.
+// pageError returns the Error for a response that should be a page and is not.
 func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secrets []string) *Error {
 	e := &Error{Status: resp.StatusCode, err: err}
 	var page *htmlError

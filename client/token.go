@@ -39,6 +39,9 @@ type Token struct {
 	NextRotation                    time.Time
 	// PreviousJWTExpiry is the latest expiry of the JWTs that are not current.
 	PreviousJWTExpiry time.Time
+	// SecretStoreSync is the last attempt to write the current JWT to a secret store,
+	// nil if the API reports none.
+	SecretStoreSync *SecretStoreSync
 
 	// Replaced reports whether the listing contains a token that replaces this one: one
 	// of the same tenant, subject id and name that was issued no earlier, expires later
@@ -54,6 +57,19 @@ type Subject struct {
 	// slug of its external identity, the name of its controller, its id, or the token's
 	// createdBy. It is empty if there is none of these.
 	Name string
+}
+
+// SecretStoreSync is an attempt to write a JWT to a secret store. Until one succeeds,
+// whoever reads the token from there gets the JWT of before. How the API reports it is
+// inferred from its SDKs.
+type SecretStoreSync struct {
+	// At is zero if the API does not say when, or not readably.
+	At time.Time
+	// Failed is true if the JWT did not reach the store.
+	Failed bool
+	// Error is what the API says about the reason, for logs: like the Detail of an
+	// Error, and without what looks like an API key. It may be empty.
+	Error string
 }
 
 // Expiry is when a token stops working.
@@ -88,6 +104,7 @@ func (it *item) token() Token {
 	switch {
 	case current >= 0:
 		t.Issued = it.JWTs[current].CreatedAt.Time
+		t.SecretStoreSync = it.JWTs[current].Metadata.secretStoreSync()
 		tokenType = cmp.Or(it.JWTs[current].TokenType, tokenType)
 	case certain:
 		t.Issued = t.Created
@@ -127,6 +144,13 @@ func (it *item) currentJWT() (current int, certain bool) {
 		return -1, false
 	}
 	return current, true
+}
+
+func (m *jwtMetadata) secretStoreSync() *SecretStoreSync {
+	if m.SecretStoreSync == nil {
+		return nil
+	}
+	return &SecretStoreSync{At: m.SecretStoreSync.UpdatedAt.Time, Failed: m.SecretStoreSync.Failed, Error: m.SecretStoreSync.Error}
 }
 
 // replaces reports whether the JWT is in force rather than the other one.

@@ -23,7 +23,7 @@ func tokensOf(n int) []client.Token {
 			Creator: client.Subject{ID: "u1", Type: "user", Name: "ada@acme.example"},
 			Expiry:  client.Expiry{At: noon.AddDate(0, 3, 0), Readable: true},
 			Created: noon, Issued: noon, LastAccessed: noon, NextRotation: noon, PreviousJWTExpiry: noon,
-			AutoRotateInterval: &days, GracePeriod: &days,
+			AutoRotateInterval: &days, GracePeriod: &days, SecretStoreSync: &client.SecretStoreSync{At: noon},
 		}
 	}
 	return tokens

@@ -166,6 +166,7 @@ func everything() []any {
 	rotating := controlplanetest.Token(2)
 	rotating.CreatedAt = controlplanetest.Issued.AddDate(0, 0, -60)
 	rotating.JWTs = append(rotating.JWTs, controlplane.JWT{ID: "old", Expiry: at("2026-01-31T00:00:00Z"), CreatedAt: rotating.CreatedAt})
+	rotating.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{UpdatedAt: *at("2026-01-01T00:00:05Z")}}
 	rotating.LastAccessedAt = at("2026-01-20T11:40:00Z")
 	rotating.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	rotating.NextScheduledRotation = at("2026-03-02T00:00:00Z")
@@ -183,6 +184,9 @@ func everything() []any {
 	replaced.Name = successor.Name
 	successor.CreatedAt, successor.JWTs[0].CreatedAt = successor.CreatedAt.AddDate(0, 0, 15), successor.CreatedAt.AddDate(0, 0, 15)
 	successor.JWTs[0].Expiry = at("2026-07-01T00:00:00Z")
+	successor.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{
+		UpdatedAt: *at("2026-01-16T00:00:05Z"), Error: "access denied",
+	}}
 
 	unreadable := map[string]any{
 		"id": "t0006", "type": "opaque", "createdBy": "ops@acme.example", "createdAt": "yesterday",

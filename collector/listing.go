@@ -43,6 +43,7 @@ type result struct {
 	// of the others ends; zero if none does.
 	expired    int
 	nextExpiry time.Time
+	unsynced   unsynced
 }
 
 // outcome is what one scrape gets of a listing.

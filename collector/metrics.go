@@ -153,6 +153,25 @@ var tokenMetrics = []tokenMetric{
 		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
 		"there is none",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
+	tokenGauge("truefoundry_token_secret_store_sync_timestamp_seconds",
+		"When the token's current JWT was last written to its secret store, or failed to be, in seconds since the Unix epoch. "+
+			"Experimental: inferred from the API's SDKs.",
+		"the control plane does not report it",
+		func(t *client.Token, _ time.Time) (float64, bool) {
+			if t.SecretStoreSync == nil {
+				return 0, false
+			}
+			return timestamp(t.SecretStoreSync.At)
+		}),
+	tokenGauge("truefoundry_token_secret_store_sync_failed",
+		"Whether the token's current JWT did not reach its secret store; the log tells why. Experimental: inferred from the API's SDKs.",
+		"the control plane does not report it",
+		func(t *client.Token, _ time.Time) (float64, bool) {
+			if t.SecretStoreSync == nil {
+				return 0, false
+			}
+			return boolean(t.SecretStoreSync.Failed), true
+		}),
 }
 
 // expired takes the API's word before the clock's.

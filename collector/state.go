@@ -135,6 +135,7 @@ type listingState struct {
 	errors     map[client.Reason]int
 	failure    logThrottle
 	unreadable logThrottle
+	unsynced   logThrottle
 }
 
 func (s *listingState) setOwner(l *listing) {
@@ -181,6 +182,7 @@ func (s *listingState) succeeded(l *listing, res *result) {
 		level.Info(s.logger).Log("msg", "listing works again", "tokens", len(res.rows))
 	}
 	s.logUnreadable(res.Listing, now)
+	s.logUnsynced(res.unsynced, now)
 }
 
 // logUnreadable names the first of what could not be read. s.mu is held.

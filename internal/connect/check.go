@@ -3,8 +3,6 @@ package connect
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"strings"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
@@ -14,7 +12,6 @@ import (
 // target from being listed; warnings do not.
 func Check(ctx context.Context, target *config.Target) (problems, warnings []string) {
 	report := func(err error) { problems = append(problems, fmt.Sprintf("target %q: %v", target.Name, err)) }
-	warn := func(text string) { warnings = append(warnings, fmt.Sprintf("target %q: %s", target.Name, text)) }
 	expires, err := checkCredentials(ctx, &target.Credentials)
 	if err != nil {
 		report(err)
@@ -28,12 +25,8 @@ func Check(ctx context.Context, target *config.Target) (problems, warnings []str
 			report(err)
 		}
 	}
-	if err == nil && !expires && target.APIKeyToken == "" {
-		warn("its API key does not say when it ends, so nothing will tell before it does: name the token that it belongs to " +
-			"with api_key_token or --truefoundry.api-key-token, if that is listed")
-	}
-	if target.URL.Scheme == "http" && strings.Contains(target.URL.Hostname(), ".") && !isLocal(target.URL.Hostname()) {
-		warn("its URL begins with http://, so that the API key crosses the network as it is: use https://")
+	for _, text := range warningsOf(target, expires || err != nil) {
+		warnings = append(warnings, fmt.Sprintf("target %q: %s", target.Name, text))
 	}
 	return problems, warnings
 }
@@ -54,10 +47,4 @@ func checkCredentials(ctx context.Context, cfg *config.Credentials) (expires boo
 		return false, client.CredentialError(credentials.String(), err)
 	}
 	return !credential.Expiry.IsZero(), nil
-}
-
-// isLocal reports whether a host is this machine or a service of the same cluster.
-func isLocal(host string) bool {
-	address, err := netip.ParseAddr(host)
-	return err == nil && address.IsLoopback() || strings.HasSuffix(host, ".svc") || strings.Contains(host, ".svc.")
 }

@@ -554,6 +554,12 @@ func TestCheckWarnsOfAKeyThatCrossesTheNetworkAsItIs(t *testing.T) {
 		"http://tfy:3000":               false,
 		"http://tfy.truefoundry.svc":    false,
 		"http://tfy.ns.svc.cluster.net": false,
+		"http://TFY.NS.SVC.":            false,
+		"http://acme.localhost":         false,
+		"http://[::1]:3000":             false,
+		"http://[::ffff:127.0.0.1]":     false,
+		"http://[2001:db8::1]:3000":     true,
+		"http://acme.svc-example.com":   true,
 	} {
 		e := newExporter(t)
 		problems, warnings := connect.Check(t.Context(), &e.configure(target("a", address, withKey))[0])

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -45,7 +46,29 @@ func (f secretFile) readOnce() (string, error) {
 	if len(text) > maxSecret {
 		return "", &fs.PathError{Op: "read", Path: string(f), Err: errors.New("file too large")}
 	}
-	return strings.TrimSpace(string(text)), nil
+	plain, err := decodeText(text)
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: string(f), Err: err}
+	}
+	return strings.TrimSpace(plain), nil
+}
+
+// decodeText returns text without the byte order mark that some editors put in front of
+// it. It returns an error for UTF-16.
+func decodeText(raw []byte) (string, error) {
+	if isUTF16(raw) {
+		return "", errors.New("is in UTF-16, as PowerShell writes it: save it as UTF-8")
+	}
+	return string(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))), nil
+}
+
+// isUTF16 reports whether text begins with a byte order mark of UTF-16, or with two
+// ASCII characters in it.
+func isUTF16(raw []byte) bool {
+	if bytes.HasPrefix(raw, []byte("\xff\xfe")) || bytes.HasPrefix(raw, []byte("\xfe\xff")) {
+		return true
+	}
+	return len(raw) >= 4 && (raw[0] == 0 && raw[2] == 0 || raw[1] == 0 && raw[3] == 0)
 }
 
 // checkRegular returns an error if the file is not a regular one: opening a pipe

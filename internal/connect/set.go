@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,10 @@ type Settings struct {
 	// identified by its host and port. If it is 0, it is client.DefaultConcurrency.
 	MaxConcurrency int
 	Logger         log.Logger
+	// WrapTransport is called with the transport of each target, in their order, and
+	// returns what is used in its place. If it is nil, the transports are used as they
+	// are.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
 // Set is the set of a collector's targets.
@@ -100,6 +105,10 @@ func (s *Set) connect(target *config.Target, limiter *client.Limiter) connected 
 	if endpoint != nil {
 		made.transports = append(made.transports, endpoint)
 	}
+	var transport http.RoundTripper = made.transports[0]
+	if s.settings.WrapTransport != nil {
+		transport = s.settings.WrapTransport(transport)
+	}
 	made.Target = collector.Target{
 		Name:        target.Name,
 		Kinds:       target.Kinds,
@@ -113,7 +122,7 @@ func (s *Set) connect(target *config.Target, limiter *client.Limiter) connected 
 			PageSize:    s.settings.PageSize,
 			MaxTokens:   s.settings.MaxTokens,
 			Limiter:     limiter,
-			Transport:   made.transports[0],
+			Transport:   transport,
 			UserAgent:   s.settings.UserAgent,
 			Now:         s.settings.Now,
 		},

@@ -154,6 +154,19 @@ type JWT struct {
 	SubjectType string     `json:"subjectType"`
 	SubjectID   string     `json:"subjectId"`
 	TokenType   string     `json:"tokenType,omitempty"`
+	Metadata    *Metadata  `json:"metadata,omitempty"`
+}
+
+// Metadata is what else the API tells of a JWT.
+type Metadata struct {
+	SecretStoreSync *SecretStoreSync `json:"syncTokenInSecretStoreInfo,omitempty"`
+}
+
+// SecretStoreSync is the last attempt to write a JWT to a secret store, which
+// failed where there is an Error.
+type SecretStoreSync struct {
+	UpdatedAt time.Time `json:"updatedAt"`
+	Error     string    `json:"error,omitempty"`
 }
 
 // Manifest is what a Token was made from.

@@ -94,13 +94,16 @@ func TestStart(t *testing.T) {
 		if token.PreviousJWTExpiry.After(time.Now()) {
 			has["is in its grace period"]++
 		}
+		if sync := token.SecretStoreSync; sync != nil && sync.Failed {
+			has["did not reach its secret store"]++
+		}
 		if token.Replaced {
 			has["is replaced"]++
 		}
 	}
 	for what, want := range map[string]int{
 		"never expires": 2, "expired": 1, "expires within hours": 1, "expires within days": 3, "rotates": 3, "is overdue for rotation": 1,
-		"is in its grace period": 1, "is replaced": 1,
+		"is in its grace period": 1, "did not reach its secret store": 1, "is replaced": 1,
 	} {
 		if has[what] != want {
 			t.Errorf("%d tokens %s, want %d", has[what], what, want)

@@ -24,6 +24,10 @@ type life struct {
 	nextRotation  time.Duration
 	// previous is when the JWT from before the last rotation ends.
 	previous time.Duration
+	// secretStore: the JWT is written to a secret store, which fails where there is
+	// a storeError.
+	secretStore bool
+	storeError  string
 }
 
 // The lives that alerts and dashboards are about: each is a case of its own.
@@ -40,8 +44,8 @@ var personalCases = []life{
 
 // Virtual accounts are what rotates by itself.
 var serviceCases = []life{
-	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day},
-	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day},
+	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day, secretStore: true},
+	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day, secretStore: true, storeError: "the secret store denies access"},
 	{name: "vector-index", tenant: "demo-globex", team: "search", creator: "relevance", issued: -62 * day, expires: 28 * day, accessed: -3 * time.Minute, rotate: 60, grace: 30, nextRotation: -2 * day},
 	{name: "event-stream", tenant: "demo-acme", team: "platform", creator: "ops", issued: -100 * day, expires: 265 * day, accessed: -time.Hour},
 	{name: "archive-reader", tenant: "demo-acme", team: "data", creator: "ops", issued: -year},
@@ -114,6 +118,11 @@ func (l life) token(id string, start, now time.Time) controlplane.Token {
 		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []controlplane.JWT{jwt("1", issued, expiry)},
 		NextScheduledRotation: at(l.nextRotation),
 		Manifest:              &controlplane.Manifest{Name: l.name},
+	}
+	if l.secretStore {
+		token.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{
+			UpdatedAt: issued.Add(5 * time.Second), Error: l.storeError,
+		}}
 	}
 	if l.team != "" {
 		token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: l.team}

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -88,22 +89,48 @@ func EmptyPage(offset int) controlplanetest.Fault {
 }
 
 func page(change func(offset int, data []any, pagination map[string]any) []any) controlplanetest.Fault {
+	return rewrite(func(r *http.Request, answer *Answer) {
+		var page struct {
+			Data       []any          `json:"data"`
+			Pagination map[string]any `json:"pagination"`
+		}
+		if answer.Status != http.StatusOK || json.Unmarshal([]byte(answer.Body), &page) != nil {
+			panic("a fault in pages needs a page: " + answer.Body)
+		}
+		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
+		page.Data = change(offset, page.Data, page.Pagination)
+		body, err := json.Marshal(page)
+		if err != nil {
+			panic(err)
+		}
+		answer.Body = string(body)
+	})
+}
+
+// Answer is an answer that is about to be sent.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Rewrite changes each answer, whose body is not compressed.
+func Rewrite(change func(*Answer)) controlplanetest.Fault {
+	return rewrite(func(_ *http.Request, answer *Answer) { change(answer) })
+}
+
+func rewrite(change func(*http.Request, *Answer)) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			plain := r.Clone(r.Context())
 			plain.Header.Del("Accept-Encoding")
-			answer := httptest.NewRecorder()
-			next.ServeHTTP(answer, plain)
-			var page struct {
-				Data       []any          `json:"data"`
-				Pagination map[string]any `json:"pagination"`
-			}
-			if answer.Code != http.StatusOK || json.Unmarshal(answer.Body.Bytes(), &page) != nil {
-				panic("a fault in pages needs a page: " + answer.Body.String())
-			}
-			offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
-			page.Data = change(offset, page.Data, page.Pagination)
-			json.NewEncoder(w).Encode(page)
+			recorded := httptest.NewRecorder()
+			next.ServeHTTP(recorded, plain)
+			answer := &Answer{recorded.Code, recorded.Header(), recorded.Body.String()}
+			change(r, answer)
+			maps.Copy(w.Header(), answer.Header)
+			w.WriteHeader(answer.Status)
+			fmt.Fprint(w, answer.Body)
 		})
 	}
 }

@@ -66,10 +66,10 @@ func (s *nameServer) set(host string, r record) {
 	}
 }
 
-// add sets the record of a host for a test.
-func (s *nameServer) add(t *testing.T, host string, r record) {
+// add makes loopback the address of a host until the test ends.
+func (s *nameServer) add(t *testing.T, host string) {
 	t.Helper()
-	s.set(host, r)
+	s.set(host, loopback)
 	t.Cleanup(func() { s.set(host, noSuchHost) })
 }
 

@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,30 +15,14 @@ import (
 // each side of it.
 const odd = "odd"
 
-// among lists the odd token, of which these are the members in JSON.
-func among(members string) func() []any {
-	return controlplanetest.Always(controlplanetest.Token(1), json.RawMessage(`{"id":"`+odd+`",`+members+`}`), controlplanetest.Token(2))
+// listsOdd lists the odd token, of which these are the members in JSON.
+func (cp *controlPlane) listsOdd(members string) {
+	cp.lists(controlplanetest.Token(1), json.RawMessage(`{"id":"`+odd+`",`+members+`}`), controlplanetest.Token(2))
 }
 
-// valueOf returns the value of a metric of the odd token, and false where it has
-// none.
-func (s *scrape) valueOf(metric string) (value float64, ok bool) {
-	value, ok = s.Values("truefoundry_token_"+metric, "token_id", "target", faulty)[odd]
-	return value, ok
-}
-
-// lost checks how many values of the fields are lost; of others, it is none.
-func (s *scrape) lost(t *testing.T, want map[string]float64) {
-	t.Helper()
-	got := s.Values("truefoundry_listing_invalid_fields", "field", "target", faulty)
-	maps.DeleteFunc(got, func(_ string, n float64) bool { return n == 0 })
-	if !maps.Equal(got, want) {
-		t.Errorf("lost are %v, want %v", got, want)
-	}
-}
-
-func times() []upstreamTest {
-	var all []upstreamTest
+func TestTimes(t *testing.T) {
+	t.Parallel()
+	metrics := []string{"created_timestamp_seconds", "last_accessed_timestamp_seconds", "issued_timestamp_seconds", "expiry_timestamp_seconds"}
 	for _, tt := range []struct {
 		name, value string
 		want        string // as RFC 3339, empty where it cannot be read
@@ -71,62 +54,57 @@ func times() []upstreamTest {
 		{"a truth", `true`, ""},
 		{"an object", `{"seconds":1780315200}`, ""},
 	} {
-		test := upstreamTest{items: among(strings.ReplaceAll(`"createdAt":T,"lastAccessedAt":T,"jwts":[{"id":"j","createdAt":T,"expiry":T}]`, "T", tt.value)), tokens: new(3)}
-		metrics := []string{"created_timestamp_seconds", "last_accessed_timestamp_seconds", "issued_timestamp_seconds", "expiry_timestamp_seconds"}
+		members := strings.ReplaceAll(`"createdAt":T,"lastAccessedAt":T,"jwts":[{"id":"j","createdAt":T,"expiry":T}]`, "T", tt.value)
 		if tt.want == "" {
-			test.name = "a time that is " + tt.name + " costs only itself"
-			test.logged = `of the token with id \"odd\"`
-		} else {
-			test.name = "a time that is " + tt.name + " is read"
+			t.Run("a time that is "+tt.name+" costs only itself", func(t *testing.T) {
+				t.Parallel()
+				e := start(t)
+				e.controlPlane.listsOdd(members)
+				s := e.expectLoss(3, `of the token with id \"odd\"`)
+				s.expectOddLacks(append(metrics, "has_expiry")...)
+				s.expectLost(map[string]float64{"createdAt": 1, "lastAccessedAt": 1, "jwts.createdAt": 1, "jwts.expiry": 1})
+				e.controlPlane.listsItsTokens()
+				e.expectRepair()
+			})
+			continue
 		}
-		test.check = func(t *testing.T, s *scrape) {
-			t.Helper()
-			var lost map[string]float64
-			var want float64
-			if tt.want == "" {
-				lost = map[string]float64{"createdAt": 1, "lastAccessedAt": 1, "jwts.createdAt": 1, "jwts.expiry": 1}
-			} else {
-				at, err := time.Parse(time.RFC3339, tt.want)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want = float64(at.UnixMilli()) / 1e3
+		t.Run("a time that is "+tt.name+" is read", func(t *testing.T) {
+			t.Parallel()
+			at, err := time.Parse(time.RFC3339, tt.want)
+			if err != nil {
+				t.Fatal(err)
 			}
+			e := start(t)
+			e.controlPlane.listsOdd(members)
+			s := e.expectListing(3)
 			for _, metric := range metrics {
-				if got, ok := s.valueOf(metric); ok != (tt.want != "") || got != want {
-					t.Errorf("%s is %v, %v; want %v", metric, got, ok, want)
-				}
+				s.expectToken(odd, metric, float64(at.UnixMilli())/1e3)
 			}
-			if expires, ok := s.valueOf("has_expiry"); ok != (tt.want != "") || ok && expires != 1 {
-				t.Errorf("it has an expiry: %v, %v", expires, ok)
-			}
-			s.lost(t, lost)
-		}
-		all = append(all, test)
+			s.expectToken(odd, "has_expiry", 1)
+			s.expectLost(nil)
+			e.controlPlane.listsItsTokens()
+			e.expectHealthy()
+		})
 	}
-	return append(all, upstreamTest{
-		name:   "times that are empty texts are as good as none",
-		items:  among(`"createdAt":"","lastAccessedAt":"","nextScheduledRotation":"","jwts":[{"id":"j","createdAt":"","expiry":""}],"manifest":{"expiration_date":""}`),
-		tokens: new(3),
-		check: func(t *testing.T, s *scrape) {
-			t.Helper()
-			for metric, want := range map[string]float64{"has_expiry": 0, "expired": 0, "replaced": 0} {
-				if got, ok := s.valueOf(metric); !ok || got != want {
-					t.Errorf("%s is %v, %v; want %v", metric, got, ok, want)
-				}
-			}
-			for _, metric := range []string{"created_timestamp_seconds", "last_accessed_timestamp_seconds", "issued_timestamp_seconds", "expiry_timestamp_seconds", "next_rotation_timestamp_seconds"} {
-				if got, ok := s.valueOf(metric); ok {
-					t.Errorf("%s is %v", metric, got)
-				}
-			}
-			s.lost(t, nil)
-		},
+
+	t.Run("times that are empty texts are as good as none", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.listsOdd(`"createdAt":"","lastAccessedAt":"","nextScheduledRotation":"","jwts":[{"id":"j","createdAt":"","expiry":""}],"manifest":{"expiration_date":""}`)
+		s := e.expectListing(3)
+		s.expectToken(odd, "has_expiry", 0)
+		s.expectToken(odd, "expired", 0)
+		s.expectToken(odd, "replaced", 0)
+		s.expectOddLacks(append(metrics, "next_rotation_timestamp_seconds")...)
+		s.expectLost(nil)
+		e.controlPlane.listsItsTokens()
+		e.expectHealthy()
 	})
 }
 
-func numbers() []upstreamTest {
-	var all []upstreamTest
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	metrics := []string{"auto_rotate_interval_seconds", "auto_rotate_grace_period_seconds"}
 	for _, tt := range []struct {
 		name, value string
 		want        float64 // negative where it cannot be read
@@ -140,33 +118,37 @@ func numbers() []upstreamTest {
 		{"below 0", "-1", -1},
 		{"in quotes", `"30"`, -1},
 	} {
-		test := upstreamTest{items: among(`"manifest":{"auto_rotate":{"auto_rotate_interval":` + tt.value + `,"grace_period":` + tt.value + `}}`), tokens: new(3)}
+		members := `"manifest":{"auto_rotate":{"auto_rotate_interval":` + tt.value + `,"grace_period":` + tt.value + `}}`
 		if tt.want < 0 {
-			test.name = "a number " + tt.name + " costs only itself"
-			test.logged = `of the token with id \"odd\"`
-		} else {
-			test.name = "a number " + tt.name + " is read"
+			t.Run("a number "+tt.name+" costs only itself", func(t *testing.T) {
+				t.Parallel()
+				e := start(t)
+				e.controlPlane.listsOdd(members)
+				s := e.expectLoss(3, `of the token with id \"odd\"`)
+				s.expectOddLacks(metrics...)
+				s.expectLost(map[string]float64{"manifest.auto_rotate.auto_rotate_interval": 1, "manifest.auto_rotate.grace_period": 1})
+				e.controlPlane.listsItsTokens()
+				e.expectRepair()
+			})
+			continue
 		}
-		test.check = func(t *testing.T, s *scrape) {
-			t.Helper()
-			for _, metric := range []string{"auto_rotate_interval_seconds", "auto_rotate_grace_period_seconds"} {
-				if got, ok := s.valueOf(metric); ok != (tt.want >= 0) || ok && got != tt.want {
-					t.Errorf("%s is %v, %v; want %v", metric, got, ok, tt.want)
-				}
+		t.Run("a number "+tt.name+" is read", func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.listsOdd(members)
+			s := e.expectListing(3)
+			for _, metric := range metrics {
+				s.expectToken(odd, metric, tt.want)
 			}
-			lost := map[string]float64{}
-			if tt.want < 0 {
-				lost = map[string]float64{"manifest.auto_rotate.auto_rotate_interval": 1, "manifest.auto_rotate.grace_period": 1}
-			}
-			s.lost(t, lost)
-		}
-		all = append(all, test)
+			s.expectLost(nil)
+			e.controlPlane.listsItsTokens()
+			e.expectHealthy()
+		})
 	}
-	return all
 }
 
-func texts() []upstreamTest {
-	var all []upstreamTest
+func TestTexts(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, value, want string }{
 		{"a mebibyte is cut", strings.Repeat("n", 1<<20), strings.Repeat("n", 256)},
 		{"a mebibyte is cut between characters", strings.Repeat("€", 1<<20/3), strings.Repeat("€", 85)},
@@ -181,41 +163,41 @@ func texts() []upstreamTest {
 		{"a line of an exposition stays a text", `\"} 1\ntruefoundry_up{target=\"faulty\"} 0\n# EOF\n`, "\"} 1\ntruefoundry_up{target=\"faulty\"} 0\n# EOF\n"},
 		{"control characters and line separators come out right", `\r\t\b\f\u001b[31m\u0085\u2028\u2029\ufeff`, "\r\t\b\f\x1b[31m\u0085\u2028\u2029\ufeff"},
 	} {
-		all = append(all, upstreamTest{
-			name: "a name of which " + tt.name,
-			items: among(`"name":"` + tt.value + `",` + strings.ReplaceAll(`"tenantName":"V","type":"V","createdBySubject":{"subjectId":"u","subjectType":"V","subjectSlug":"V"},"manifest":{"ownedBy":{"team":"V"}}`,
-				"V", tt.value[:min(len(tt.value), 3000)])),
-			tokens: new(3),
-			check: func(t *testing.T, s *scrape) {
-				t.Helper()
-				for _, label := range []string{"token_name", "tenant", "creator", "creator_type", "token_type", "owner_team"} {
-					got := slices.Collect(maps.Keys(s.Values("truefoundry_token_info", label, "target", faulty, "token_id", odd)))
-					if want := []string{tt.want}; !slices.Equal(got, want) {
-						t.Errorf("%s is %.1000q, want %q", label, got, want)
-					}
+		t.Run("a name of which "+tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.listsOdd(`"name":"` + tt.value + `",` + strings.ReplaceAll(
+				`"tenantName":"V","type":"V","createdBySubject":{"subjectId":"u","subjectType":"V","subjectSlug":"V"},"manifest":{"ownedBy":{"team":"V"}}`,
+				"V", tt.value[:min(len(tt.value), 3000)]))
+			s := e.expectListing(3)
+			for _, label := range []string{"token_name", "tenant", "creator", "creator_type", "token_type", "owner_team"} {
+				got := slices.Collect(maps.Keys(s.Values("truefoundry_token_info", label, "target", faulty, "token_id", odd)))
+				if want := []string{tt.want}; !slices.Equal(got, want) {
+					t.Errorf("%s is %.1000q, want %q", label, got, want)
 				}
-				s.lost(t, nil)
-			},
-		}, upstreamTest{
-			name: "an id of which " + tt.name,
-			items: controlplanetest.Always(controlplanetest.Token(1),
-				json.RawMessage(fmt.Sprintf(`{"id":"%s"}`, tt.value)), json.RawMessage(fmt.Sprintf(`{"id":"%s2"}`, tt.value)), controlplanetest.Token(2)),
-			tokens: new(4),
-			check: func(t *testing.T, s *scrape) {
-				t.Helper()
-				ids := s.Values("truefoundry_token_info", "token_id", "target", faulty)
-				for _, want := range []string{tt.want, tt.want + "2"} {
-					if _, ok := ids[want]; !ok && len(tt.value) < 256 {
-						t.Errorf("the ids are %q, without %q", slices.Collect(maps.Keys(ids)), want)
-					}
+			}
+			s.expectLost(nil)
+			e.controlPlane.listsItsTokens()
+			e.expectHealthy()
+		})
+		t.Run("an id of which "+tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.lists(json.RawMessage(`{"id":"`+tt.value+`"}`), json.RawMessage(`{"id":"`+tt.value+`2"}`))
+			s := e.expectListing(2)
+			ids := s.Values("truefoundry_token_info", "token_id", "target", faulty)
+			for _, want := range []string{tt.want, tt.want + "2"} {
+				if _, ok := ids[want]; !ok && len(tt.value) < 256 {
+					t.Errorf("the ids are %q, without %q", slices.Collect(maps.Keys(ids)), want)
 				}
-				for id := range ids {
-					if len(id) > 256 {
-						t.Errorf("an id has %d bytes", len(id))
-					}
+			}
+			for id := range ids {
+				if len(id) > 256 {
+					t.Errorf("an id has %d bytes", len(id))
 				}
-			},
+			}
+			e.controlPlane.listsItsTokens()
+			e.expectHealthy()
 		})
 	}
-	return all
 }

@@ -3,6 +3,7 @@ package metricstest
 
 import (
 	"bytes"
+	"html"
 	"io"
 	"regexp"
 	"strings"
@@ -65,6 +66,17 @@ var controlPlane = regexp.MustCompile(`control_plane="[^"]*",`)
 // WithoutControlPlane returns an exposition without the labels control_plane,
 // which hold the address of a test's own server.
 func WithoutControlPlane(text string) string { return controlPlane.ReplaceAllString(text, "") }
+
+var (
+	style = regexp.MustCompile(`(?s)<style>.*</style>`)
+	tag   = regexp.MustCompile(`(?s)<[^>]*>`)
+)
+
+// PageText returns what a person reads on a page of HTML, in one line.
+func PageText(page string) string {
+	text := html.UnescapeString(tag.ReplaceAllString(style.ReplaceAllString(page, ""), " "))
+	return strings.Join(strings.Fields(text), " ")
+}
 
 // Present fails the test unless text has want in it.
 func Present(t testing.TB, text, want string) {

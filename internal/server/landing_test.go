@@ -23,6 +23,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
@@ -49,11 +50,6 @@ func transport(t *testing.T) *http.Transport {
 	return transport
 }
 
-var (
-	style = regexp.MustCompile(`(?s)<style>.*</style>`)
-	tag   = regexp.MustCompile(`(?s)<[^>]*>`)
-)
-
 // read returns what a person reads on the landing page.
 func read(t *testing.T, url string) string {
 	t.Helper()
@@ -61,8 +57,7 @@ func read(t *testing.T, url string) string {
 	if status != http.StatusOK {
 		t.Errorf("the landing page: %d", status)
 	}
-	text := html.UnescapeString(tag.ReplaceAllString(style.ReplaceAllString(body, ""), " "))
-	return strings.Join(strings.Fields(text), " ")
+	return metricstest.PageText(body)
 }
 
 func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {

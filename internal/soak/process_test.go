@@ -80,7 +80,7 @@ func start(t *testing.T, path string, args ...string) *exporter {
 
 var (
 	address  = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-	ordinary = regexp.MustCompile(`^level=(info|warn|error) ts=\S+ (target=\S+ kind=\S+ msg="listing (failed"|works again")|msg="(configuration (not )?reloaded|listing at each scrape|starting truefoundry_exporter|Listening on|TLS is disabled|shutting down))`)
+	ordinary = regexp.MustCompile(`^level=(info|warn|error) ts=\S+ (target=\S+ kind=\S+ msg="listing (failed"|works again")|msg="(configuration (not )?reloaded|listing at each scrape|its API key does not say when it ends|starting truefoundry_exporter|Listening on|TLS is disabled|shutting down))`)
 )
 
 // readLog keeps what is odd, and tells of the rest what others wait for.

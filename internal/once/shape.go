@@ -1,0 +1,249 @@
+package once
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// shape is what the JSON values at one place have in common. It holds no value but
+// booleans and known members of enumerations.
+type shape struct {
+	// kinds says what the values are, and how many are so.
+	kinds map[string]*bounds
+	// items is the shape of the items of arrays, nil where there are none.
+	items *shape
+	// members are those of objects, without the hidden ones, whose names could say
+	// something about their owner.
+	members map[string]*shape
+	hidden  int
+}
+
+// bounds are the least and the most of numbers, and how many there were.
+type bounds struct{ count, least, most int }
+
+func (b *bounds) add(n int) {
+	if b.count == 0 || n < b.least {
+		b.least = n
+	}
+	b.most = max(b.most, n)
+	b.count++
+}
+
+const (
+	// maxDepth is how deep a shape goes.
+	maxDepth = 20
+	// maxMembers is how many names of an object are shown, and maxKinds how many
+	// kinds of value at one place.
+	maxMembers = 200
+	maxKinds   = 20
+	// maxPattern is how much of a time in an unknown format is shown, in bytes.
+	maxPattern = 40
+)
+
+var (
+	// fieldName is how the API names its fields. Users like digits and hyphens.
+	fieldName = regexp.MustCompile(`^[A-Za-z]{1,30}(_[A-Za-z]{1,30}){0,5}$`)
+	// fieldOfTime is the name of a field that holds a time.
+	fieldOfTime = regexp.MustCompile(`(At|[Dd]ate|[Ee]xpiry|[Rr]otation)$`)
+	isoTime     = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)(?:(T\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?$`)
+)
+
+// freeForm are the objects whose members are named by users, and those of their
+// members that are not.
+var freeForm = map[string][]string{"tags": nil, "metadata": {"syncTokenInSecretStoreInfo"}}
+
+// enumerations are the fields whose values are shown, if they are among these.
+var enumerations = map[string][]string{
+	"type": {
+		"serviceaccount", "virtual-account", "virtualaccount", "pat", "personal-access-token", "jwt", "opaque",
+		"email", "slack-bot", "slack-webhook", "pagerduty", "microsoft-teams",
+	},
+	"subjectType":  {"user", "team", "serviceaccount", "virtualaccount", "external-identity", "agent-identity", "role"},
+	"tokenType":    {"jwt", "opaque"},
+	"token_type":   {"jwt", "opaque"},
+	"resourceType": {"tenant", "role", "account", "workspace", "cluster", "provider-account"},
+}
+
+// shapeOf returns the shape of a JSON text.
+func shapeOf(text []byte) (*shape, error) {
+	d := jsontext.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	s := new(shape)
+	if err := s.read(d, "", 0); err != nil {
+		return nil, err
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more after the end")
+	}
+	return s, nil
+}
+
+// read adds the value that comes next, which the field of that name holds.
+func (s *shape) read(d *jsontext.Decoder, field string, depth int) error {
+	kind := d.PeekKind()
+	if depth == maxDepth && (kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray) {
+		s.count("deeper than this goes", 0)
+		return d.SkipValue()
+	}
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case jsontext.KindBeginObject:
+		return s.readObject(d, field, depth)
+	case jsontext.KindBeginArray:
+		return s.readArray(d, field, depth)
+	case jsontext.KindString:
+		text := token.String()
+		s.count(kindOfText(field, text), len(text))
+	case jsontext.KindNumber:
+		if strings.ContainsAny(token.String(), ".eE") {
+			s.count("number with a fraction or an exponent", 0)
+		} else {
+			s.count("integer", 0)
+		}
+	default: // null, true and false
+		s.count(token.String(), 0)
+	}
+	return nil
+}
+
+func (s *shape) readObject(d *jsontext.Decoder, field string, depth int) error {
+	known, free := freeForm[field]
+	s.count("object", 0)
+	for d.PeekKind() != jsontext.KindEndObject {
+		token, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		name := token.String()
+		member := s.members[name]
+		switch {
+		case member != nil:
+		case len(s.members) == maxMembers, !fieldName.MatchString(name), free && !slices.Contains(known, name):
+			s.hidden++
+			member = new(shape) // to be forgotten
+		default:
+			if s.members == nil {
+				s.members = map[string]*shape{}
+			}
+			member = new(shape)
+			s.members[name] = member
+		}
+		if err := member.read(d, name, depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
+}
+
+func (s *shape) readArray(d *jsontext.Decoder, field string, depth int) error {
+	n := 0
+	for ; d.PeekKind() != jsontext.KindEndArray; n++ {
+		if s.items == nil {
+			s.items = new(shape)
+		}
+		if err := s.items.read(d, field, depth+1); err != nil {
+			return err
+		}
+	}
+	s.count("array", n)
+	_, err := d.ReadToken()
+	return err
+}
+
+func (s *shape) count(kind string, length int) {
+	if s.kinds == nil {
+		s.kinds = map[string]*bounds{}
+	}
+	if s.kinds[kind] == nil {
+		if len(s.kinds) >= maxKinds {
+			kind = "something else"
+		}
+		s.kinds[kind] = cmp.Or(s.kinds[kind], new(bounds))
+	}
+	s.kinds[kind].add(length)
+}
+
+// kindOfText says what a text is, without repeating it.
+func kindOfText(field, text string) string {
+	switch {
+	case text == "":
+		return "empty string"
+	case slices.Contains(enumerations[field], text):
+		return `"` + text + `"`
+	}
+	if parts := isoTime.FindStringSubmatch(text); parts != nil {
+		zone := parts[5]
+		if zone != "" && zone != "Z" {
+			zone = "+hh:mm"
+		}
+		layout := "yyyy-mm-dd"
+		if parts[2] != "" {
+			layout += "Thh:mm"
+		}
+		if parts[3] != "" {
+			layout += ":ss"
+		}
+		if parts[4] != "" {
+			layout += "." + strings.Repeat("s", len(parts[4])-1)
+		}
+		return "time as " + layout + zone
+	}
+	if fieldOfTime.MatchString(field) {
+		return "string like " + pattern(text)
+	}
+	return "string"
+}
+
+// pattern replaces letters and digits.
+func pattern(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsDigit(r):
+			return '9'
+		case r > unicode.MaxASCII || unicode.IsLetter(r):
+			return 'a'
+		case unicode.IsControl(r):
+			return ' '
+		}
+		return r
+	}, text[:min(len(text), maxPattern)])
+}
+
+// write writes the shape of what has the name.
+func (s *shape) write(w io.Writer, name, indent string) {
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(s.kinds)) {
+		b := s.kinds[kind]
+		if kind == "string" || kind == "array" {
+			kind += fmt.Sprintf(" of %d", b.least)
+			if b.least < b.most {
+				kind += fmt.Sprintf(" to %d", b.most)
+			}
+		}
+		kinds = append(kinds, fmt.Sprintf("%s (%d)", kind, b.count))
+	}
+	fmt.Fprintf(w, "%s%s: %s\n", indent, name, strings.Join(kinds, ", "))
+	indent += "  "
+	if s.items != nil {
+		s.items.write(w, "each", indent)
+	}
+	for _, member := range slices.Sorted(maps.Keys(s.members)) {
+		s.members[member].write(w, member, indent)
+	}
+	if s.hidden > 0 {
+		fmt.Fprintf(w, "%smembers whose names are not shown: %d\n", indent, s.hidden)
+	}
+}

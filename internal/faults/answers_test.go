@@ -47,9 +47,9 @@ func bodies() []upstreamTest {
 	const mebi = 1 << 20
 	deep := strings.Repeat("[", 1_000_000)
 	bad := []upstreamTest{
-		{name: "200 with HTML fails the listing", fault: faults.Body("<!DOCTYPE html><html><body>Sign in</body></html>"), logged: "the response is not a list of tokens (text/html; charset=utf-8"},
+		{name: "200 with HTML fails the listing", fault: faults.Body("<!DOCTYPE html><html><body>Sign in</body></html>"), logged: "the response is an HTML page instead of a list of tokens"},
 		{name: "200 with an empty object fails the listing", fault: faults.Body(`{}`), logged: `there is no \"data\"`},
-		{name: "200 with nothing fails the listing", fault: faults.Body(""), logged: "EOF"},
+		{name: "200 with nothing fails the listing", fault: faults.Body(""), logged: "the response is empty instead of a list of tokens"},
 		{name: "data that is null fails the listing", fault: faults.Body(`{"data":null,"pagination":{"total":45}}`), logged: `\"data\" is null`},
 		{name: "data that is an object fails the listing", fault: faults.Body(`{"data":{"t0000":{}}}`), logged: "is not an array"},
 		{name: "JSON that is cut off fails the listing", fault: faults.Body(body + `,{"id":"t00`), logged: "unexpected EOF"},
@@ -67,7 +67,7 @@ func bodies() []upstreamTest {
 		upstreamTest{name: "data that is null with a total of 0 is an empty list", fault: faults.Body(`{"data":null,"pagination":{"total":0}}`), tokens: new(0)},
 		upstreamTest{name: "a gzip bomb of a gibibyte is cut off", fault: faults.GzipBomb(1024), reason: client.ReasonTooLarge, logged: large, requests: 1, allocated: 512 * mebi, dear: true},
 		upstreamTest{name: "an endless body is cut off", fault: faults.Endless(header+"\r\n"+`{"data":[{"id":"t0000","name":"`, "a"), reason: client.ReasonTooLarge, logged: large, requests: 1, sent: (64 + slack) * mebi, dear: true},
-		upstreamTest{name: "an endless error is cut off", fault: faults.Endless("HTTP/1.1 404 Not Found\r\n\r\n"+`{"message":"`, "a"), reason: client.ReasonClientError, logged: "404 Not Found: ", requests: 1, sent: slack * mebi},
+		upstreamTest{name: "an endless error is cut off", fault: faults.Endless("HTTP/1.1 404 Not Found\r\n\r\n"+`{"message":"`, "a"), reason: client.ReasonClientError, logged: "404 Not Found, which did not come from the API: ", requests: 1, sent: slack * mebi},
 	)
 }
 

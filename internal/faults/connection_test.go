@@ -35,15 +35,15 @@ func connectionFaults() []upstreamTest {
 		{name: "a connection that is refused fails the listing", arrange: named("refused.example", nobody), reason: client.ReasonConnection, logged: "connect: connection refused", retries: 2},
 		{name: "a host without an address fails the listing", arrange: named("unknown.example", noSuchHost), reason: client.ReasonConnection, logged: "lookup unknown.example", retries: 2},
 		{name: "a name server that is out of order fails the listing", arrange: named("broken.example", misbehaves), reason: client.ReasonConnection, logged: "lookup broken.example", retries: 2},
-		{name: "a name server that does not answer is left at the deadline", arrange: named("silent.example", noAnswer), reason: client.ReasonTimeout, logged: "within the scrape's deadline", hangs: true},
+		{name: "a name server that does not answer is left at the deadline", arrange: named("silent.example", noAnswer), reason: client.ReasonConnection, logged: "the host name could not be looked up", hangs: true},
 		{name: "a reset before the header fails the listing", fault: faults.Reset(), reason: client.ReasonConnection, logged: "the connection failed", retries: 2},
 		{name: "a reset within the header fails the listing", fault: faults.ResetAfter(header), reason: client.ReasonConnection, logged: "the connection failed", requests: 3, retries: 2},
 		{name: "a reset within the body fails the listing", fault: faults.ResetAfter(header + "\r\n" + body), reason: client.ReasonConnection, logged: "the connection failed", requests: 3, retries: 2},
 		{name: "a connection that is closed before the header fails the listing", fault: faults.CloseAfter(""), reason: client.ReasonConnection, logged: "EOF", retries: 2},
 		{name: "a connection that is closed within the header fails the listing", fault: faults.CloseAfter(header), reason: client.ReasonConnection, logged: "unexpected EOF", requests: 3, retries: 2},
 		{name: "a body shorter than its Content-Length fails the listing", fault: faults.CloseAfter(header + "Content-Length: 100\r\n\r\n" + body + "]}"), reason: client.ReasonConnection, logged: "unexpected EOF", requests: 3, retries: 2},
-		{name: "a header that never comes is left at the deadline", fault: faults.Hang(), reason: client.ReasonTimeout, logged: "within the scrape's deadline", hangs: true, requests: 1},
-		{name: "a header that never comes for a later page is left at the deadline", fault: faults.At(pageSize, faults.Hang()), reason: client.ReasonTimeout, logged: "within the scrape's deadline", hangs: true},
+		{name: "a header that never comes is left at the deadline", fault: faults.Hang(), reason: client.ReasonTimeout, logged: "no response from 127.0.0.1:", hangs: true, requests: 1},
+		{name: "a header that never comes for a later page is left at the deadline", fault: faults.At(pageSize, faults.Hang()), reason: client.ReasonTimeout, logged: "no response from 127.0.0.1:", hangs: true},
 		{name: "a header without an end is cut off", fault: faults.Endless("HTTP/1.1 200 OK\r\n", "X-A: "+strings.Repeat("a", 1000)+"\r\n"), reason: client.ReasonConnection, logged: "headers exceeded", requests: 3, sent: 3 * (10 + slack) << 20},
 		{name: "a header that repeats itself is cut off", fault: faults.Endless("", "HTTP/1.1 103 Early Hints\r\nX-A: "+strings.Repeat("a", 1000)+"\r\n\r\n"), reason: client.ReasonConnection, logged: "headers exceeded", requests: 3, sent: 3 * (10 + slack) << 20},
 		{name: "a body that drips a byte a second is left at the deadline", fault: faults.Drip(body+"]}", time.Second), reason: client.ReasonTimeout, logged: "within the scrape's deadline", hangs: true, requests: 1},
@@ -144,7 +144,7 @@ func proxyFaults() []upstreamTest {
 				st.reconnect()
 			}
 			st.end = func() { refusal.Set(nil) }
-		}, reason: client.ReasonIntermediary, logged: "the proxy refused to connect to the control plane (Forbidden)"},
+		}, reason: client.ReasonIntermediary, logged: "refused: 403 Forbidden"},
 	}
 }
 

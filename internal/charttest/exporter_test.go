@@ -80,6 +80,7 @@ func TestTheExporterRefusesItToo(t *testing.T) {
 		{"a page that is too large", `extraArgs: [--truefoundry.page-size=1001]`, "--truefoundry.page-size must have a number from 1 to 1000"},
 		{"a page of nothing", `extraArgs: [--truefoundry.page-size=0]`, "--truefoundry.page-size must have a number from 1 to 1000"},
 		{"no concurrency", `extraArgs: [--truefoundry.max-concurrency=0]`, "--truefoundry.max-concurrency must have a number above 0"},
+		{"no tokens", `extraArgs: [--truefoundry.max-tokens=0]`, "--truefoundry.max-tokens must have a number above 0"},
 		{"a time without a unit", `extraArgs: [--truefoundry.timeout=60]`, "--truefoundry.timeout must have a time such as 60s"},
 		{"no time", `extraArgs: [--truefoundry.timeout=0s]`, ""},
 		{"more time than a day", `extraArgs: [--truefoundry.timeout=25h]`, ""},

@@ -46,7 +46,7 @@ func TestMemoryLimit(t *testing.T) {
 	var scrapers sync.WaitGroup
 	for range 2 {
 		scrapers.Go(func() {
-			for range 5 {
+			for range 3 {
 				if got := scrapeTokens(t, url); got != n {
 					t.Errorf("got %d of %d tokens", got, n)
 				}

@@ -6,19 +6,15 @@ COPY go.mod go.sum ./
 RUN go mod download
 
 COPY . .
-# Optional: the release's own values. VERSION is read from the file by default.
-ARG VERSION=""
-ARG REVISION=""
-ARG BRANCH=""
-ARG BUILD_USER=""
-ARG BUILD_DATE=""
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /truefoundry_exporter -ldflags "\
-    -X github.com/prometheus/common/version.Version=${VERSION:-$(cat VERSION)} \
-    -X github.com/prometheus/common/version.Revision=${REVISION} \
-    -X github.com/prometheus/common/version.Branch=${BRANCH} \
-    -X github.com/prometheus/common/version.BuildUser=${BUILD_USER} \
-    -X github.com/prometheus/common/version.BuildDate=${BUILD_DATE}" .
+# Optional: what the binary says of its build. Without git, make does not know them.
+ARG REVISION
+ARG BRANCH
+ARG BUILD_USER
+ARG SOURCE_DATE_EPOCH
+RUN make build BINARY=/truefoundry_exporter
 
+# The image of a release is made by internal/release/image, of binaries that are
+# built once; .ci/dockerfile compares the two.
 FROM scratch
 LABEL org.opencontainers.image.title="truefoundry_exporter" \
       org.opencontainers.image.description="Prometheus exporter for the expiry of TrueFoundry personal access tokens and virtual accounts" \

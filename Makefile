@@ -2,29 +2,49 @@ GO ?= go
 
 # Pinned; a new version gets a folder of its own, and is therefore installed.
 # Alertmanager's later modules lack its pages, and cannot be built.
-PROMETHEUS_VERSION    := v0.316.0
-ALERTMANAGER_VERSION  := v0.31.1
-HELM_VERSION          := v3.22.0
-GOLANGCI_LINT_VERSION := v2.15.0
-ACTIONLINT_VERSION    := v1.7.12
-CYCLONEDX_VERSION     := v1.10.0
-GOVULNCHECK_VERSION   := v1.9.0
+PROMETHEUS_VERSION      := v0.316.0
+ALERTMANAGER_VERSION    := v0.31.1
+VICTORIAMETRICS_VERSION := v1.140.0
+HELM_VERSION            := v3.22.0
+GOLANGCI_LINT_VERSION   := v2.15.0
+ACTIONLINT_VERSION      := v1.7.12
+OPERATOR_VERSION        := v0.94.0
+CYCLONEDX_VERSION       := v1.10.0
+GOVULNCHECK_VERSION     := v1.9.0
+# nfpm's later modules need one that cannot be had.
+NFPM_VERSION   := v2.45.2
+CRANE_VERSION  := v0.22.1
+COSIGN_VERSION := v3.1.3
 
-TOOLS            := $(CURDIR)/.tools
-PROMETHEUS_DIR   := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
-ALERTMANAGER_DIR := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
-HELM             := $(TOOLS)/helm-$(HELM_VERSION)/helm
-GOLANGCI_LINT    := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
-ACTIONLINT       := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
-CYCLONEDX        := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
-GOVULNCHECK      := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+TOOLS               := $(CURDIR)/.tools
+PROMETHEUS_DIR      := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
+ALERTMANAGER_DIR    := $(TOOLS)/alertmanager-$(ALERTMANAGER_VERSION)
+VICTORIAMETRICS_DIR := $(TOOLS)/victoriametrics-$(VICTORIAMETRICS_VERSION)
+HELM                := $(TOOLS)/helm-$(HELM_VERSION)/helm
+GOLANGCI_LINT       := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+ACTIONLINT          := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+CYCLONEDX           := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+GOVULNCHECK         := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
+NFPM                := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
+CRANE               := $(TOOLS)/crane-$(CRANE_VERSION)/crane
+COSIGN              := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
 
-PROMTOOL := $(PROMETHEUS_DIR)/promtool
-SERVERS  := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+# The Prometheus operator's CRDs, and a control plane of Kubernetes.
+CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
+KUBERNETES_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' internal/kubernetes/go.mod)
+KUBERNETES_DIR     := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
+KUBERNETES         := $(KUBERNETES_DIR)/kube-apiserver $(KUBERNETES_DIR)/kube-controller-manager
+ETCD               ?= $(shell command -v etcd)
+
+PROMTOOL        := $(PROMETHEUS_DIR)/promtool
+SERVERS         := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
+VICTORIAMETRICS := $(VICTORIAMETRICS_DIR)/victoria-metrics $(VICTORIAMETRICS_DIR)/vmalert
 
 # What the tests start, and where they find it.
-E2E_ENV   := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)'
-CHART_ENV := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)'
+E2E_ENV     := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)' E2E_VICTORIAMETRICS_DIR='$(VICTORIAMETRICS_DIR)'
+CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)' \
+	CHARTTEST_KUBERNETES_DIR='$(KUBERNETES_DIR)' CHARTTEST_CRD_DIR='$(CRD_DIR)' CHARTTEST_ETCD='$(ETCD)'
+RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COSIGN)'
 
 # How long the soak is. It ends with the scrapes that it has made when the time is
 # nearly up.
@@ -32,14 +52,14 @@ SCRAPES      ?= 30000
 SOAK_TIMEOUT ?= 3h
 
 # Tests with heavy dependencies have modules of their own.
-MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest
+MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest internal/release
 
 # What the binary says of its build. Without git, or outside a clone, revision
 # and branch stay empty. Only harmless characters get into the command line.
 safe         = | tr -cd '[:alnum:]@._/:-'
 VERSION     := $(shell cat VERSION)
-REVISION    := $(shell git rev-parse --verify HEAD 2>/dev/null)
-BRANCH      := $(shell git branch --show-current 2>/dev/null $(safe))
+REVISION    ?= $(shell git rev-parse --verify HEAD 2>/dev/null)
+BRANCH      ?= $(shell git branch --show-current 2>/dev/null $(safe))
 BUILD_USER  ?= $(shell echo "$$(id -un)@$$(uname -n)" $(safe))
 # SOURCE_DATE_EPOCH makes a build repeatable; the second form is BSD's.
 DATE_FORMAT := +%Y%m%d-%H:%M:%S
@@ -68,8 +88,19 @@ DIST              ?= dist
 
 # Nothing of who builds, when or on which branch: the same commit gives the same files.
 .PHONY: release
-release: $(CYCLONEDX) ## Build the archives of a release, their SBOMs and checksums in dist/; needs GNU tar.
-	CYCLONEDX='$(CYCLONEDX)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
+release: $(CYCLONEDX) $(NFPM) $(HELM) ## Build the archives, packages, chart and image of a release in dist/; needs GNU tar.
+	CYCLONEDX='$(CYCLONEDX)' NFPM='$(NFPM)' HELM='$(HELM)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
+
+.PHONY: publish
+publish: $(CRANE) $(HELM) $(COSIGN) ## Push the image and the chart in dist/ to REGISTRY, and sign them.
+	CRANE='$(CRANE)' HELM='$(HELM)' COSIGN='$(COSIGN)' DIST='$(DIST)' VERSION='$(VERSION)' REGISTRY='$(REGISTRY)' .ci/publish
+
+# Compiled, and no more: other tests run on this machine's platform.
+.PHONY: cross-build
+cross-build: ## Compile for 32-bit platforms and for macOS.
+	GOOS=linux GOARCH=386 $(GO) build ./...
+	GOOS=linux GOARCH=arm $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
 
 .PHONY: test
 test: unit e2e ## Run all tests; installs what they need into .tools/.
@@ -102,20 +133,29 @@ fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
 
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e
-e2e: build $(SERVERS) ## Run the built binary against a real Prometheus and Alertmanager.
+e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real Prometheus, Alertmanager and VictoriaMetrics.
 	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: deploy-check
-deploy-check: rules-check chart-check dashboard-check $(SERVERS) $(CYCLONEDX) ## Check everything in deploy/; needs npm and systemd-analyze.
+deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx and systemd-analyze.
 	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 ./...
+
+# Root makes the fresh systems.
+.PHONY: release-check
+release-check: $(CRANE) $(HELM) $(COSIGN) ## Build a release, publish it to a registry of the tests, and install its packages; needs debootstrap and rpm.
+	rm -rf .build/dist
+	$(MAKE) --no-print-directory release DIST=.build/dist RELEASE_PLATFORMS='linux/amd64 linux/arm64'
+	cd internal/release && $(RELEASE_ENV) $(GO) test -race -count=1 ./...
+	$(if $(filter-out 0,$(shell id -u)),sudo) .ci/packages .build/dist
 
 .PHONY: rules-check
 rules-check: $(PROMTOOL) ## Test the alerts.
 	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules.yml
-	$(PROMTOOL) test rules deploy/prometheus/rules_test.yml deploy/prometheus/rules_week_test.yml
+	$(PROMTOOL) test rules deploy/prometheus/rules*_test.yml
 
 .PHONY: chart-check
-chart-check: build $(PROMTOOL) $(HELM) ## Test the Helm chart.
+chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, with a control plane of Kubernetes too; needs etcd.
+	@test -n '$(ETCD)' || { echo 'etcd is not there. Debian has it in the package etcd-server.' >&2; exit 1; }
 	cd internal/charttest && $(CHART_ENV) $(GO) test -race -count=1 ./...
 
 .PHONY: dashboard-check
@@ -145,6 +185,7 @@ lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.
 	@set -e; for module in $(MODULES); do \
 		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
 	done
+	cd internal/kubernetes && $(GO) mod tidy -diff
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what is called; needs their database, on the internet.
@@ -155,7 +196,7 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(GOVULNCHECK) ## Install the pinned tools.
+tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -163,6 +204,17 @@ $(PROMETHEUS_DIR)/%:
 
 $(ALERTMANAGER_DIR)/%:
 	GOBIN='$(@D)' $(GO) install github.com/prometheus/alertmanager/cmd/$*@$(ALERTMANAGER_VERSION)
+
+# Without a version, Helm cannot tell what the API server supports.
+$(KUBERNETES_DIR)/%:
+	cd internal/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
+
+$(CRD_DIR):
+	$(GO) mod download github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)
+	mkdir -p '$@' && cp "$$($(GO) env GOMODCACHE)"/github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)/example/prometheus-operator-crd/*.yaml '$@'
+
+$(VICTORIAMETRICS_DIR)/%:
+	GOBIN='$(@D)' $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/$*@$(VICTORIAMETRICS_VERSION)
 
 $(HELM):
 	GOBIN='$(@D)' $(GO) install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
@@ -175,6 +227,15 @@ $(ACTIONLINT):
 
 $(CYCLONEDX):
 	GOBIN='$(@D)' $(GO) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
+
+$(NFPM):
+	GOBIN='$(@D)' $(GO) install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+
+$(COSIGN):
+	GOBIN='$(@D)' $(GO) install github.com/sigstore/cosign/v3/cmd/cosign@$(COSIGN_VERSION)
+
+$(CRANE):
+	GOBIN='$(@D)' $(GO) install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
 
 $(GOVULNCHECK):
 	GOBIN='$(@D)' $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)

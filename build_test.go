@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"testing"
@@ -19,13 +20,42 @@ var buildVariables = map[string]*string{
 	"github.com/prometheus/common/version.BuildDate": &version.BuildDate,
 }
 
-func TestBuildsSetTheSameVariables(t *testing.T) {
+func TestPromuBuildsAsMakeDoes(t *testing.T) {
 	want := slices.Sorted(maps.Keys(buildVariables))
-	for _, file := range []string{".promu.yml", "Makefile", "Dockerfile"} {
+	for _, file := range []string{".promu.yml", "Makefile"} {
 		got := submatches(t, file, `-X\s+([^=\s]+)=`)
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s sets %q, want %q", file, got, want)
+		}
+	}
+	flags := submatches(t, "Makefile", `CGO_ENABLED=0 \$\(GO\) build (.*) -ldflags`)
+	if got := submatches(t, ".promu.yml", `(?m)^    flags: (.*)$`); !slices.Equal(got, flags) || len(got) != 1 {
+		t.Errorf(".promu.yml has the flags %q, the Makefile %q", got, flags)
+	}
+	if got := submatches(t, ".promu.yml", `(?m)^    cgo: (.*)$`); !slices.Equal(got, []string{"false"}) {
+		t.Errorf(".promu.yml sets cgo to %q", got)
+	}
+}
+
+// Everything else that builds the exporter does it with make.
+func TestFlagsOfTheBuildExistOnce(t *testing.T) {
+	scripts, err := filepath.Glob(".ci/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	workflows, err := filepath.Glob(".github/workflows/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range slices.Concat(scripts, workflows, []string{"Dockerfile"}) {
+		if got := submatches(t, file, `(go build|-ldflags|-X github)`); len(got) > 0 {
+			t.Errorf("%s has %q", file, got)
+		}
+	}
+	for file, command := range map[string]string{"Dockerfile": "build", ".ci/release": "build", ".github/workflows/release.yml": "release"} {
+		if got := submatches(t, file, `\bmake (?:--no-print-directory )?(\w+)`); !slices.Contains(got, command) {
+			t.Errorf("%s makes %q, want %s", file, got, command)
 		}
 	}
 }
@@ -38,13 +68,29 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 	for file, pattern := range map[string]string{
 		".promu.yml":                 `(?m)^\s+version: (\S+)$`,
 		"Dockerfile":                 `(?m)^FROM golang:(\d+\.\d+)`,
+		"internal/release/go.mod":    `(?m)^go (\d+\.\d+)`,
 		"internal/bench/go.mod":      `(?m)^go (\d+\.\d+)`,
 		"internal/charttest/go.mod":  `(?m)^go (\d+\.\d+)`,
 		"internal/deploytest/go.mod": `(?m)^go (\d+\.\d+)`,
 		"internal/e2e/go.mod":        `(?m)^go (\d+\.\d+)`,
+		"internal/kubernetes/go.mod": `(?m)^go (\d+\.\d+)`,
 	} {
 		if got := submatches(t, file, pattern); !slices.Equal(got, want) {
 			t.Errorf("%s names the Go versions %q, go.mod %q", file, got, want)
+		}
+	}
+	// In each job that builds.
+	for _, got := range submatches(t, ".github/workflows/release.yml", `go-version: "(.+)"`) {
+		if got != want[0] {
+			t.Errorf("the release is built with Go %s, go.mod names %s", got, want[0])
+		}
+	}
+}
+
+func TestWorkflowsInstallWhatTheChecksInstall(t *testing.T) {
+	for file, want := range map[string]int{".ci/run": 1, ".github/workflows/ci.yml": 1, ".github/workflows/release.yml": 1} {
+		if got := submatches(t, file, `(?m)^(?: +- run: sudo )?(\.ci/install-packages)$`); len(got) != want {
+			t.Errorf("%s installs packages %d times, want %d", file, len(got), want)
 		}
 	}
 }

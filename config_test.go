@@ -155,7 +155,7 @@ func TestExampleFile(t *testing.T) {
 	text := strings.NewReplacer(
 		"https://acme.truefoundry.cloud", plain.URL,
 		"https://tools.globex.example", belowAPath.URL,
-		"http://truefoundry-server.truefoundry.svc:3000", inCluster.URL,
+		"http://truefoundry-servicefoundry-server.truefoundry.svc:3000", inCluster.URL,
 	).Replace(read(t, "deploy/targets.yml"))
 	file := write(t, "targets.yml", text)
 	dir := filepath.Dir(file)

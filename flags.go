@@ -94,7 +94,7 @@ func addFlags(app *kingpin.Application) *flags {
 	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue(f.pageSize)
 	app.Flag("truefoundry.max-tokens", "Maximum number of tokens in a listing; a longer one fails.").Default(strconv.Itoa(client.DefaultMaxTokens)).SetValue(f.maxTokens)
 	app.Flag("truefoundry.max-concurrency", "Maximum number of requests to a control plane at the same time.").Default("4").SetValue(f.maxConcurrency)
-	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take.").Default("60s").Duration()
+	f.timeout = app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take, and that the scraper may take to read the answer.").Default("60s").Duration()
 	f.timeoutOffset = app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").Duration()
 
 	f.logLevel = app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error.").Default("info").Enum("debug", "info", "warn", "error")
@@ -175,7 +175,7 @@ func (f *flags) check() error {
 		}
 	}
 	if err := web.Validate(*f.web.WebConfigFile); err != nil {
-		return errors.New("--web.config.file: " + explainWebConfig(err.Error()))
+		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	return nil
 }

@@ -3,14 +3,11 @@ package main
 import (
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
@@ -71,31 +68,6 @@ func FuzzFlags(f *testing.F) {
 		}
 		if target.Name == "" || target.URL.Host == "" || len(target.Kinds) == 0 || target.Credentials == (config.Credentials{}) {
 			t.Errorf("--%s=%q makes the target %+v", name, value, target)
-		}
-	})
-}
-
-// Whatever is wrong with a web configuration, its error is one line without what
-// may be a secret. Paths may be told; names of fields have no digits.
-func FuzzWebConfig(f *testing.F) {
-	const canary = "s3cret"
-	for _, text := range badWebConfigs(canary+strings.Repeat(" ", 20), "{cert: x, key: x}") {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(strings.ToLower(text), "file") {
-			return // any file might be read
-		}
-		file := filepath.Join(t.TempDir(), "web.yml")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		err := web.Validate(file)
-		if err == nil {
-			return
-		}
-		if explained := explainWebConfig(err.Error()); explained == "" || strings.ContainsAny(explained, "\r\n") || strings.Contains(explained, canary) {
-			t.Errorf("%q is explained as %q", err, explained)
 		}
 	})
 }

@@ -69,11 +69,8 @@ func (h slogHandler) Handle(_ context.Context, r slog.Record) error {
 	case r.Level < slog.LevelInfo:
 		logger = level.Debug(h.logger)
 	}
-	pairs := []any{"msg", explainWebConfig(r.Message)}
+	pairs := []any{"msg", r.Message}
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Value.Kind() == slog.KindString {
-			a.Value = slog.StringValue(explainWebConfig(a.Value.String()))
-		}
 		pairs = append(pairs, a.Key, a.Value)
 		return true
 	})

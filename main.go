@@ -73,12 +73,16 @@ func run(args []string) int {
 	}
 	defer end()
 
-	c := collector.New(collector.Options{
+	c, err := collector.New(collector.Options{
 		CreatorLabel: collector.CreatorLabel(*f.creatorLabel),
 		Timeout:      *f.timeout,
 		Logger:       logger,
 		Now:          time.Now,
 	})
+	if err != nil {
+		app.Errorf("%s", err)
+		return 1
+	}
 	set := connect.NewSet(c, connect.Settings{
 		PageSize:       int(*f.pageSize),
 		MaxTokens:      int(*f.maxTokens),
@@ -125,7 +129,7 @@ func run(args []string) int {
 	set.Replace(list)
 	go reloadWhenTold(hangUp, cfg.Reload, logger)
 	if err := serve(handler, f, logger); err != nil {
-		level.Error(logger).Log("msg", "cannot serve", "err", explainWebConfig(err.Error()))
+		level.Error(logger).Log("msg", "cannot serve", "err", err)
 		return 1
 	}
 	return 0

@@ -263,6 +263,12 @@ func TestMetricsOfTheExporter(t *testing.T) {
 	if want, err := os.ReadFile(golden); err != nil || text != string(want) {
 		t.Errorf("%v; got %s", err, text)
 	}
+	// The collector's golden file has every metric of the targets.
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(read(t, "collector/testdata/everything.prom"), -1) {
+		if !slices.Contains(without, found[1]) {
+			t.Errorf("the token of this test has no %s, which %s would lack", found[1], golden)
+		}
+	}
 	left := families()
 	for _, name := range without {
 		if !slices.Contains(left, name) {
@@ -283,7 +289,7 @@ func TestMetricsOfTheExporter(t *testing.T) {
 // Of a control plane that sends the first page and then nothing, the metrics
 // show how many requests were under way when the time was up.
 func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
-	const offset, timeout = 10 * time.Millisecond, time.Second
+	const offset, timeout = 200 * time.Millisecond, time.Second
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.FormValue("offset") == "0" {

@@ -3,15 +3,12 @@ package collector_test
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/exposition"
 )
 
 func clock() time.Time { return noon }
@@ -32,70 +29,67 @@ func tokensOf(n int) []client.Token {
 	return tokens
 }
 
-func build(tb testing.TB, tokens []client.Token) []*dto.MetricFamily {
-	tb.Helper()
-	families, err := collector.Build(tokens, clock)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return families
-}
-
-func expose(tb testing.TB, format expfmt.Format, families []*dto.MetricFamily) {
-	tb.Helper()
-	gauges, _ := exposition.Split(format, families)
-	if err := exposition.Write(io.Discard, format, gauges); err != nil {
-		tb.Fatal(err)
-	}
-}
-
-// formats are those that scrapers ask for.
-var formats = map[string]expfmt.Format{
-	"text":        expfmt.NewFormat(expfmt.TypeTextPlain),
-	"OpenMetrics": expfmt.NewFormat(expfmt.TypeOpenMetrics),
-}
-
-func BenchmarkBuild(b *testing.B) {
+func BenchmarkRows(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
 			tokens := tokensOf(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				build(b, tokens)
+				collector.SnapshotOf(tokens, clock)
 			}
 		})
 	}
 }
 
-func BenchmarkExpose(b *testing.B) {
-	for name, format := range formats {
+func BenchmarkWriteTokens(b *testing.B) {
+	for name, openMetrics := range map[string]bool{"text": false, "OpenMetrics": true} {
 		for _, n := range []int{1000, 10_000} {
 			b.Run(fmt.Sprintf("%d tokens as %s", n, name), func(b *testing.B) {
-				families := build(b, tokensOf(n))
+				snapshot := collector.SnapshotOf(tokensOf(n), clock)
 				b.ReportAllocs()
 				for b.Loop() {
-					expose(b, format, families)
+					if err := snapshot.WriteTokens(io.Discard, openMetrics); err != nil {
+						b.Fatal(err)
+					}
 				}
 			})
 		}
 	}
 }
 
-// What a token costs to build and to expose does not depend on how many there are.
-func TestAllocationsOfATokensMetrics(t *testing.T) {
-	guard := func(what string, most float64, perToken func(n int) float64) {
-		if few, many := perToken(1000), perToken(10_000); many > most || many > few {
-			t.Errorf("%s: %.2f allocations a token of 1000, %.2f of 10,000; %v should be enough for any", what, few, many, most)
+// The tokens of the benchmarks have every metric.
+func TestTokensOfTheBenchmarksHaveEveryMetric(t *testing.T) {
+	var text strings.Builder
+	if err := collector.SnapshotOf(tokensOf(1), clock).WriteTokens(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range collector.TokenMetrics() {
+		if !strings.Contains(text.String(), "\n"+name+"{") {
+			t.Errorf("tokensOf has no %s", name)
 		}
 	}
-	guard("building", 2, func(n int) float64 {
+}
+
+// A token costs its labels, and a part of what is allocated for the listing.
+func TestAllocationsOfAListingsRows(t *testing.T) {
+	for _, n := range []int{1000, 10_000} {
 		tokens := tokensOf(n)
-		return testing.AllocsPerRun(5, func() { build(t, tokens) }) / float64(n)
-	})
-	for name, format := range formats {
-		guard("exposing as "+name, 1.1, func(n int) float64 {
-			families := build(t, tokensOf(n))
-			return testing.AllocsPerRun(5, func() { expose(t, format, families) }) / float64(n)
-		})
+		if perToken := testing.AllocsPerRun(5, func() { collector.SnapshotOf(tokens, clock) }) / float64(n); perToken > 1.05 {
+			t.Errorf("%.2f allocations a token of %d", perToken, n)
+		}
+	}
+}
+
+// A scrape allocates a buffer, however many tokens there are.
+func TestAllocationsOfAScrape(t *testing.T) {
+	for _, n := range []int{10, 10_000} {
+		snapshot := collector.SnapshotOf(tokensOf(n), clock)
+		if allocations := testing.AllocsPerRun(5, func() {
+			if err := snapshot.WriteTokens(io.Discard, true); err != nil {
+				t.Fatal(err)
+			}
+		}); allocations > 20 {
+			t.Errorf("%v allocations to write %d tokens", allocations, n)
+		}
 	}
 }

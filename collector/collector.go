@@ -3,16 +3,18 @@
 package collector
 
 import (
+	"cmp"
 	"context"
-	"maps"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
@@ -30,15 +32,20 @@ const (
 	CreatorID CreatorLabel = "id"
 )
 
-// Options are what a Collector needs beside its targets. Every field is
-// required.
+// DefaultTimeout is the Timeout of Options that have none.
+const DefaultTimeout = time.Minute
+
+// Options configure a Collector. The zero value is usable.
 type Options struct {
+	// CreatorLabel is CreatorSlug by default.
 	CreatorLabel CreatorLabel
-	// Timeout is the longest that the listings of a scrape may take, whatever
-	// deadline its context has. It is more than 0.
+	// Timeout limits how long the listings of a scrape may take, whatever deadline
+	// its context has. It is DefaultTimeout by default.
 	Timeout time.Duration
-	Logger  log.Logger
-	// Now is the clock.
+	// Logger logs when listings begin to fail and when they work again. By default
+	// nothing is logged.
+	Logger log.Logger
+	// Now is the clock, time.Now by default.
 	Now func() time.Time
 }
 
@@ -46,107 +53,136 @@ type Options struct {
 // none of them. It is safe for concurrent use.
 type Collector struct {
 	opts Options
-	// targets are replaced as a whole: who is using them goes on with them.
+	// targets are replaced as a whole. Scrapes under way keep the ones they have.
 	targets atomic.Pointer[[]*target]
 
-	mu       sync.Mutex
-	memories map[identity]*memory
+	mu     sync.Mutex
+	states map[targetID]*targetState
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// New returns a Collector for the targets.
-func New(opts Options, targets ...Target) *Collector {
+// New returns a Collector for the targets. It fails if an option is invalid, and
+// where Set does.
+func New(opts Options, targets ...Target) (*Collector, error) {
+	opts.CreatorLabel = cmp.Or(opts.CreatorLabel, CreatorSlug)
+	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
+	if opts.Logger == nil {
+		opts.Logger = log.NewNopLogger()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	switch {
+	case opts.CreatorLabel != CreatorSlug && opts.CreatorLabel != CreatorID:
+		return nil, fmt.Errorf("unknown CreatorLabel %q", opts.CreatorLabel)
+	case opts.Timeout < 0:
+		return nil, fmt.Errorf("negative Timeout %v", opts.Timeout)
+	}
 	c := &Collector{opts: opts}
-	c.Set(targets...)
-	return c
+	if err := c.Set(targets...); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// Set replaces the targets. Scrapes that are under way go on with those that they
-// began with. The counters of a target, and all else that is known of it, survive
-// while there is a target of its name and control plane.
-func (c *Collector) Set(targets ...Target) {
+// Timeout returns the Timeout of the Options.
+func (c *Collector) Timeout() time.Duration { return c.opts.Timeout }
+
+// Set replaces the targets. Scrapes under way go on with the targets that they
+// began with. The counters and the status of a target survive while there is a
+// target of its name and control plane. Set fails, and replaces nothing, if a
+// target lacks something or two of them have the same name.
+func (c *Collector) Set(targets ...Target) error {
+	names := map[string]bool{}
+	for i := range targets {
+		t := &targets[i]
+		if err := t.check(); err != nil {
+			return fmt.Errorf("target %q: %w", t.Name, err)
+		}
+		if names[t.Name] {
+			return fmt.Errorf("there are two targets %q", t.Name)
+		}
+		names[t.Name] = true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next, memories := make([]*target, len(targets)), map[identity]*memory{}
+	next, states := make([]*target, len(targets)), map[targetID]*targetState{}
 	for i, cfg := range targets {
-		of := identity{cfg.Name, client.ControlPlane(cfg.Client.URL)}
-		m := c.memories[of]
-		if m == nil {
-			m = newMemory(of)
+		id := targetID{cfg.Name, client.ControlPlane(cfg.Client.URL)}
+		state := c.states[id]
+		if state == nil {
+			state = newTargetState(id)
 		}
-		memories[of] = m
-		maps.DeleteFunc(m.histories, func(kind client.Kind, _ *history) bool { return !slices.Contains(cfg.Kinds, kind) })
-		next[i] = newTarget(cfg, m, &c.opts)
+		states[id] = state
+		var err error
+		if next[i], err = newTarget(cfg, state, &c.opts); err != nil {
+			return fmt.Errorf("target %q: %w", cfg.Name, err)
+		}
 	}
 	c.targets.Store(&next)
-	c.memories = memories
+	c.states = states
+	return nil
+}
+
+func (t *Target) check() error {
+	switch {
+	case t.Name == "" || !utf8.ValidString(t.Name):
+		return errors.New("the Name must be UTF-8 and not empty")
+	case len(t.Kinds) == 0:
+		return errors.New("there are no Kinds to list")
+	}
+	for i, kind := range t.Kinds {
+		if !slices.Contains(client.Kinds(), kind) || slices.Contains(t.Kinds[:i], kind) {
+			return fmt.Errorf("the kind %q is unknown or there twice", kind)
+		}
+	}
+	_, err := client.New(t.Client)
+	return err
 }
 
 // Describe implements prometheus.Collector.
 func (*Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range contract() {
-		ch <- m.desc()
+	for _, m := range allMetrics() {
+		ch <- m.desc
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	descs := map[string]*prometheus.Desc{}
-	for _, m := range contract() {
-		descs[m.name] = m.desc()
-	}
-	families, err := c.Gather(context.Background())
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(descs[up.name], err)
-	}
-	for _, family := range families {
-		for _, metric := range family.Metric {
-			ch <- built{descs[family.GetName()], metric}
-		}
-	}
+	s := c.Scrape(context.Background())
+	targetMetrics{s}.Collect(ch)
+	s.collectTokens(ch)
 }
 
-// built is a metric that is there already.
-type built struct {
-	desc   *prometheus.Desc
-	metric *dto.Metric
+// Snapshot holds the metrics of one scrape.
+type Snapshot struct{ targets []targetSnapshot }
+
+// targetSnapshot is a target with what a scrape got of its listings.
+type targetSnapshot struct {
+	*target
+
+	outcomes []outcome
 }
 
-// Desc implements prometheus.Metric.
-func (b built) Desc() *prometheus.Desc { return b.desc }
-
-// Write implements prometheus.Metric.
-func (b built) Write(out *dto.Metric) error {
-	out.Label, out.Gauge, out.Counter, out.Histogram = b.metric.Label, b.metric.Gauge, b.metric.Counter, b.metric.Histogram
-	return nil
-}
-
-// Gather lists the tokens of all targets, concurrently and within ctx's
-// deadline and the Options' Timeout, and returns their metrics, sorted by name.
-// A listing that fails is no error: it is in the metrics.
-func (c *Collector) Gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+// Scrape lists the tokens of all targets, concurrently and within ctx's deadline
+// and the Options' Timeout. A listing that fails is no error: the metrics tell.
+func (c *Collector) Scrape(ctx context.Context) *Snapshot {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
 	targets := *c.targets.Load()
-	return c.build(targets, c.scrape(ctx, targets))
-}
-
-// scrape asks each listing of each target.
-func (c *Collector) scrape(ctx context.Context, targets []*target) [][]outcome {
-	var (
-		wait     sync.WaitGroup
-		outcomes = make([][]outcome, len(targets))
-	)
+	s := &Snapshot{targets: make([]targetSnapshot, len(targets))}
+	var wait sync.WaitGroup
 	for i, t := range targets {
-		outcomes[i] = make([]outcome, len(t.listings))
+		outcomes := make([]outcome, len(t.listings))
+		s.targets[i] = targetSnapshot{t, outcomes}
 		for j, l := range t.listings {
-			wait.Go(func() { outcomes[i][j] = l.scrape(ctx) })
+			wait.Go(func() { outcomes[j] = l.scrape(ctx) })
 		}
 	}
 	wait.Wait()
-	for i, t := range targets {
-		t.findKey(outcomes[i], c.opts.Now())
+	for _, t := range s.targets {
+		t.updateAPIKeyExpiry(t.outcomes)
 	}
-	return outcomes
+	return s
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -51,7 +52,25 @@ func (s *set) target() collector.Target {
 func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.Collector {
 	t.Helper()
 	s := newSet(t, server, choose...)
-	return collector.New(s.Options, s.target())
+	return s.collector(t, s.target())
+}
+
+// collector returns a collector of the targets with the Options of s.
+func (s *set) collector(t *testing.T, targets ...collector.Target) *collector.Collector {
+	t.Helper()
+	c, err := collector.New(s.Options, targets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// replace makes the targets those of c.
+func replace(t *testing.T, c *collector.Collector, targets ...collector.Target) {
+	t.Helper()
+	if err := c.Set(targets...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func newSet(t *testing.T, server string, choose ...func(*set)) set {
@@ -82,22 +101,12 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 	return s
 }
 
-// gather returns the metrics of c, for a scraper with the timeout.
-func gather(t *testing.T, c *collector.Collector, timeout time.Duration) []*dto.MetricFamily {
+// scrape returns what c exposes to a scraper with the timeout, 10 seconds by default.
+func scrape(t *testing.T, c *collector.Collector, timeout ...time.Duration) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	ctx, cancel := context.WithTimeout(t.Context(), append(timeout, 10*time.Second)[0])
 	defer cancel()
-	families, err := c.Gather(ctx)
-	if err != nil {
-		t.Error(err)
-	}
-	return families
-}
-
-// scrape returns the exposition of c.
-func scrape(t *testing.T, c *collector.Collector) string {
-	t.Helper()
-	return metricstest.Text(t, gather(t, c, 10*time.Second))
+	return metricstest.Exposition(t, c.Scrape(ctx))
 }
 
 func value(m *dto.Metric, label string) string {
@@ -107,13 +116,6 @@ func value(m *dto.Metric, label string) string {
 		}
 	}
 	return ""
-}
-
-// register returns what a registry gathers from c. Being pedantic, it finds
-// what is wrong with the metrics; so does the linter.
-func register(t *testing.T, c *collector.Collector) string {
-	t.Helper()
-	return metricstest.Text(t, metricstest.Register(t, c))
 }
 
 // golden compares got with a file of testdata.
@@ -190,40 +192,46 @@ func everything() []any {
 }
 
 func TestExposition(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		items  []any
-		faults []controlplanetest.Fault
-		choose func(*set)
-	}{
-		{name: "example", items: everything()[1:2]},
-		{name: "everything", items: everything(), faults: []controlplanetest.Fault{faults.Total(func(total int) any { return total + 2 })}},
-		{name: "no_tokens"},
-		{name: "unauthorized", items: everything(), faults: []controlplanetest.Fault{faults.Status(http.StatusUnauthorized)}},
-	} {
+	for _, tt := range expositions() {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), tt.faults...)
-			served := scrape(t, newCollector(t, cp.URL))
-			golden(t, tt.name+".prom", served)
-			if registered := register(t, newCollector(t, cp.URL)); registered != served {
-				t.Errorf("a registry makes another exposition of it:\n%s", difference(served, registered))
-			}
+			golden(t, tt.name+".prom", scrape(t, newCollector(t, cp.URL)))
 		})
 	}
 }
 
-// The same holds for tokens of all sorts: a registry sorts and checks what is
-// served as it is.
-func TestExpositionIsThatOfARegistry(t *testing.T) {
+// goldenTest is a golden file, and the list that it is made of.
+type goldenTest struct {
+	name   string
+	items  []any
+	faults []controlplanetest.Fault
+}
+
+func expositions() []goldenTest {
+	return []goldenTest{
+		{name: "example", items: everything()[1:2]},
+		{name: "everything", items: everything(), faults: []controlplanetest.Fault{faults.Total(func(total int) any { return total + 2 })}},
+		{name: "no_tokens"},
+		{name: "unauthorized", items: everything(), faults: []controlplanetest.Fault{faults.Status(http.StatusUnauthorized)}},
+	}
+}
+
+// What is written for scrapers is what a registry gathers, which sorts and checks
+// everything and is written by the library: in both formats, of the lists of the
+// golden files and of tokens of all sorts.
+func TestWrittenAndCollectedMetricsAreTheSame(t *testing.T) {
+	tests := expositions()
 	random := rand.New(rand.NewPCG(5, 6))
 	text := func() string {
-		return []string{"", "a", "b", "A b", `"`, `\`, "\n", "\x00", "\xff", "é", "🚀", "\u202e"}[random.IntN(12)]
+		parts := []string{"", "a", "b", "A b", `"`, `\`, "\n", "\r", "\x00", "\xff", "é", "🚀", "\u202e", "{", "}", "=", ",", " ", "`", "'", `\n`, `\\"`, `\x41`, `\u0041`}
+		return parts[random.IntN(len(parts))] + parts[random.IntN(len(parts))]
 	}
-	for range 20 {
+	for i := range 20 {
 		items := make([]any, random.IntN(40))
 		for i := range items {
 			token := controlplanetest.Token(i)
-			token.Name, token.TenantName, token.Type = text(), text(), text()
+			token.ID, token.Name, token.TenantName, token.Type = token.ID+text(), text(), text(), text()
+			token.CreatedAt = token.CreatedAt.Add(time.Duration(random.Int64N(1e18)))
 			token.CreatedBySubject = controlplane.Subject{ID: text(), Type: text(), Slug: text()}
 			token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: text()}
 			if random.IntN(2) == 0 {
@@ -231,12 +239,47 @@ func TestExpositionIsThatOfARegistry(t *testing.T) {
 			}
 			items[i] = token
 		}
-		cp := controlplanetest.Start(t, controlplanetest.Always(items...))
-		served, registered := scrape(t, newCollector(t, cp.URL)), register(t, newCollector(t, cp.URL))
-		if served != registered {
-			t.Fatalf("a registry makes another exposition of it:\n%s", difference(served, registered))
-		}
+		tests = append(tests, goldenTest{name: fmt.Sprintf("random %d", i), items: items})
 	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), tt.faults...)
+			// Two targets, whose tokens a registry sorts among each other.
+			two := func() *collector.Collector {
+				a, b := newSet(t, cp.URL), newSet(t, cp.URL, func(s *set) { s.name = "a \"b\"" })
+				return a.collector(t, a.target(), b.target())
+			}
+			collected := metricstest.Register(t, two())
+			snapshot := two().Scrape(t.Context())
+			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics)} {
+				var got, want strings.Builder
+				if err := snapshot.Write(&got, format); err != nil {
+					t.Fatal(err)
+				}
+				encoder := expfmt.NewEncoder(&want, format)
+				for _, family := range collected {
+					if err := encoder.Encode(family); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got, want := sortedFamilies(got.String()), sortedFamilies(want.String()); got != want {
+					t.Errorf("as %s:\n%s", format, difference(want, got))
+				}
+			}
+		})
+	}
+}
+
+// sortedFamilies sorts the families of an exposition, and their series.
+func sortedFamilies(exposition string) string {
+	families := strings.Split(exposition, "# HELP ")
+	for i, family := range families {
+		lines := strings.SplitAfter(family, "\n")
+		slices.Sort(lines[min(2, len(lines)):])
+		families[i] = strings.Join(lines, "")
+	}
+	slices.Sort(families)
+	return strings.Join(families, "# HELP ")
 }
 
 // Every row of the contract that one target can show is in a golden file.
@@ -313,12 +356,8 @@ func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
 					}
 				})
 				ids := map[string]int{}
-				for _, family := range gather(t, c, time.Minute) {
-					if family.GetName() == "truefoundry_token_expiry_timestamp_seconds" {
-						for _, metric := range family.Metric {
-							ids[value(metric, "token_id")]++
-						}
-					}
+				for _, metric := range metricstest.Parse(t, scrape(t, c, time.Minute))["truefoundry_token_expiry_timestamp_seconds"].Metric {
+					ids[value(metric, "token_id")]++
 				}
 				for i := range n {
 					if id := controlplanetest.Token(i).ID; ids[id] != 1 {
@@ -387,7 +426,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 			if tt.reason == "timeout" {
 				timeout = 200 * time.Millisecond
 			}
-			got := metricstest.Text(t, gather(t, c, timeout))
+			got := scrape(t, c, timeout)
 			failures[tt.reason]++
 			listings++
 			metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 0`)

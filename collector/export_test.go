@@ -3,11 +3,9 @@ package collector
 import (
 	"flag"
 	"fmt"
-	"net/url"
+	"io"
 	"strings"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
@@ -27,16 +25,24 @@ func (c *Collector) Holds() bool {
 	return false
 }
 
-// Build makes the metrics of a listing with these tokens.
-func Build(tokens []client.Token, now func() time.Time) ([]*dto.MetricFamily, error) {
-	c := New(Options{CreatorLabel: CreatorSlug, Now: now})
-	u := &url.URL{Scheme: "https", Host: "acme.truefoundry.example"}
-	c.Set(Target{Name: "acme", Kinds: []client.Kind{client.PersonalAccessToken}, Client: client.Config{URL: u}})
-	var scraped [][]outcome
-	for range *c.targets.Load() {
-		scraped = append(scraped, []outcome{{kind: client.PersonalAccessToken, result: &client.Listing{Tokens: tokens}}})
+// SnapshotOf returns the metrics of a listing with these tokens.
+func SnapshotOf(tokens []client.Token, now func() time.Time) *Snapshot {
+	t := &target{targetID: targetID{"acme", "acme.truefoundry.example"}, creatorLabel: CreatorSlug, now: now}
+	res := t.result(client.PersonalAccessToken, &client.Listing{Tokens: tokens})
+	return &Snapshot{[]targetSnapshot{{t, []outcome{{result: res}}}}}
+}
+
+// TokenMetrics returns the names of the metrics of a token.
+func TokenMetrics() (names []string) {
+	for _, m := range tokenMetrics {
+		names = append(names, m.name)
 	}
-	return c.build(*c.targets.Load(), scraped)
+	return names
+}
+
+// WriteTokens writes the metrics of the tokens alone.
+func (s *Snapshot) WriteTokens(w io.Writer, openMetrics bool) error {
+	return s.writeTokens(w, openMetrics)
 }
 
 // ContractTable is the contract as Markdown.
@@ -49,17 +55,19 @@ func ContractTable() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, m.help, m.absent)
 	}
-	fmt.Fprintf(&b, "Of each token, with the labels `%s`:\n\n", strings.Join(labelNames(false), "`, `"))
+	shared, all := labelNames(tokenLabels, false), labelNames(tokenLabels, true)
+	fmt.Fprintf(&b, "Of each token, with the labels `%s`:\n\n", strings.Join(shared, "`, `"))
 	b.WriteString("| metric | value | no series where |\n|---|---|---|\n")
-	info := tokenInfo
-	info.help += " It adds the labels `" + strings.Join(tokenInfo.labels[len(labelNames(false)):], "`, `") + "`."
-	row(&info, nil)
-	for i := range tokenMetrics {
-		row(&tokenMetrics[i].metric, nil)
+	for i, m := range tokenMetrics {
+		m := *m.metric
+		if i == infoMetric {
+			m.help += " It adds the labels `" + strings.Join(all[len(shared):], "`, `") + "`."
+		}
+		row(&m, nil)
 	}
 	b.WriteString("\nOf each target, and of each listing: a target asked for one kind of token.\n\n")
 	b.WriteString("| metric | value | no series where |\n|---|---|---|\n")
-	for _, m := range contract()[1+len(tokenMetrics):] {
+	for _, m := range allMetrics()[len(tokenMetrics):] {
 		row(m, m.labels)
 	}
 	return b.String()

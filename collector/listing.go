@@ -9,32 +9,45 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// listing is one target asked for one kind of token. Scrapes that overlap
-// share one run of it. Of a run that is over, only what its history notes is kept.
+// listing lists one kind of token of one target. Scrapes that overlap share one
+// run of it, and its result.
 type listing struct {
 	kind client.Kind
-	// list's errors are of type *client.Error.
-	list func(context.Context) (*client.Listing, error)
-	// history is told the end of each run, once.
-	history *history
-	now     func() time.Time
+	// list lists the tokens. Its errors are of type *client.Error.
+	list func(context.Context) (*result, error)
+	// state is updated once at the end of each run.
+	state *listingState
+	now   func() time.Time
 
 	mu      sync.Mutex
 	current *run
 }
 
-// run is one listing under way, for everybody who waits for it.
+// run is one listing under way, shared by all scrapes that wait for it.
 type run struct {
 	ctx     *movableDeadline
 	waiters int
-	done    chan struct{}   // closed when result is set
-	result  *client.Listing // nil where the listing failed
+	done    chan struct{} // closed when result is set
+	result  *result       // nil if the listing failed
 }
 
-// outcome is what a scrape gets of a listing.
+// result is what scrapes share of a successful listing.
+type result struct {
+	// Listing is the client's, without its Tokens.
+	*client.Listing
+
+	rows []tokenRow
+	// apiKeyToken is the token that the API key belongs to; nil if there is none.
+	apiKeyToken *client.Token
+	// expired counts the tokens that have ended, and nextExpiry is when the first
+	// of the others ends; zero if none does.
+	expired    int
+	nextExpiry time.Time
+}
+
+// outcome is what one scrape gets of a listing.
 type outcome struct {
-	kind     client.Kind
-	result   *client.Listing // nil where the listing failed
+	result   *result // nil if the listing failed
 	duration time.Duration
 }
 
@@ -44,14 +57,14 @@ type outcome struct {
 func (l *listing) scrape(ctx context.Context) outcome {
 	start := l.now()
 	r := l.join(ctx)
-	var result *client.Listing
+	var res *result
 	select {
 	case <-r.done:
-		result = r.result
+		res = r.result
 	case <-ctx.Done():
-		result = l.leave(ctx, r)
+		res = l.leave(ctx, r)
 	}
-	return outcome{kind: l.kind, result: result, duration: l.now().Sub(start)}
+	return outcome{result: res, duration: l.now().Sub(start)}
 }
 
 func (l *listing) join(ctx context.Context) *run {
@@ -65,10 +78,10 @@ func (l *listing) join(ctx context.Context) *run {
 	r := &run{ctx: withMovableDeadline(deadline), waiters: 1, done: make(chan struct{})}
 	l.current = r
 	go func() {
-		result, err := l.list(r.ctx)
+		res, err := l.list(r.ctx)
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.settle(r, result, err)
+		l.finish(r, res, err)
 	}()
 	return r
 }
@@ -77,9 +90,9 @@ func (l *listing) join(ctx context.Context) *run {
 const grace = 100 * time.Millisecond
 
 // leave stops waiting for r. It returns r's result if r ended at the same
-// moment, else nil. When the last waiter leaves, the run ends too: at that
-// waiter's deadline it has failed, else it is cancelled.
-func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
+// moment, else nil. When the last waiter leaves, the run ends too: it has failed
+// if that waiter's deadline has passed, else it is cancelled.
+func (l *listing) leave(ctx context.Context, r *run) *result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.waiters--
@@ -95,28 +108,27 @@ func (l *listing) leave(ctx context.Context, r *run) *client.Listing {
 		l.mu.Lock()
 	}
 	if r.waiters == 0 {
-		l.settle(r, nil, client.ContextError(ctx))
+		l.finish(r, nil, client.ContextError(ctx))
 	}
 	return r.result
 }
 
-// settle ends r with its first result: what comes later is dropped. l.mu is
-// held.
-func (l *listing) settle(r *run, result *client.Listing, err error) {
+// finish ends r with its first result; later ones are dropped. l.mu is held.
+func (l *listing) finish(r *run, res *result, err error) {
 	select {
 	case <-r.done:
 		return
 	default:
 	}
 	if l.current == r {
-		l.current = nil // lets go of the tokens
+		l.current = nil
 	}
 	if err != nil {
-		l.history.failed(l, err)
+		l.state.failed(l, err)
 	} else {
-		l.history.succeeded(l, result)
+		l.state.succeeded(l, res)
 	}
-	r.result = result
+	r.result = res
 	close(r.done)
 	r.ctx.stop()
 }

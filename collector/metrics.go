@@ -6,88 +6,87 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric is one row of the public contract. Describe, the exposition and the
-// README's table are made from these rows, and from nothing else.
+// metric is a row of the public contract. Describe, the exposition and the
+// README's table are made from these rows.
 type metric struct {
-	name       string
-	help       string
-	metricType dto.MetricType
-	labels     []string
-	// absent says when there is no series, empty where there is always one.
+	name   string
+	help   string
+	labels []string
+	// absent says when there is no series; empty if there always is one.
 	absent string
+	desc   *prometheus.Desc
 }
 
-func (m *metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
+func newMetric(name, help, absent string, labels ...string) *metric {
+	return &metric{name, help, labels, absent, prometheus.NewDesc(name, help, labels, nil)}
+}
 
-// tokenMetric is a gauge with the labels of a token. value returns false where
-// there is no value: then there is no series.
+func (m *metric) gauge(ch chan<- prometheus.Metric, value float64, labelValues ...string) {
+	ch <- prometheus.MustNewConstMetric(m.desc, prometheus.GaugeValue, value, labelValues...)
+}
+
+func (m *metric) counter(ch chan<- prometheus.Metric, value int, labelValues ...string) {
+	ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(value), labelValues...)
+}
+
+// tokenMetric is a gauge of each token. value returns false if there is no value,
+// and so no series.
 type tokenMetric struct {
-	metric
+	*metric
+
 	value func(t *client.Token, now time.Time) (float64, bool)
 }
 
-// tokenLabel is a label of a token's metrics. value points into the token, so
-// that labels cost no copies.
+// tokenLabel is a label of a token's metrics.
 type tokenLabel struct {
 	name  string
-	value func(*labelled) string
-	// infoOnly: it stands on truefoundry_token_info alone.
+	value func(*labelSource) string
+	// infoOnly labels belong to truefoundry_token_info alone.
 	infoOnly bool
 }
 
-// labelled is what the labels of a token are made of.
-type labelled struct {
-	target       *target
-	kind         string
-	creatorLabel CreatorLabel
-	token        *client.Token
+// labelSource is what the labels of a token are made from.
+type labelSource struct {
+	target *target
+	token  *client.Token
+	kind   client.Kind
 }
 
 // tokenLabels are the labels of tokens, in the order of the docs.
 var tokenLabels = []tokenLabel{
-	{name: "target", value: func(l *labelled) string { return l.target.name }},
-	{name: "control_plane", value: func(l *labelled) string { return l.target.controlPlane }},
-	{name: "kind", value: func(l *labelled) string { return l.kind }},
-	{name: "tenant", value: func(l *labelled) string { return l.token.Tenant }},
-	{name: "owner_team", value: func(l *labelled) string { return l.token.Team }},
+	{name: "target", value: func(s *labelSource) string { return s.target.name }},
+	{name: "control_plane", value: func(s *labelSource) string { return s.target.controlPlane }},
+	{name: "kind", value: func(s *labelSource) string { return string(s.kind) }},
+	{name: "tenant", value: func(s *labelSource) string { return s.token.Tenant }},
+	{name: "owner_team", value: func(s *labelSource) string { return s.token.Team }},
 	{name: "creator", value: creator},
-	{name: "token_name", value: func(l *labelled) string { return l.token.Name }},
-	{name: "token_id", value: func(l *labelled) string { return l.token.ID }},
-	{name: "creator_type", value: func(l *labelled) string { return l.token.Creator.Type }, infoOnly: true},
-	{name: "token_type", value: func(l *labelled) string { return l.token.Type }, infoOnly: true},
+	{name: "token_name", value: func(s *labelSource) string { return s.token.Name }},
+	{name: "token_id", value: func(s *labelSource) string { return s.token.ID }},
+	{name: "creator_type", value: func(s *labelSource) string { return s.token.Creator.Type }, infoOnly: true},
+	{name: "token_type", value: func(s *labelSource) string { return s.token.Type }, infoOnly: true},
 }
+
+// infoOnlyLabels is the number of those that are infoOnly.
+const infoOnlyLabels = 2
 
 // sortedTokenLabels are the same in the order of an exposition.
 var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b tokenLabel) int {
 	return strings.Compare(a.name, b.name)
 })
 
-func creator(l *labelled) string {
-	c := &l.token.Creator
-	if l.creatorLabel == CreatorID {
-		return c.ID
+func creator(s *labelSource) string {
+	if s.target.creatorLabel == CreatorID {
+		return s.token.Creator.ID
 	}
-	return c.Name
+	return s.token.Creator.Name
 }
 
-func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) (float64, bool)) tokenMetric {
-	return tokenMetric{metric{name, help, dto.MetricType_GAUGE, labelNames(false), absent}, value}
-}
-
-var tokenInfo = metric{
-	name:       "truefoundry_token_info",
-	help:       "A token that the control plane lists; always 1.",
-	metricType: dto.MetricType_GAUGE,
-	labels:     labelNames(true),
-}
-
-func labelNames(info bool) (names []string) {
-	for _, l := range tokenLabels {
+func labelNames(labels []tokenLabel, info bool) (names []string) {
+	for _, l := range labels {
 		if info || !l.infoOnly {
 			names = append(names, l.name)
 		}
@@ -95,7 +94,18 @@ func labelNames(info bool) (names []string) {
 	return names
 }
 
+func tokenGauge(name, help, absent string, value func(*client.Token, time.Time) (float64, bool)) tokenMetric {
+	return tokenMetric{newMetric(name, help, absent, labelNames(sortedTokenLabels, false)...), value}
+}
+
+// infoMetric is the index of truefoundry_token_info in tokenMetrics.
+const infoMetric = 0
+
 var tokenMetrics = []tokenMetric{
+	infoMetric: {
+		newMetric("truefoundry_token_info", "A token that the control plane lists; always 1.", "", labelNames(sortedTokenLabels, true)...),
+		func(*client.Token, time.Time) (float64, bool) { return 1, true },
+	},
 	tokenGauge("truefoundry_token_has_expiry",
 		"Whether the token has an expiry (1) or never expires (0).",
 		"the expiry could not be read",
@@ -156,7 +166,7 @@ func expired(t *client.Token, now time.Time) (float64, bool) {
 
 const absentOnFailure = "the listing failed"
 
-// These labels tell a target, and one of its listings.
+// These labels identify a target, and one of its listings.
 var (
 	targetLabels  = []string{"target", "control_plane"}
 	listingLabels = []string{"target", "control_plane", "kind"}
@@ -166,117 +176,62 @@ var (
 func with(labels []string, label string) []string { return append(slices.Clip(labels), label) }
 
 var (
-	up = metric{
-		name:       "truefoundry_up",
-		help:       "Whether every listing of the target succeeded in this scrape.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     targetLabels,
-	}
-	apiKeyExpiry = metric{
-		name:       "truefoundry_api_key_expiry_timestamp_seconds",
-		help:       "When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     targetLabels,
-		absent:     "the key does not say so and its token is not named or not listed, or the key never ends",
-	}
-
-	listingSuccess = metric{
-		name:       "truefoundry_listing_success",
-		help:       "Whether the listing succeeded in this scrape.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-	}
-	listings = metric{
-		name:       "truefoundry_listings_total",
-		help:       "Listings that ended, well or not.",
-		metricType: dto.MetricType_COUNTER,
-		labels:     listingLabels,
-	}
-	listingDuration = metric{
-		name:       "truefoundry_listing_duration_seconds",
-		help:       "How long this scrape waited for the listing, in seconds.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-	}
-	listingTokens = metric{
-		name:       "truefoundry_listing_tokens",
-		help:       "Distinct tokens in the listing.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-		absent:     absentOnFailure,
-	}
-	listingReportedTokens = metric{
-		name:       "truefoundry_listing_reported_tokens",
-		help:       "Tokens in the list by the API's own count (pagination.total).",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-		absent:     absentOnFailure + ", or the API gave no count",
-	}
-	listingDuplicateTokens = metric{
-		name:       "truefoundry_listing_duplicate_tokens",
-		help:       "Items dropped because the same listing had their token already.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-		absent:     absentOnFailure,
-	}
-	listingInvalidItems = metric{
-		name:       "truefoundry_listing_invalid_items",
-		help:       "Items dropped because they could not be read at all.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-		absent:     absentOnFailure,
-	}
-	listingInvalidFields = metric{
-		name:       "truefoundry_listing_invalid_fields",
-		help:       "Values dropped because they could not be read, by the path of their field in the API's answer.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     with(listingLabels, "field"),
-		absent:     absentOnFailure,
-	}
-	listingLastSuccess = metric{
-		name:       "truefoundry_listing_last_success_timestamp_seconds",
-		help:       "When the listing last succeeded, in seconds since the Unix epoch.",
-		metricType: dto.MetricType_GAUGE,
-		labels:     listingLabels,
-		absent:     "it has not succeeded since the exporter started",
-	}
-	listingErrors = metric{
-		name:       "truefoundry_listing_errors_total",
-		help:       "Failed listings, by reason.",
-		metricType: dto.MetricType_COUNTER,
-		labels:     with(listingLabels, "reason"),
-	}
-
-	apiRequests = metric{
-		name:       "truefoundry_exporter_api_requests_total",
-		help:       "Requests to the control plane, by HTTP status; none where no answer came.",
-		metricType: dto.MetricType_COUNTER,
-		labels:     with(targetLabels, "code"),
-		absent:     "no request had this outcome yet",
-	}
-	apiRequestDuration = metric{
-		name:       "truefoundry_exporter_api_request_duration_seconds",
-		help:       "How long requests to the control plane took until their answer was read, in seconds.",
-		metricType: dto.MetricType_HISTOGRAM,
-		labels:     targetLabels,
-	}
-	apiRetries = metric{
-		name:       "truefoundry_exporter_api_retries_total",
-		help:       "Requests to the control plane that were repeated.",
-		metricType: dto.MetricType_COUNTER,
-		labels:     targetLabels,
-	}
+	up = newMetric("truefoundry_up",
+		"Whether every listing of the target succeeded in this scrape.",
+		"", targetLabels...)
+	apiKeyExpiry = newMetric("truefoundry_api_key_expiry_timestamp_seconds",
+		"When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
+		"the key does not say so and its token is not named or not listed, or the key never ends", targetLabels...)
+	listingSuccess = newMetric("truefoundry_listing_success",
+		"Whether the listing succeeded in this scrape.",
+		"", listingLabels...)
+	listings = newMetric("truefoundry_listings_total",
+		"Listings that ended, well or not.",
+		"", listingLabels...)
+	listingDuration = newMetric("truefoundry_listing_duration_seconds",
+		"How long this scrape waited for the listing, in seconds.",
+		"", listingLabels...)
+	listingTokens = newMetric("truefoundry_listing_tokens",
+		"Distinct tokens in the listing.",
+		absentOnFailure, listingLabels...)
+	listingReportedTokens = newMetric("truefoundry_listing_reported_tokens",
+		"Tokens in the list by the API's own count (pagination.total).",
+		absentOnFailure+", or the API gave no count", listingLabels...)
+	listingDuplicateTokens = newMetric("truefoundry_listing_duplicate_tokens",
+		"Items dropped because the same listing had their token already.",
+		absentOnFailure, listingLabels...)
+	listingInvalidItems = newMetric("truefoundry_listing_invalid_items",
+		"Items dropped because they could not be read at all.",
+		absentOnFailure, listingLabels...)
+	listingInvalidFields = newMetric("truefoundry_listing_invalid_fields",
+		"Values dropped because they could not be read, by the path of their field in the API's answer.",
+		absentOnFailure, with(listingLabels, "field")...)
+	listingLastSuccess = newMetric("truefoundry_listing_last_success_timestamp_seconds",
+		"When the listing last succeeded, in seconds since the Unix epoch.",
+		"it has not succeeded since the exporter started", listingLabels...)
+	listingErrors = newMetric("truefoundry_listing_errors_total",
+		"Failed listings, by reason.",
+		"", with(listingLabels, "reason")...)
+	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
+		"Requests to the control plane, by HTTP status; none where no answer came.",
+		"no request had this outcome yet", with(targetLabels, "code")...)
+	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
+		"How long requests to the control plane took until their answer was read, in seconds.",
+		"", targetLabels...)
+	apiRetries = newMetric("truefoundry_exporter_api_retries_total",
+		"Requests to the control plane that were repeated.",
+		"", targetLabels...)
 )
 
-// contract returns every metric of the collector, in the order of the docs.
-func contract() []*metric {
-	all := []*metric{&tokenInfo}
-	for i := range tokenMetrics {
-		all = append(all, &tokenMetrics[i].metric)
+// allMetrics returns every metric of the collector, in the order of the docs.
+func allMetrics() []*metric {
+	var all []*metric
+	for _, m := range tokenMetrics {
+		all = append(all, m.metric)
 	}
-	return append(all, &up, &listingSuccess, &listings, &listingDuration, &listingTokens,
-		&listingReportedTokens, &listingDuplicateTokens, &listingInvalidItems, &listingInvalidFields,
-		&listingLastSuccess, &listingErrors, &apiKeyExpiry, &apiRequests, &apiRequestDuration, &apiRetries)
+	return append(all, up, listingSuccess, listings, listingDuration, listingTokens,
+		listingReportedTokens, listingDuplicateTokens, listingInvalidItems, listingInvalidFields,
+		listingLastSuccess, listingErrors, apiKeyExpiry, apiRequests, apiRequestDuration, apiRetries)
 }
 
 func boolean(b bool) float64 {
@@ -286,7 +241,7 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// timestamp returns false for the zero time, which stands for none.
+// timestamp returns false for the zero time, which means that there is none.
 func timestamp(t time.Time) (float64, bool) {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9, !t.IsZero()
 }

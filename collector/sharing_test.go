@@ -64,11 +64,7 @@ func (b *bubble) up(ctx context.Context, timeout time.Duration) (up bool, took t
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	families, err := b.Gather(ctx)
-	if err != nil {
-		b.t.Error(err)
-	}
-	return strings.Contains(metricstest.Text(b.t, families), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`), time.Since(start)
+	return strings.Contains(metricstest.Exposition(b.t, b.Scrape(ctx)), `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`), time.Since(start)
 }
 
 // expect scrapes in the background.
@@ -100,7 +96,7 @@ func (b *bubble) scrapesLog(n int, want string) {
 func (b *bubble) counted() (listings float64, errors map[string]float64) {
 	b.t.Helper()
 	errors = map[string]float64{}
-	for _, family := range gather(b.t, b.Collector, time.Minute) {
+	for _, family := range metricstest.Parse(b.t, scrape(b.t, b.Collector, time.Minute)) {
 		for _, m := range family.Metric {
 			switch n := m.GetCounter().GetValue(); {
 			case family.GetName() == "truefoundry_listings_total":
@@ -143,6 +139,32 @@ func TestImpatientScrapeGivesUpWithoutHarmToThePatientOne(t *testing.T) {
 		synctest.Wait() // it has begun the listing, and would end it
 		b.expect(&wg, "the patient scrape", 10*time.Second, true, 2*time.Second)
 		wg.Wait()
+		if listings, errors := b.counted(); listings != 1 || len(errors) > 0 {
+			t.Errorf("%v listings with errors %v, want one that worked", listings, errors)
+		}
+	})
+}
+
+// Whoever leaves early, by itself or by its deadline: it is no failure while
+// somebody waits for the same listing.
+func TestScrapesThatLeaveEarlyAreNoFailureWhileOthersWait(t *testing.T) {
+	inBubble(t, time.Second, func(t *testing.T, b *bubble) {
+		var wg sync.WaitGroup
+		for i := range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Duration(300*i+200)*time.Millisecond, cancel)
+			wg.Go(func() { b.up(ctx, 10*time.Second) })
+			wg.Go(func() { b.up(t.Context(), time.Duration(300*i+1)*time.Millisecond) })
+		}
+		synctest.Wait()
+		b.expect(&wg, "the one that stays", 2*time.Second+1, true, 2*time.Second)
+		wg.Wait()
+		if logged := b.log.Take(); logged != "" {
+			t.Errorf("logged %s", logged)
+		}
+		if status := b.Status()[0].Listings[0]; status.Failure != nil {
+			t.Errorf("the status is %+v", status)
+		}
 		if listings, errors := b.counted(); listings != 1 || len(errors) > 0 {
 			t.Errorf("%v listings with errors %v, want one that worked", listings, errors)
 		}

@@ -23,7 +23,10 @@ func newExporter(cfg serving) (http.Handler, error) {
 		return nil, err
 	}
 	logger := log.NewNopLogger()
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: time.Now})
+	c, err := collector.New(collector.Options{})
+	if err != nil {
+		return nil, err
+	}
 	set := connect.NewSet(c, connect.Settings{
 		PageSize: cfg.PageSize, UserAgent: "truefoundry_exporter/bench", MaxConcurrency: cfg.Concurrency, Now: time.Now, Logger: logger,
 	})

@@ -133,8 +133,11 @@ func (p *process) scrape(ctx context.Context, encoding string) (s sample, err er
 	return s, err
 }
 
-// content is which series of tokens an exposition has, in whatever order.
-type content struct {
+// content has the series of tokens of an exposition by their metric, in whatever
+// order.
+type content map[string]contentOfMetric
+
+type contentOfMetric struct {
 	series int
 	sum    uint64
 }
@@ -143,7 +146,7 @@ var seed = maphash.MakeSeed()
 
 // add adds a line of an exposition. Programs write the same number in more than
 // one way.
-func (c *content) add(line []byte) {
+func (c content) add(line []byte) {
 	if !bytes.HasPrefix(line, []byte("truefoundry_token_")) {
 		return
 	}
@@ -152,12 +155,16 @@ func (c *content) add(line []byte) {
 	if value, err := strconv.ParseFloat(text[end:], 64); err == nil {
 		text = text[:end] + strconv.FormatFloat(value, 'g', -1, 64)
 	}
-	c.series++
-	c.sum += maphash.String(seed, text)
+	metric, _, _ := strings.Cut(text, "{")
+	of := c[metric]
+	of.series++
+	of.sum += maphash.String(seed, text)
+	c[metric] = of
 }
 
 // content scrapes once, and reads what comes.
 func (p *process) content(ctx context.Context, encoding string) (c content, err error) {
+	c = content{}
 	err = p.get(ctx, metricsPath, encoding, func(r io.Reader) error {
 		if encoding == encodingGzip {
 			unzipped, err := gzip.NewReader(r)

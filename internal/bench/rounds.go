@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -181,15 +182,26 @@ func compare(ctx context.Context, jobs []job, processes map[place]*process) erro
 		}
 		want, known := expected[j.tokens]
 		if !known {
-			want = content{series: j.tokens * len(series), sum: got.sum}
+			want = content{}
+			for _, s := range series {
+				want[s.name] = contentOfMetric{series: j.tokens, sum: got[s.name].sum}
+			}
 			expected[j.tokens] = want
 		}
-		if got != want {
-			return fmt.Errorf("%s (%s) does not serve the same series of %d tokens as the others: it has %d, and should have %d",
-				j.variant, j.encoding, j.tokens, got.series, want.series)
+		for _, name := range slices.Sorted(maps.Keys(merged(got, want))) {
+			if got[name] != want[name] {
+				return fmt.Errorf("%s (%s) does not serve the same %s of %d tokens as the others: it has %d, and should have %d",
+					j.variant, j.encoding, name, j.tokens, got[name].series, want[name].series)
+			}
 		}
 	}
 	return nil
+}
+
+func merged(a, b content) content {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
 // What is compared of samples, in milliseconds.

@@ -4,17 +4,22 @@ package charttest
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	alerting "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1alpha1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	budget "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/yaml"
@@ -30,10 +35,16 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if helmPath == "" || promtoolPath == "" || exporterPath == "" {
-		fmt.Fprintln(os.Stderr, "These tests run built programs: CHARTTEST_HELM, CHARTTEST_PROMTOOL and CHARTTEST_EXPORTER tell where they are. "+
-			"Run them with `make test` at the top of the repository.")
-		os.Exit(1)
+	flag.Parse()
+	needed := []string{"CHARTTEST_HELM", "CHARTTEST_PROMTOOL", "CHARTTEST_EXPORTER"}
+	if !testing.Short() {
+		needed = append(needed, "CHARTTEST_KUBERNETES_DIR", "CHARTTEST_ETCD", "CHARTTEST_CRD_DIR")
+	}
+	for _, variable := range needed {
+		if os.Getenv(variable) == "" {
+			fmt.Fprintf(os.Stderr, "These tests run built programs, and %s does not say where. Run them with `make chart-check` at the top of the repository.\n", variable)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -98,7 +109,7 @@ type objects map[string]runtime.Object
 // strict knows the kinds that the chart may have, and no fields that they have not.
 var strict = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, core.AddToScheme, networking.AddToScheme, monitoring.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, budget.AddToScheme, core.AddToScheme, networking.AddToScheme, monitoring.AddToScheme, alerting.AddToScheme} {
 		if err := add(scheme); err != nil {
 			panic(err)
 		}
@@ -186,11 +197,11 @@ func read(t *testing.T, path ...string) string {
 
 // start starts the exporter with a log that tells where it listens, and ends it
 // with the test.
-func start(t *testing.T, args ...string) (url string) {
+func start(t *testing.T, env []string, args ...string) (url string, pid int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, exporterPath, append(args, "--web.listen-address=127.0.0.1:0")...)
-	cmd.Env = []string{}
+	cmd.Env = env
 	log := &listening{at: make(chan string, 1)}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -204,10 +215,26 @@ func start(t *testing.T, args ...string) (url string) {
 	})
 	select {
 	case address := <-log.at:
-		return "http://" + address
+		return "http://" + address, cmd.Process.Pid
+	case <-time.After(patience):
+		t.Fatal("the exporter does not say where it listens")
 	case err := <-ended:
 		ended <- err
 		t.Fatalf("the exporter ended: %v", err)
-		return ""
 	}
+	return "", 0
+}
+
+// mustRenderText returns what comes out of the chart with these values as it is.
+func mustRenderText(t *testing.T, values ...string) string {
+	t.Helper()
+	out, err := renderDir(t, chartDir, values...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func labelsOf(object runtime.Object) map[string]string {
+	return object.(meta.Object).GetLabels()
 }

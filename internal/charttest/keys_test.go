@@ -36,10 +36,11 @@ func TestExporterTakesTheConfiguration(t *testing.T) {
 		out, errOut, err := run(t, exporterPath, args...)
 		return fmt.Sprint(out, errOut, err)
 	}
-	// Its certificates are all that is missing. They are no business of the chart.
+	// The files of extraVolumes are all that is missing. They are no business of the chart.
 	got := check()
-	missing := strings.Count(got, `error: target "globex": a file that the connection needs cannot be read: `+dir+`/globex/`)
-	if missing == 0 || strings.Count(got, "truefoundry_exporter: error: ") != missing {
+	missing := strings.Count(got, `error: target "globex": a file that the connection needs cannot be read: `+dir+`/globex/`) +
+		strings.Count(got, "no usable API key in file /vault/secrets/initech: no such file")
+	if missing < 2 || strings.Count(got, "truefoundry_exporter: error: ") != missing {
 		t.Errorf("got %s", got)
 	}
 	if err := os.Remove(filepath.Join(dir, "keys/acme-ci")); err != nil {
@@ -103,7 +104,7 @@ func TestKeys(t *testing.T) {
 		}
 		want := map[string]string{
 			"acme-ci": "truefoundry-keys/acme-ci", "acme-services": "truefoundry-keys/acme-services",
-			"globex": "globex/api_key", "initech": "initech/password", "umbrella": "umbrella/client.secret",
+			"globex": "globex/api_key", "umbrella": "umbrella/client.secret",
 		}
 		if fmt.Sprint(keys) != fmt.Sprint(want) {
 			t.Errorf("%s: got %v, want %v", id, keys, want)
@@ -117,6 +118,9 @@ func TestConfig(t *testing.T) {
 		{"the least", `}]`, `
 targets:
 - {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
+		{"no name", `name: null}]`, `
+targets:
+- {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
 		{"all fields", `apiPrefix: "", kinds: [virtual-account], apiKeyToken: x, http: {enable_http2: false, tls_config: {ca_file: /ca}}}]`, `
 targets:
 - name: a
@@ -127,9 +131,15 @@ targets:
   authorization: {credentials_file: ../keys/a}
   enable_http2: false
   tls_config: {ca_file: /ca}`},
-		{"a password", `http: {basic_auth: {username: u}}}]`, `
+		{"a key file", `keySecret: null, keyFile: /vault/a}]`, `
 targets:
-- {name: a, url: "https://a", basic_auth: {username: u, password_file: ../keys/a}}`},
+- {name: a, url: "https://a", authorization: {credentials_file: /vault/a}}`},
+		{"a client's secret in a file", `keySecret: null, keyFile: /vault/a, http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
+targets:
+- {name: a, url: "https://a", oauth2: {client_id: i, token_url: "https://o", client_secret_file: /vault/a}}`},
+		{"secret headers", `http: {http_headers: {CF-Access-Client-Secret: {files: [/etc/cf/secret]}}}}]`, `
+targets:
+- {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}, http_headers: {CF-Access-Client-Secret: {files: [/etc/cf/secret]}}}`},
 		{"a client's secret", `http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
 targets:
 - {name: a, url: "https://a", oauth2: {client_id: i, token_url: "https://o", client_secret_file: ../keys/a}}`},
@@ -201,7 +211,7 @@ serviceMonitor: {enabled: true}
 	all := mustRender(t, values)
 	spec := deployment(t, all).Spec.Template.Spec
 	dir := t.TempDir()
-	exporter := start(t, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
+	exporter, _ := start(t, []string{}, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
 
 	for _, probe := range []*core.Probe{spec.Containers[0].LivenessProbe, spec.Containers[0].ReadinessProbe} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exporter+probe.HTTPGet.Path, http.NoBody)
@@ -281,7 +291,7 @@ func TestNotes(t *testing.T) {
 	}{
 		{
 			``,
-			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme: the key acme of truefoundry-keys", `truefoundry_up{target="acme"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "one per Prometheus", "with test.prometheusUrl"},
+			[]string{get + ":" + fullName + ":10140/proxy/metrics", "acme.truefoundry.cloud: the key api-key of the Secret truefoundry-key", `truefoundry_up{target="acme.truefoundry.cloud"}`, "serviceMonitor.enabled is false", "prometheusRule.enabled is false", "one per Prometheus", "with test.prometheusUrl"},
 			[]string{forward},
 		},
 		{
@@ -293,7 +303,10 @@ func TestNotes(t *testing.T) {
 		{`networkPolicy: {enabled: true, from: [{podSelector: {}}]}`, []string{forward, "http://localhost:10140/metrics for truefoundry_up"}, []string{"get --raw", "credentials"}},
 		{`networkPolicy: {enabled: true}`, []string{get}, []string{forward}},
 		{`test: {image: ""}`, []string{"With test.image"}, nil},
-		{"full-values.yaml", []string{"release: prometheus", "initech: the key password of initech", "and Prometheus."}, []string{"enabled is false"}},
+		{`podMonitor: {enabled: true, namespace: monitoring}`, []string{"does not select the PodMonitor", "podMonitorSelector", "Set podMonitor.labels", `job="monitoring/` + fullName + `"`}, nil},
+		{`targets: [{name: a, url: "https://a", keyFile: /vault/a}]`, []string{"a: the file /vault/a", "looks at the exporter alone"}, nil},
+		{"service: {port: 9100}\nwebConfig: {secretName: web, auth: true}", []string{"port-forward service/" + fullName + " 10140:9100"}, nil},
+		{"full-values.yaml", []string{"release: prometheus", "initech: the file /vault/secrets/initech", "and Prometheus."}, []string{"enabled is false"}},
 	} {
 		out, err := renderDir(t, dir, test.values)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,15 +64,16 @@ func firstAlert(t *testing.T) (name string) {
 	return name
 }
 
-// thresholds returns the recording rules that are constants.
+// thresholds returns what the group of thresholds records.
 func thresholds(t *testing.T) (names []string) {
 	t.Helper()
-	constant := regexp.MustCompile(`^vector\([^a-z]*\)$`)
-	source(t).each(func(rule rule) {
-		if record, ok := rule["record"].(string); ok && constant.MatchString(rule["expr"].(string)) {
-			names = append(names, record)
+	for _, group := range source(t).Groups {
+		for _, rule := range group.Rules {
+			if strings.HasSuffix(group.Name, ".thresholds") {
+				names = append(names, rule["record"].(string))
+			}
 		}
-	})
+	}
 	if len(names) == 0 {
 		t.Fatal("there are no thresholds")
 	}
@@ -81,9 +83,9 @@ func thresholds(t *testing.T) (names []string) {
 // firstComputed returns a recording rule that is not a threshold.
 func firstComputed(t *testing.T) (name string) {
 	t.Helper()
+	known := thresholds(t)
 	source(t).each(func(rule rule) {
-		record, ok := rule["record"].(string)
-		if ok && name == "" && !strings.HasPrefix(rule["expr"].(string), "vector(") {
+		if record, ok := rule["record"].(string); ok && name == "" && !slices.Contains(known, record) {
 			name = record
 		}
 	})
@@ -120,7 +122,7 @@ func TestPrometheusTakesTheRules(t *testing.T) {
 	for _, name := range thresholds(t) {
 		fmt.Fprintf(&every, "    %q: 1.5 * 86400\n", name)
 	}
-	for _, values := range []string{``, "full-values.yaml", "prometheusRule:\n  thresholds:\n" + every.String()} {
+	for _, values := range []string{``, "full-values.yaml", "prometheusRule:\n  thresholds:\n" + every.String(), `prometheusRule: {aggregationLabels: [cluster, region]}`} {
 		all := mustRender(t, `prometheusRule: {enabled: true}`, `fullnameOverride: ""`, values)
 		for id, object := range all {
 			object, ok := object.(*monitoring.PrometheusRule)
@@ -229,4 +231,73 @@ func TestThresholds(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSwitchesOfGroups(t *testing.T) {
+	t.Parallel()
+	names := func(r rules) (names []string) {
+		for _, group := range r.Groups {
+			names = append(names, group.Name)
+		}
+		return names
+	}
+	all := names(source(t))
+	for _, name := range []string{"informational", "absent"} {
+		group := "truefoundry_exporter." + name
+		want := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == group })
+		if got := names(render(t, `prometheusRule: {`+name+`: false}`)); !slices.Equal(got, want) || len(want) != len(all)-1 {
+			t.Errorf("without %s: got %q, want %q", name, got, want)
+		}
+		if got := names(render(t, `prometheusRule: {`+name+`: true}`)); !slices.Equal(got, all) {
+			t.Errorf("with %s: got %q, want %q", name, got, all)
+		}
+	}
+}
+
+// The chart does what users of the plain file do with sed.
+func TestAggregationLabels(t *testing.T) {
+	t.Parallel()
+	want, got := source(t), render(t, `prometheusRule: {aggregationLabels: [cluster, region]}`)
+	grouping := regexp.MustCompile(`\b(by|on) \(`)
+	found := 0
+	for i, group := range want.Groups {
+		for j, rule := range group.Rules {
+			expr := rule["expr"].(string)
+			found += len(grouping.FindAllString(expr, -1))
+			if want := grouping.ReplaceAllString(expr, "${0}cluster, region, "); got.Groups[i].Rules[j]["expr"] != want {
+				t.Errorf("got %v, want %s", got.Groups[i].Rules[j]["expr"], want)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no rule groups anything")
+	}
+}
+
+func TestRunbook(t *testing.T) {
+	t.Parallel()
+	alerts := 0
+	render(t, `prometheusRule: {runbookUrl: "https://wiki.example/x"}`).each(func(rule rule) {
+		if alert, ok := rule["alert"].(string); ok {
+			alerts++
+			if got, want := rule["annotations"].(map[string]any)["runbook_url"], "https://wiki.example/x#"+strings.ToLower(alert); got != want {
+				t.Errorf("%s has the runbook %v, want %s", alert, got, want)
+			}
+		}
+	})
+	if alerts == 0 {
+		t.Error("there are no alerts")
+	}
+}
+
+func TestPlaceOfTheRules(t *testing.T) {
+	t.Parallel()
+	object := get[*monitoring.PrometheusRule](t, mustRender(t, `prometheusRule: {enabled: true, namespace: monitoring, labels: {release: p}, annotations: {a: b}}`), "PrometheusRule/"+fullName)
+	if object.Namespace != "monitoring" || object.Labels["release"] != "p" || object.Annotations["a"] != "b" {
+		t.Errorf("got %+v", object.ObjectMeta)
+	}
+	// The alerts still belong to the namespace of the release.
+	if labels := object.Spec.Groups[len(object.Spec.Groups)-1].Rules[0].Labels; labels["namespace"] != "mon" {
+		t.Errorf("got the labels %v", labels)
+	}
 }

@@ -2,6 +2,7 @@ package connect_test
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +56,10 @@ func newExporter(t *testing.T, choose ...func(*connect.Settings)) *exporter {
 	for _, f := range choose {
 		f(&settings)
 	}
-	e.Collector = collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: e.Now})
+	var err error
+	if e.Collector, err = collector.New(collector.Options{Logger: logger, Now: e.Now}); err != nil {
+		t.Fatal(err)
+	}
 	e.set = connect.NewSet(e.Collector, settings)
 	t.Cleanup(e.set.Close)
 	e.write("key", controlplanetest.Key+"\n")
@@ -123,13 +127,15 @@ func (e *exporter) expectWithin(timeout time.Duration, want string) {
 // gather scrapes with the timeout.
 func (e *exporter) gather(timeout time.Duration) []*dto.MetricFamily {
 	e.t.Helper()
+	return slices.Collect(maps.Values(metricstest.Parse(e.t, e.scrape(timeout))))
+}
+
+// scrape returns what a scrape with the timeout exposes.
+func (e *exporter) scrape(timeout time.Duration) string {
+	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), timeout)
 	defer cancel()
-	families, err := e.Gather(ctx)
-	if err != nil {
-		e.t.Error(err)
-	}
-	return families
+	return metricstest.Exposition(e.t, e.Scrape(ctx))
 }
 
 // outcome tells of each target that it is up, or for which reasons its listings
@@ -191,7 +197,7 @@ func each(families []*dto.MetricFamily, name string, f func(label func(string) s
 // exposition scrapes, and returns all metrics as text.
 func (e *exporter) exposition() string {
 	e.t.Helper()
-	return metricstest.WithoutControlPlane(metricstest.Text(e.t, e.gather(patience)))
+	return metricstest.WithoutControlPlane(e.scrape(patience))
 }
 
 // startControlPlane starts a control plane that has one token.

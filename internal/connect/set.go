@@ -80,7 +80,9 @@ func (s *Set) Replace(targets []config.Target) {
 		}
 	}
 	s.limiters = limiters
-	s.collector.Set(all...)
+	if err := s.collector.Set(all...); err != nil {
+		level.Error(s.settings.Logger).Log("msg", "targets cannot be listed", "err", err)
+	}
 	for _, target := range before {
 		for _, t := range target.transports {
 			t.retire()

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnprocessableEntity, err.Error())
 		return
 	}
-	offset, err := parameter(r, "offset", 0, 0, 1<<31)
+	offset, err := parameter(r, "offset", 0, 0, math.MaxInt32)
 	if err != nil {
 		refuse(w, http.StatusUnprocessableEntity, err.Error())
 		return

@@ -30,9 +30,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		fmt.Fprintln(os.Stderr, "These tests run systemd-analyze, which is not there. Debian has it in the package systemd.")
-		os.Exit(1)
+	for program, in := range map[string]string{"systemd-analyze": "systemd", "nginx": "nginx-light"} {
+		if _, err := exec.LookPath(program); err != nil {
+			fmt.Fprintf(os.Stderr, "These tests run %s, which is not there. Debian has it in the package %s.\n", program, in)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
 }

@@ -52,6 +52,7 @@ type alertmanager struct {
 		Routes         []struct {
 			Receiver            string
 			ActiveTimeIntervals []string `yaml:"active_time_intervals"`
+			RepeatInterval      string   `yaml:"repeat_interval"`
 		}
 	}
 	Receivers []struct {
@@ -86,6 +87,10 @@ func TestMailsComeWhenTheyAreOfUse(t *testing.T) {
 		waits := slices.Equal(route.ActiveTimeIntervals, []string{"working-hours"})
 		if want := route.Receiver == "truefoundry-warning" || route.Receiver == "truefoundry-info"; waits != want {
 			t.Errorf("%s waits for %q", route.Receiver, route.ActiveTimeIntervals)
+		}
+		weekly := route.RepeatInterval == "1w"
+		if want := route.Receiver == "truefoundry-info"; weekly != want || !weekly && route.RepeatInterval != "" {
+			t.Errorf("%s repeats after %q", route.Receiver, route.RepeatInterval)
 		}
 	}
 }

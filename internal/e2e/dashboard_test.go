@@ -42,7 +42,7 @@ func TestDashboardInTheDemo(t *testing.T) {
 		"a label to join on":        {`on \(target, control_plane\)`, `on (tagret, control_plane)`, "no label tagret"},
 		"a metric behind “or”":      {`"expr": "count\(.*\) or vector\(0\)"`, `"expr": "count(go_nothing) or vector(0)"`, "no metric go_nothing"},
 		"a value that nothing has":  {`(truefoundry_up\{[^}]*\}\)) == 0`, `$1 == 2`, "finds nothing"},
-		"a variable":                {`\$days \* 86400`, `$$dasy * 86400`, "no variable $dasy"},
+		"a variable":                {`\$warning_days \* 86400`, `$$warning_dasy * 86400`, "no variable $warning_dasy"},
 		"a variable's label":        {`label_values\(truefoundry_up, control_plane\)`, `label_values(truefoundry_up, control_plain)`, "no label control_plain"},
 		"a legend":                  {`\{\{reason\}\}`, `{{raeson}}`, "{{raeson}}"},
 		"a panel without a query":   {`(?s)"targets": \[.*?\n      \],`, `"targets": [],`, "asks nothing"},

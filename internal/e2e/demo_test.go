@@ -28,8 +28,8 @@ func startStack(t *testing.T) *stack.Stack {
 
 // What the demonstration's tokens and targets deserve, and who hears of it.
 //
-// TrueFoundryTargetBlind is missing of demo-broken, since it looks back for an
-// hour. The gpu-scheduler that ends in days has none: a later one replaces it.
+// TrueFoundryTargetBlind is missing of demo-broken, since it looks back for 35
+// minutes. The gpu-scheduler that ends in days has none: a later one replaces it.
 var deserved = []struct{ alert, of, receiver string }{
 	{"TrueFoundryTokenExpired", "nightly-backup", "truefoundry-expired"},
 	{"TrueFoundryTokenExpiryImminent", "release-pipeline", "truefoundry-critical"},

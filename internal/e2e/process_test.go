@@ -54,12 +54,22 @@ func mustGet(t *testing.T, s *stack.Server, path string) string {
 // eventually tries until the check succeeds.
 func eventually(t *testing.T, check func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), stack.Patience)
+	eventuallyWithin(t, stack.Patience, check)
+}
+
+// eventuallyWithin does so for as long as it may take.
+func eventuallyWithin(t *testing.T, patience time.Duration, check func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
+	var err error
 	for {
-		err := check(ctx)
+		// At the end of the time, what was wrong before says more than that it ended.
+		if now := check(ctx); ctx.Err() == nil || err == nil {
+			err = now
+		}
 		if err == nil {
 			return
 		}

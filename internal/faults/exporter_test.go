@@ -150,7 +150,10 @@ func newExporter(t *testing.T, dir string, concurrency int, file string) *export
 		t.Fatal(err)
 	}
 	logger := log.NewLogfmtLogger(&e.log)
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: patience, Logger: logger, Now: e.Now})
+	c, err := collector.New(collector.Options{Timeout: patience, Logger: logger, Now: e.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	set := connect.NewSet(c, connect.Settings{PageSize: pageSize, UserAgent: "test", MaxConcurrency: concurrency, Now: e.Now, Logger: logger})
 	set.Replace(list)
 	t.Cleanup(set.Close)

@@ -3,6 +3,7 @@ package metricstest
 
 import (
 	"bytes"
+	"io"
 	"regexp"
 	"strings"
 	"sync"
@@ -30,6 +31,19 @@ func Register(t testing.TB, c prometheus.Collector) []*dto.MetricFamily {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
 	return families
+}
+
+// Exposition returns what is written in the text format.
+func Exposition(t testing.TB, metrics interface {
+	Write(io.Writer, expfmt.Format) error
+},
+) string {
+	t.Helper()
+	var b strings.Builder
+	if err := metrics.Write(&b, expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // Text is the exposition of the families.

@@ -29,6 +29,10 @@ var (
 	targetsTemplate = template.Must(template.New("targets").Parse(targetsHTML))
 )
 
+// linkPrefix makes the links relative to the landing page, so that they work below
+// any path of a reverse proxy.
+const linkPrefix = "./"
+
 // landing tells whether the targets work, by what the scrapes so far have found.
 func (cfg *Config) landing() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,6 +43,9 @@ func (cfg *Config) landing() http.Handler {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
+		// The toolkit serves its RoutePrefix alone, and here that is where links begin.
+		r = r.Clone(r.Context())
+		r.URL.Path = linkPrefix
 		page.ServeHTTP(w, r)
 	})
 }
@@ -48,7 +55,8 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 	if err := targetsTemplate.Execute(&targets, cfg.overview()); err != nil {
 		return nil, err
 	}
-	// The toolkit escapes nothing, and writes into Links.
+	// The toolkit escapes nothing, and puts RoutePrefix in place of the first slash of
+	// each link.
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        "truefoundry_exporter",
 		Description: html.EscapeString(cfg.Description),
@@ -56,6 +64,7 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		ExtraHTML:   targets.String(),
 		ExtraCSS:    targetsCSS,
 		Profiling:   "false",
+		RoutePrefix: linkPrefix,
 		Links: []web.LandingLinks{
 			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control planes at each request"},
 			{Address: healthyPath, Text: "Healthy", Description: "liveness; asks nobody"},
@@ -63,6 +72,9 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		},
 	})
 }
+
+// MetricsLink is where the metrics are, seen from the landing page.
+func (o overview) MetricsLink() string { return linkPrefix + strings.TrimPrefix(o.TelemetryPath, "/") }
 
 // overview is what the template is given.
 type overview struct {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	neturl "net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,8 +36,9 @@ func (c *clock) now() time.Time {
 func (c *clock) advance(d time.Duration) { c.later.Add(int64(d)) }
 
 // with makes the pages those of the targets.
-func with(now func() time.Time, targets ...collector.Target) func(*server.Config) {
-	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(now, targets...) }
+func with(t *testing.T, now func() time.Time, targets ...collector.Target) func(*server.Config) {
+	t.Helper()
+	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(t, now, targets...) }
 }
 
 // transport sends the requests of a test.
@@ -181,7 +185,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			fault, c := faults.Switch(), new(clock)
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), fault.Wrap)
-			url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+			url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 			for _, s := range tt.steps {
 				fault.Set(s.fault)
 				get(t, url+"/metrics")
@@ -217,7 +221,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 	cp, c := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...)), new(clock)
 	// The clock of a machine is seldom set to UTC.
 	local := func() time.Time { return c.now().In(time.FixedZone("", 3600)) }
-	url := start(t, cp.URL, with(local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	get(t, url+"/metrics")
 	c.advance(time.Hour)
 	_, body, header := get(t, url)
@@ -241,7 +245,7 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 func TestLandingPageTellsOfEachKind(t *testing.T) {
 	fault, c := faults.Switch(), new(clock)
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), nil, fault.Wrap)
-	url := start(t, cp.URL, with(c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
+	url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
 	get(t, url+"/metrics")
 	page := read(t, url)
 	for _, want := range []string{
@@ -307,7 +311,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 				url := map[rune]string{'g': good.URL, 'b': bad.URL}[is]
 				targets = append(targets, target(t, transport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
 			}
-			c := newCollector(time.Now, targets[:len(scraped)]...)
+			c := newCollector(t, time.Now, targets[:len(scraped)]...)
 			url := start(t, good.URL, func(cfg *server.Config) { cfg.Collector = c })
 			if scraped != "" {
 				get(t, url+"/metrics")
@@ -331,7 +335,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	sender := transport(t)
-	c := newCollector(time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
+	c := newCollector(t, time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Collector = c })
 	get(t, url+"/metrics")
 	c.Set(target(t, sender, "acme", cp.URL, client.Kinds()...))
@@ -355,7 +359,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			w.Write(message)
 		})
 	})
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
 		func(cfg *server.Config) { cfg.Notice, cfg.Description = hostile, hostile })
 	get(t, url+"/metrics")
 	_, body, _ := get(t, url)
@@ -372,7 +376,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), fault.Wrap)
-	url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	check := func(want string) {
 		t.Helper()
 		get(t, url+"/metrics")
@@ -400,7 +404,7 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
 	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
 	keyless.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
-	url := start(t, "http://nobody", with(time.Now, keyless))
+	url := start(t, "http://nobody", with(t, time.Now, keyless))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
 	if page := read(t, url); !strings.Contains(page, want) {
@@ -443,11 +447,111 @@ func TestLandingPageTellsOfReloading(t *testing.T) {
 					t.Errorf("%q in %s", lack, page)
 				}
 			}
-			if _, body, _ := get(t, url); strings.Contains(body, `href="/-/reload"`) || strings.Contains(body, "<line") {
+			if _, body, _ := get(t, url); strings.Contains(body, `/-/reload"`) || strings.Contains(body, "<line") {
 				t.Errorf("a link sends no POST, and what is wrong is no tag: %s", body)
 			}
 		})
 	}
+}
+
+var href = regexp.MustCompile(`href="([^"]*)"`)
+
+func TestLinksOfTheLandingPageWorkBelowAnyPath(t *testing.T) {
+	for _, prefix := range []string{"/", "/truefoundry/", "/monitoring/truefoundry/"} {
+		for _, metrics := range []string{"/metrics", "/m&m", "/truefoundry/metrics", "/metrics/"} {
+			t.Run(strings.TrimSuffix(prefix, "/")+metrics, func(t *testing.T) {
+				cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
+				handler, err := newHandler(t, cp.URL, func(cfg *server.Config) { cfg.TelemetryPath = metrics })
+				if err != nil {
+					t.Fatal(err)
+				}
+				proxy := httptest.NewServer(http.StripPrefix(strings.TrimSuffix(prefix, "/"), handler))
+				t.Cleanup(proxy.Close)
+				base, err := neturl.Parse(proxy.URL + prefix)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, page, _ := get(t, base.String())
+				var got []string
+				for _, link := range href.FindAllStringSubmatch(page, -1) {
+					to, err := base.Parse(html.UnescapeString(link[1]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = append(got, to.Path)
+					if status, body, _ := get(t, to.String()); status != http.StatusOK {
+						t.Errorf("%s leads to %s: %d %s", link[1], to.Path, status, body)
+					}
+				}
+				at := strings.TrimSuffix(prefix, "/")
+				if want := []string{at + metrics, at + "/-/healthy", at + "/-/ready", at + metrics}; !slices.Equal(got, want) {
+					t.Errorf("the links lead to %q, want %q", got, want)
+				}
+			})
+		}
+	}
+}
+
+var (
+	darkStyle = regexp.MustCompile(`@media \(prefers-color-scheme: dark\) \{\s*:root \{([^}]*)\}\s*\}`)
+	color     = regexp.MustCompile(`--([\w-]+): (#[0-9a-f]+);`)
+)
+
+func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
+	_, page, _ := get(t, start(t, "http://nobody"))
+	dark := darkStyle.FindStringSubmatch(page)
+	if dark == nil || !strings.Contains(page, "color-scheme: light dark;") {
+		t.Fatalf("the page has no dark style:\n%s", page)
+	}
+	colors := func(css string) map[string]string {
+		named := map[string]string{}
+		for _, found := range color.FindAllStringSubmatch(css, -1) {
+			named[found[1]] = found[2]
+		}
+		return named
+	}
+	inLight, inDark := colors(strings.Replace(page, dark[0], "", 1)), colors(dark[1])
+	if names := slices.Sorted(maps.Keys(inLight)); !slices.Equal(names, slices.Sorted(maps.Keys(inDark))) || len(names) == 0 {
+		t.Errorf("the colors are %v in light, and %v in dark", inLight, inDark)
+	}
+	for _, name := range []string{"muted", "works", "fails"} {
+		// As browsers draw the canvas.
+		for canvas, text := range map[string]string{"#ffffff": inLight[name], "#121212": inDark[name]} {
+			if got := contrast(t, text, canvas); got < 4.5 { // WCAG 2, level AA
+				t.Errorf("%s is %s on %s, a contrast of %.1f", name, text, canvas, got)
+			}
+		}
+	}
+}
+
+// contrast is the ratio of WCAG 2, from 1 to 21.
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	light, dark := luminance(t, a), luminance(t, b)
+	if light < dark {
+		light, dark = dark, light
+	}
+	return (light + 0.05) / (dark + 0.05)
+}
+
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	var r, g, b int
+	format, most := "#%02x%02x%02x", 255.0
+	if len(hex) == len("#rgb") {
+		format, most = "#%1x%1x%1x", 15
+	}
+	if _, err := fmt.Sscanf(hex, format, &r, &g, &b); err != nil {
+		t.Fatalf("%s is no color: %v", hex, err)
+	}
+	linear := func(channel int) float64 {
+		c := float64(channel) / most
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*linear(r) + 0.7152*linear(g) + 0.0722*linear(b)
 }
 
 // With -race, this finds what pages and scrapes share unguarded.
@@ -488,7 +592,7 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 func TestLandingPageExplainsAnEmptyListOfEachKind(t *testing.T) {
 	for _, kind := range client.Kinds() {
 		cp := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil)
-		url := start(t, cp.URL, with(time.Now, target(t, transport(t), "acme", cp.URL, kind)))
+		url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, kind)))
 		get(t, url+"/metrics")
 		page := read(t, url)
 		_, why, found := strings.Cut(page, "most likely because ")

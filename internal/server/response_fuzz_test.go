@@ -276,6 +276,9 @@ func seeds(f *testing.F) (all []seed) {
 	return all
 }
 
+// fuzzOffset is the time to answer within the scraper's timeout.
+const fuzzOffset = 200 * time.Millisecond
+
 // FuzzResponse lets a control plane answer with any bytes, and compares what the
 // exporter makes of them with another reading of them.
 func FuzzResponse(f *testing.F) {
@@ -289,10 +292,8 @@ func FuzzResponse(f *testing.F) {
 		want := readAnswer(raw, how)
 		// Only where the list is whole does it matter that a busy machine has time
 		// enough. The others are too short for any retry.
-		timeout := 200 * time.Millisecond
+		timeout := 2 * fuzzOffset
 		switch {
-		case how&holds != 0 && !want.up && !want.doubtful:
-			timeout = 50 * time.Millisecond
 		case want.doubtful:
 			timeout = 2 * time.Second
 		case want.up:
@@ -341,14 +342,17 @@ func scrapeOf(t *testing.T, raw []byte, how byte, timeout time.Duration) (map[st
 	}
 	logged := new(metricstest.Log)
 	logger := log.NewLogfmtLogger(logged)
-	c := collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: logger, Now: time.Now})
+	c, err := collector.New(collector.Options{Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
 	set := connect.NewSet(c, connect.Settings{PageSize: client.MaxPageSize, UserAgent: "test", MaxConcurrency: 4, Now: time.Now, Logger: logger})
 	set.Replace([]config.Target{{
 		Name: "acme", URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
 		Credentials: config.Credentials{Key: controlplanetest.Key, KeySource: "inline"}, HTTP: config.DefaultHTTP(),
 	}})
 	handler, err := server.New(server.Config{
-		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: "/metrics", Now: time.Now, Logger: logger,
+		Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: "/metrics", TimeoutOffset: fuzzOffset, Now: time.Now, Logger: logger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -406,7 +410,7 @@ func FuzzTelemetryPath(f *testing.F) {
 	} {
 		f.Add(at)
 	}
-	c := newCollector(time.Now)
+	c := newCollector(f, time.Now)
 	f.Fuzz(func(t *testing.T, at string) {
 		handler, err := server.New(server.Config{
 			Collector: c, Registry: prometheus.NewRegistry(), TelemetryPath: at, InstrumentHandler: true, Now: time.Now, Logger: log.NewNopLogger(),

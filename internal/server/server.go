@@ -4,8 +4,8 @@ package server
 import (
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"path"
@@ -24,7 +24,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/exposition"
 )
 
 const (
@@ -35,7 +34,7 @@ const (
 
 var plainPath = regexp.MustCompile(`^/[\w/.~&-]*$`)
 
-// Config is what the server needs. Every field is required, unless it says
+// Config configures the handler. Every field is required, unless it says
 // otherwise.
 type Config struct {
 	// Collector has the metrics of the targets.
@@ -77,8 +76,12 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics, err := cfg.metrics(compress)
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(at), cfg.metrics(compress))
+	mux.Handle("GET "+exactly(at), metrics)
 	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
 	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
 	mux.Handle("POST "+reloadPath, cfg.reload())
@@ -114,47 +117,98 @@ func (cfg *Config) reload() http.Handler {
 	})
 }
 
-func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) http.Handler {
-	opts := promhttp.HandlerOpts{
-		ErrorHandling:     promhttp.ContinueOnError,
-		EnableOpenMetrics: true,
-		// compress does it, several times faster (docs/performance.md).
-		DisableCompression: true,
-	}
-	if cfg.InstrumentHandler {
-		opts.Registry = cfg.Registry
-	}
+// textFormats are the formats of an exposition, the preferred one first.
+var textFormats = []expfmt.Format{
+	expfmt.NewFormat(expfmt.TypeOpenMetrics),
+	expfmt.FmtOpenMetrics_0_0_1,
+	expfmt.NewFormat(expfmt.TypeTextPlain),
+}
+
+func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.Handler, error) {
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "promhttp_metric_handler_errors_total", // as promhttp.HandlerFor has it
+		Help: "Total number of internal errors encountered by the promhttp metric handler.",
+	}, []string{"cause"})
+	gathering, encoding := failures.WithLabelValues("gathering"), failures.WithLabelValues("encoding")
 	var handler http.Handler = compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		timeout, announced := scrapeTimeout(r.Header)
+		// A timeout about as short as the offset still leaves some time to list.
+		timeToWrite := min(cfg.TimeoutOffset, timeout/2)
 		ctx := r.Context()
-		if timeout, ok := scrapeTimeout(r.Header, cfg.TimeoutOffset); ok {
-			limited, cancel := context.WithTimeout(ctx, timeout)
+		if announced {
+			limited, cancel := context.WithTimeout(ctx, timeout-timeToWrite)
 			defer cancel()
 			ctx = limited
 		}
-		families, err := cfg.Collector.Gather(ctx)
-		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
-		if !r.URL.Query().Has("name[]") { // else promhttp selects
-			first := &gaugesFirst{ResponseWriter: w, format: format}
-			first.gauges, families = exposition.Split(format, families)
-			w = first
+		snapshot := cfg.Collector.Scrape(ctx)
+		families, err := cfg.Registry.Gather()
+		if err != nil {
+			gathering.Inc()
+			level.Error(cfg.Logger).Log("msg", "the exporter's own metrics are incomplete", "err", err)
 		}
-		// prometheus.Gatherers would merge, sort and check all series again for
-		// each scrape. The names are disjoint, and tests check the rest.
-		gather := func() ([]*dto.MetricFamily, error) {
-			own, ownErr := cfg.Registry.Gather()
-			return append(families, own...), errors.Join(err, ownErr)
+
+		// A scraper that does not read must not hold its place for ever.
+		limit := cfg.Collector.Timeout()
+		if announced {
+			limit = min(limit, max(timeout-time.Since(start), timeToWrite))
 		}
-		opts := opts
-		opts.ErrorLog = &errorLog{ctx: r.Context(), logger: cfg.Logger}
-		promhttp.HandlerFor(prometheus.GathererFunc(gather), opts).ServeHTTP(w, r)
+		deadline := time.Now().Add(limit)
+		_ = http.NewResponseController(w).SetWriteDeadline(deadline) // a broken connection shows when it is written to
+		format := expfmt.NegotiateAccept(r.Header, textFormats...)
+		w.Header().Set("Content-Type", string(format))
+		w.Header().Add("Vary", "Accept")
+		if err := write(w, format, snapshot, families); err != nil {
+			encoding.Inc()
+			level.Debug(cfg.Logger).Log("msg", "the scraper left, or did not read the metrics in time", "err", err)
+		}
 	}))
 	if cfg.MaxRequests > 0 {
 		handler = limit(handler, cfg.MaxRequests)
 	}
 	if cfg.InstrumentHandler {
+		if err := cfg.Registry.Register(failures); err != nil {
+			return nil, err
+		}
 		handler = promhttp.InstrumentMetricHandler(cfg.Registry, handler)
 	}
-	return handler
+	return handler, nil
+}
+
+// write writes an exposition of the targets' metrics and the exporter's own.
+func write(w io.Writer, format expfmt.Format, snapshot *collector.Snapshot, own []*dto.MetricFamily) error {
+	if err := snapshot.Write(w, format); err != nil {
+		return err
+	}
+	if format.FormatType() == expfmt.TypeOpenMetrics {
+		own = withoutCollisions(own)
+	}
+	encoder := expfmt.NewEncoder(w, format)
+	for _, family := range own {
+		if err := encoder.Encode(family); err != nil {
+			return err
+		}
+	}
+	if end, ok := encoder.(expfmt.Closer); ok {
+		return end.Close()
+	}
+	return nil
+}
+
+// withoutCollisions leaves out families that have the name of a counter without
+// its suffix, which in OpenMetrics is the name of the counter's family. Of Go's
+// metrics, that is go_memstats_alloc_bytes, whose value is also that of
+// go_memstats_heap_alloc_bytes.
+func withoutCollisions(families []*dto.MetricFamily) []*dto.MetricFamily {
+	counters := map[string]bool{}
+	for _, family := range families {
+		if family.GetType() == dto.MetricType_COUNTER {
+			counters[strings.TrimSuffix(family.GetName(), "_total")] = true
+		}
+	}
+	return slices.DeleteFunc(families, func(family *dto.MetricFamily) bool {
+		return family.GetType() != dto.MetricType_COUNTER && counters[family.GetName()]
+	})
 }
 
 // limit refuses requests above n at a time.
@@ -172,55 +226,15 @@ func limit(next http.Handler, n int) http.Handler {
 	})
 }
 
-// scrapeTimeout is how long the listings may take, so that the answer arrives
-// before the scraper gives up. It returns false where the scraper does not say.
-func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, bool) {
+// minTimeout is the shortest timeout in which anything can be listed.
+const minTimeout = 100 * time.Millisecond
+
+// scrapeTimeout returns the timeout that the scraper announces. It returns false
+// if there is none, or one that is no use.
+func scrapeTimeout(header http.Header) (time.Duration, bool) {
 	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
+	if err != nil || math.IsNaN(seconds) || seconds < minTimeout.Seconds() {
 		return 0, false
 	}
-	timeout := time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second))
-	// A timeout about as short as the offset still gets some time to list.
-	return max(timeout-offset, timeout/2), true
-}
-
-// gaugesFirst writes the gauges of the targets before the first of what else
-// there is, when promhttp has set the headers.
-type gaugesFirst struct {
-	http.ResponseWriter
-	format expfmt.Format
-	gauges []*dto.MetricFamily
-}
-
-// Write implements io.Writer.
-func (w *gaugesFirst) Write(text []byte) (int, error) {
-	if gauges := w.gauges; gauges != nil {
-		w.gauges = nil
-		if err := exposition.Write(w.ResponseWriter, w.format, gauges); err != nil {
-			return 0, err
-		}
-	}
-	return w.ResponseWriter.Write(text)
-}
-
-// errorLog gives the first of promhttp's errors of one request to the logger:
-// when a scraper hangs up, there is one for each metric, and none is an error of
-// the exporter.
-type errorLog struct {
-	ctx    context.Context
-	logger log.Logger
-	logged bool
-}
-
-// Println implements promhttp.Logger.
-func (l *errorLog) Println(v ...any) {
-	if l.logged {
-		return
-	}
-	l.logged = true
-	logger, msg := level.Error(l.logger), "metrics could not be served"
-	if l.ctx.Err() != nil {
-		logger, msg = level.Debug(l.logger), "the scraper hung up before it had the metrics"
-	}
-	logger.Log("msg", msg, "err", strings.TrimSpace(fmt.Sprintln(v...)))
+	return time.Duration(min(seconds, time.Hour.Seconds()) * float64(time.Second)), true
 }

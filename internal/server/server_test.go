@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"go.uber.org/goleak"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -55,7 +56,7 @@ func newHandlerThrough(t *testing.T, transport *http.Transport, address string, 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector())
 	cfg := server.Config{
-		Collector:         newCollector(time.Now, target(t, transport, "acme", address, client.PersonalAccessToken)),
+		Collector:         newCollector(t, time.Now, target(t, transport, "acme", address, client.PersonalAccessToken)),
 		Registry:          registry,
 		InstrumentHandler: true,
 		TelemetryPath:     "/metrics",
@@ -70,8 +71,13 @@ func newHandlerThrough(t *testing.T, transport *http.Transport, address string, 
 	return server.New(cfg)
 }
 
-func newCollector(now func() time.Time, targets ...collector.Target) *collector.Collector {
-	return collector.New(collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: now}, targets...)
+func newCollector(tb testing.TB, now func() time.Time, targets ...collector.Target) *collector.Collector {
+	tb.Helper()
+	c, err := collector.New(collector.Options{Now: now}, targets...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 func target(t *testing.T, transport *http.Transport, name, address string, kinds ...client.Kind) collector.Target {
@@ -180,78 +186,66 @@ func TestFormatAndEncodingAreNegotiated(t *testing.T) {
 	}
 }
 
-// blocks are the families of an exposition as text, sorted, and what ends it.
-func blocks(exposition string) []string {
-	all := strings.Split(exposition, "# HELP ")
-	end := ""
-	if last := &all[len(all)-1]; strings.HasSuffix(*last, "# EOF\n") {
-		*last, end = strings.TrimSuffix(*last, "# EOF\n"), "# EOF\n"
-	}
-	slices.Sort(all)
-	return append(all, end)
-}
-
-// Whoever asks for what: it is the answer that promhttp would give.
-func TestMetricsAreServedAsPromhttpServesThem(t *testing.T) {
-	awkward := controlplanetest.Token(30)
-	awkward.Name = "say \"hi\"\n\\o/ 🚀"
-	items := controlplanetest.Always(append(controlplanetest.Tokens(30), awkward)...)
-	for _, accept := range []string{
-		"", "*/*", "text/plain", "text/plain;version=0.0.4;escaping=allow-utf-8", "application/openmetrics-text", "application/openmetrics-text;version=0.0.1",
-		"application/openmetrics-text;version=1.0.0;escaping=underscores,text/plain;q=0.5", "image/png",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text",
+// Other formats and a choice of metrics are not supported: text is served, and
+// all of it.
+func TestFormatsThatAreServed(t *testing.T) {
+	const (
+		text        = "text/plain; version=0.0.4; charset=utf-8; escaping="
+		openMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping="
+		protobuf    = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
+	)
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
+	url := start(t, cp.URL)
+	for accept, want := range map[string]string{
+		"": text + "underscores", "*/*": text + "underscores", "image/png": text + "underscores",
+		"text/plain": text + "underscores", "text/plain;version=0.0.4;escaping=allow-utf-8": text + "allow-utf-8",
+		"application/openmetrics-text;version=1.0.0;escaping=underscores,text/plain;q=0.5": openMetrics + "underscores",
+		"application/openmetrics-text;version=0.0.1":                                       "application/openmetrics-text; version=0.0.1; charset=utf-8; escaping=underscores",
+		protobuf + "delimited": text + "underscores", protobuf + "text": text + "underscores",
+		protobuf + "delimited;q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1": openMetrics + "allow-utf-8",
 	} {
-		for _, query := range []string{"", "?name[]=truefoundry_up&name[]=truefoundry_token_info&name[]=truefoundry_exporter_api_requests_total", "?name[]="} {
-			for what, cp := range map[string]*controlplanetest.ControlPlane{
-				"some tokens": controlplanetest.New(t, items),
-				"no token":    controlplanetest.New(t, controlplanetest.Always()),
-			} {
-				t.Run(fmt.Sprintf("%s, %q, %q", what, accept, query), func(t *testing.T) {
-					// Time stands still in here, so that both answers tell the same of it.
-					synctest.Test(t, func(t *testing.T) {
-						transport, stop := controlplanetest.InMemory(cp.With())
-						defer stop()
-						own := func() *prometheus.Registry {
-							registry := prometheus.NewRegistry()
-							registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "own", Help: "H."}, func() float64 { return 1 }))
-							return registry
-						}
-						served, err := newHandlerThrough(t, transport, "http://control-plane", func(cfg *server.Config) {
-							cfg.Registry, cfg.InstrumentHandler = own(), false
-						})
-						if err != nil {
-							t.Fatal(err)
-						}
-						registry := own()
-						registry.MustRegister(newCollector(time.Now, target(t, transport, "acme", "http://control-plane", client.PersonalAccessToken)))
-						byTheBook := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
-
-						ask := func(handler http.Handler) *httptest.ResponseRecorder {
-							req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics"+query, nil)
-							req.Header.Set("Accept", accept)
-							answer := httptest.NewRecorder()
-							handler.ServeHTTP(answer, req)
-							return answer
-						}
-						got, want := ask(served), ask(byTheBook)
-						if got.Code != want.Code || got.Header().Get("Content-Type") != want.Header().Get("Content-Type") {
-							t.Errorf("%d %s, want %d %s", got.Code, got.Header().Get("Content-Type"), want.Code, want.Header().Get("Content-Type"))
-						}
-						if vary := got.Header().Values("Vary"); !slices.Equal(vary, []string{"Accept-Encoding", "Accept"}) {
-							t.Errorf("Vary is %q", vary)
-						}
-						if strings.Contains(accept, "protobuf") {
-							if got.Body.Len() != want.Body.Len() { // the order of families is another
-								t.Errorf("%d bytes, want %d", got.Body.Len(), want.Body.Len())
-							}
-						} else if !slices.Equal(blocks(got.Body.String()), blocks(want.Body.String())) {
-							t.Errorf("got\n%s\nwant\n%s", got.Body.String(), want.Body.String())
-						}
-					})
-				})
+		for _, query := range []string{"", "?name[]=truefoundry_up"} {
+			status, body, header := get(t, url+"/metrics"+query, "Accept", accept)
+			if got := header.Get("Content-Type"); status != http.StatusOK || got != want {
+				t.Errorf("to %q: %d %q, want %q", accept, status, got, want)
+			}
+			if vary := header.Values("Vary"); !slices.Contains(vary, "Accept") || !slices.Contains(vary, "Accept-Encoding") {
+				t.Errorf("to %q: Vary is %q", accept, vary)
+			}
+			for _, metric := range []string{"truefoundry_up{", "truefoundry_token_info{", "go_goroutines ", "promhttp_metric_handler_requests_in_flight "} {
+				if strings.Count(body, "\n"+metric) < 1 {
+					t.Errorf("to %q: no %s", accept, metric)
+				}
+			}
+			if end := strings.HasSuffix(body, "\n# EOF\n"); end != strings.HasPrefix(want, openMetrics[:20]) || strings.Count(body, "# EOF") > 1 {
+				t.Errorf("to %q: it ends with %q", accept, body[len(body)-40:])
 			}
 		}
+	}
+}
+
+// In OpenMetrics, a counter's family is named without _total, and no other family
+// may have that name, or the name of another's samples.
+func TestNoFamiliesCollideInOpenMetrics(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
+	url := start(t, cp.URL, func(cfg *server.Config) {
+		cfg.Registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versioncollector.NewCollector("x"))
+	})
+	get(t, url+"/metrics")
+	_, body, _ := get(t, url+"/metrics", "Accept", "application/openmetrics-text")
+	taken := map[string]string{}
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(body, -1) {
+		name, suffixes := found[1], map[string][]string{"counter": {"_total", "_created"}, "histogram": {"_bucket", "_count", "_sum", "_created"}, "summary": {"_count", "_sum", "_created"}}[found[2]]
+		for _, suffix := range append(suffixes, "") {
+			if other, ok := taken[name+suffix]; ok {
+				t.Errorf("%s is of %s and of %s", name+suffix, other, name)
+			}
+			taken[name+suffix] = name
+		}
+	}
+	metricstest.Present(t, body, "\ngo_memstats_alloc_bytes_total ")
+	if _, text, _ := get(t, url+"/metrics"); !strings.Contains(text, "\ngo_memstats_alloc_bytes ") {
+		t.Error("the text format lacks go_memstats_alloc_bytes")
 	}
 }
 
@@ -264,6 +258,9 @@ func TestScrapeEndsBeforeTheScraperGivesUp(t *testing.T) {
 		{"by half of a header about as short as the offset", "0.6", 300 * time.Millisecond},
 		{"by the exporter's own limit where that is less", "100", time.Minute},
 		{"by the limit where there is no header", "", time.Minute},
+		{"by the header where that is just long enough", "0.1", 50 * time.Millisecond},
+		{"by the limit where the header is too short to list anything", "0.0999", time.Minute},
+		{"by the limit where the header is next to nothing", "0.0000001", time.Minute},
 		{"by the limit where the header is 0", "0", time.Minute},
 		{"by the limit where the header is negative", "-5", time.Minute},
 		{"by the limit where the header is no number", "NaN", time.Minute},
@@ -407,7 +404,7 @@ func TestPages(t *testing.T) {
 		want   string
 	}{
 		{"/", http.StatusOK, "truefoundry_exporter"},
-		{"/", http.StatusOK, `href="/m&amp;m"`},
+		{"/", http.StatusOK, `href="./m&amp;m"`},
 		{"/", http.StatusOK, "a &lt;&#34;notice&#34;&gt;"},
 		{"/-/healthy", http.StatusOK, "healthy"},
 		{"/-/ready", http.StatusOK, "ready"},

@@ -72,8 +72,8 @@ func StartServer(ctx context.Context, path string, args ...string) (*Server, err
 	}
 }
 
-// The exporter-toolkit's line, which serves all of the programs.
-var listeningLine = regexp.MustCompile(`msg="Listening on".* address=(127\.0\.0\.1:\d+)\n`)
+// The line of the exporter-toolkit, or that of VictoriaMetrics.
+var listeningLine = regexp.MustCompile(`(?:msg="Listening on".* address=|started server at http://)(127\.0\.0\.1:\d+)/?\n`)
 
 // Write receives the program's log.
 func (s *Server) Write(output []byte) (int, error) {

@@ -14,15 +14,16 @@ import (
 
 // Programs says where the programs are.
 type Programs struct {
-	Exporter        string
-	PrometheusDir   string // with promtool
-	AlertmanagerDir string
+	Exporter           string
+	PrometheusDir      string // with promtool
+	AlertmanagerDir    string
+	VictoriaMetricsDir string // with vmalert
 }
 
 // FromEnvironment returns the programs that make has built and installed.
 func FromEnvironment() (Programs, error) {
-	programs := Programs{os.Getenv("E2E_EXPORTER"), os.Getenv("E2E_PROMETHEUS_DIR"), os.Getenv("E2E_ALERTMANAGER_DIR")}
-	if programs.Exporter == "" || programs.PrometheusDir == "" || programs.AlertmanagerDir == "" {
+	programs := Programs{os.Getenv("E2E_EXPORTER"), os.Getenv("E2E_PROMETHEUS_DIR"), os.Getenv("E2E_ALERTMANAGER_DIR"), os.Getenv("E2E_VICTORIAMETRICS_DIR")}
+	if programs.Exporter == "" || programs.PrometheusDir == "" || programs.AlertmanagerDir == "" || programs.VictoriaMetricsDir == "" {
 		return programs, errors.New("this runs built programs, which make has to name: run `make e2e`, `make demo` or `make demo-check` at the top of the repository")
 	}
 	return programs, nil
@@ -71,6 +72,7 @@ func (s *Stack) start(ctx context.Context, programs Programs, deploy, dir string
 		return err
 	}
 
+	// The windows stay as they are: what is newer than the window is in it.
 	err = edit(filepath.Join(deploy, "prometheus", "rules.yml"), filepath.Join(dir, "rules.yml"),
 		replace{`(?m)^( +interval:) .*`, "$1 1s"},
 		// Longer than Prometheus takes until its first scrape, which is an alert, too.

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// markReplaced sets Replaced of the tokens of a listing, in linearithmic time
-// however many of them have the same name. A token is only compared with others
-// where it is certain whose it is and when it was issued: in doubt, none is
-// replaced, since nobody is alerted of a token that is.
+// markReplaced sets Replaced for the tokens of a listing. It takes linearithmic time,
+// however many of them have the same name. Tokens whose owner or time of issue is not
+// certain are left out: nobody is alerted of a token that was replaced, so in doubt it
+// was not.
 func markReplaced(tokens []Token) {
 	candidates := make([]*Token, 0, len(tokens))
 	for i := range tokens {
@@ -19,14 +19,14 @@ func markReplaced(tokens []Token) {
 			candidates = append(candidates, t)
 		}
 	}
-	// Those that may replace a token stand before it.
+	// Tokens that may replace a token come before it.
 	slices.SortFunc(candidates, func(a, b *Token) int {
 		if order := compareOwners(a, b); order != 0 {
 			return order
 		}
 		return cmp.Or(b.Issued.Compare(a.Issued), b.Expiry.compare(a.Expiry))
 	})
-	var last *Token // the one of this owner and name that ends last, without expired ones
+	var last *Token // of this owner and name, the one that expires last and has not expired
 	for i, t := range candidates {
 		if i > 0 && compareOwners(candidates[i-1], t) != 0 {
 			last = nil
@@ -38,30 +38,28 @@ func markReplaced(tokens []Token) {
 	}
 }
 
-// compareOwners orders tokens by what a token has in common with the one that
-// replaces it.
+// compareOwners orders tokens by what a token and its replacement have in common.
 func compareOwners(a, b *Token) int {
 	if order := strings.Compare(a.Name, b.Name); order != 0 {
-		return order // as for nearly all tokens
+		return order // for nearly all tokens
 	}
 	return cmp.Or(strings.Compare(a.Creator.ID, b.Creator.ID), strings.Compare(a.Tenant, b.Tenant))
 }
 
-// hasOwnName tells whether the token's name is certain to be what the API calls
-// it, and not the id in its stead.
+// hasOwnName reports whether the token certainly has a name, and not its id instead.
 func (t *Token) hasOwnName() bool { return t.Name != t.ID && isWhole(t.Name) }
 
-// isWhole tells whether text is not empty and certain to be what the API sent:
-// different texts may become the same when they are cut or mended.
+// isWhole reports whether text is not empty and certainly what the API sent: different
+// texts may become equal when they are truncated or made valid UTF-8.
 func isWhole(text string) bool {
-	const shortestCut = maxText - utf8.UTFMax + 1
-	return text != "" && len(text) < shortestCut && !strings.ContainsRune(text, utf8.RuneError)
+	const minTruncated = maxText - utf8.UTFMax + 1
+	return text != "" && len(text) < minTruncated && !strings.ContainsRune(text, utf8.RuneError)
 }
 
-// compare orders expiries: those that could not be read, dates, never.
+// compare orders expiries: unreadable ones first, then dates, then never.
 func (e Expiry) compare(other Expiry) int { return e.end().Compare(other.end()) }
 
-// end is At, or a time before or after all that can be read.
+// end returns At, or a time that is before or after all of them.
 func (e Expiry) end() time.Time {
 	switch {
 	case !e.Readable:

@@ -176,7 +176,7 @@ func isHTML(start []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(start), 
 type htmlError struct{ title string }
 
 // Error implements error.
-func (e *htmlError) Error() string { return "it is HTML" }
+func (*htmlError) Error() string { return "it is HTML" }
 
 // describeRedirect says where a redirect leads to, and what to do about it. Only one
 // that keeps the path is worth following by hand: whoever enters the URL of a login

@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Token is one API token as a listing shows it; nothing of its secret is in
-// it. A zero time and a nil pointer mean that there is no such value, or none
-// that can be read. No text is longer than 256 bytes, and all of it is UTF-8.
+// Token is the metadata of an API token; its secret is not part of it. A zero time and
+// a nil pointer mean that a value is absent or unreadable. All text is valid UTF-8 and
+// at most 256 bytes long.
 type Token struct {
 	// ID is unique within a listing and never empty.
 	ID string
@@ -20,43 +20,42 @@ type Token struct {
 	Tenant string
 	// Team owns the token.
 	Team string
-	// Type is what the API calls the type of the current JWT, else of the
-	// manifest, else of the token.
+	// Type is the type of the current JWT, else of the manifest, else of the token, in
+	// the API's words.
 	Type    string
 	Creator Subject
 
-	// Created is when the token was made, and Issued when its current JWT was:
-	// its life runs from Issued to its Expiry.
+	// Created is when the token was created, and Issued when its current JWT was. The
+	// lifetime of a token is the time from Issued to Expiry.
 	Created, Issued time.Time
 	Expiry          Expiry
-	// Expired is the API's isExpired; nil where it is null or unreadable.
+	// Expired is the API's isExpired, nil if it is null or unreadable.
 	Expired      *bool
 	LastAccessed time.Time
 
-	// AutoRotateInterval and GracePeriod are whole days, of a token that
-	// rotates by itself.
+	// AutoRotateInterval and GracePeriod are in days. They are nil for a token that is
+	// not rotated automatically.
 	AutoRotateInterval, GracePeriod *int64
 	NextRotation                    time.Time
-	// PreviousJWTExpiry is the latest expiry of the JWTs that were replaced.
+	// PreviousJWTExpiry is the latest expiry of the JWTs that are not current.
 	PreviousJWTExpiry time.Time
 	// SecretStoreSync is the last attempt to write the current JWT to a secret store,
 	// nil if the API reports none.
 	SecretStoreSync *SecretStoreSync
 
-	// Replaced is whether the listing has a later token that took this one's
-	// place: one of the same tenant, subject id and name that was issued no
-	// earlier, stops working later and is not expired by the API's word. Never is
-	// later than any date, and an expiry that could not be read is earlier. It is
-	// false where the listing does not tell enough to be sure of that.
+	// Replaced reports whether the listing contains a token that replaces this one: one
+	// of the same tenant, subject id and name that was issued no earlier, expires later
+	// and is not expired according to the API. Never is later than any date, and an
+	// unreadable expiry is earlier. It is false if the listing leaves a doubt.
 	Replaced bool
 }
 
 // Subject is who created a token.
 type Subject struct {
 	ID, Type string
-	// Name is the subject's slug (a user's e-mail address), else its display
-	// name, the slug of its external identity, the name of its controller, its
-	// id, or the token's createdBy. It is empty where there is none of these.
+	// Name is the subject's slug (a user's e-mail address), else its display name, the
+	// slug of its external identity, the name of its controller, its id, or the token's
+	// createdBy. It is empty if there is none of these.
 	Name string
 }
 
@@ -75,16 +74,16 @@ type SecretStoreSync struct {
 
 // Expiry is when a token stops working.
 type Expiry struct {
-	// Readable is false where there is an expiry that could not be read.
+	// Readable is false if there is an expiry that could not be read.
 	Readable bool
-	// At is zero where the token never expires.
+	// At is zero if the token never expires.
 	At time.Time
 }
 
-// token makes a Token of what the API sent. The item has an id.
+// token returns the Token of an item that has an id.
 func (it *item) token() Token {
 	t := Token{
-		ID:      uniqueCut(it.ID),
+		ID:      uniqueLabel(it.ID),
 		Tenant:  label(it.TenantName),
 		Created: it.CreatedAt.Time,
 		Expired: it.IsExpired,
@@ -122,10 +121,9 @@ func (it *item) token() Token {
 	return t
 }
 
-// currentJWT returns the index of the JWT that is in force, -1 where there is
-// none: the one that jwtId names, else the one created last, of those the one
-// that expires last. It is not certain where something that decides it is there
-// but could not be read.
+// currentJWT returns the index of the JWT that is in force, -1 if there is none: the one
+// that jwtId names, else the one created last; if there are several, the one that
+// expires last. It is not certain if a value that decides this could not be read.
 func (it *item) currentJWT() (current int, certain bool) {
 	current, certain = -1, !it.invalid.contain(FieldJWTs)
 	for i := range it.JWTs {
@@ -155,6 +153,7 @@ func (m *jwtMetadata) secretStoreSync() *SecretStoreSync {
 	return &SecretStoreSync{At: m.SecretStoreSync.UpdatedAt.Time, Failed: m.SecretStoreSync.Failed, Error: m.SecretStoreSync.Error}
 }
 
+// replaces reports whether the JWT is in force rather than the other one.
 func (j *jwt) replaces(other *jwt) bool {
 	if !j.CreatedAt.Equal(other.CreatedAt.Time) {
 		return j.CreatedAt.After(other.CreatedAt.Time)
@@ -168,8 +167,8 @@ func (j *jwt) replaces(other *jwt) bool {
 	return j.Expiry.After(other.Expiry.Time)
 }
 
-// expiry follows the API's order: the current JWT, else the manifest, else
-// never. An expiry that is there but cannot be read does not fall through.
+// expiry returns the expiry of the current JWT, else that of the manifest, else never.
+// An unreadable expiry does not fall through to the next source.
 func (it *item) expiry(current int) Expiry {
 	if current >= 0 && !it.JWTs[current].Expiry.absent() {
 		return it.JWTs[current].Expiry.expiry()
@@ -180,29 +179,30 @@ func (it *item) expiry(current int) Expiry {
 	return it.Manifest.ExpirationDate.expiry()
 }
 
-// maxText is how much is kept of a text, in bytes: one absurd name must not
-// make Prometheus or a remote store refuse the scrape.
+// maxText is how much of a text is kept, in bytes: an absurdly long name must not make
+// Prometheus or a remote store reject the scrape.
 const maxText = 256
 
-func label(text string) string { return cut(text, maxText) }
+// label shortens text to maxText.
+func label(text string) string { return truncate(text, maxText) }
 
-// cut shortens text to at most n bytes, on a character's boundary.
-func cut(text string, n int) string {
+// truncate shortens text to at most n bytes, at a character's boundary.
+func truncate(text string, n int) string {
 	if len(text) <= n {
 		return text
 	}
 	for n > 0 && !utf8.RuneStart(text[n]) {
 		n--
 	}
-	return strings.Clone(text[:n]) // lets go of the rest
+	return strings.Clone(text[:n]) // so that the rest is not kept in memory
 }
 
-// uniqueCut shortens an id so that it stays unique.
-func uniqueCut(id string) string {
+// uniqueLabel shortens an id so that it stays unique.
+func uniqueLabel(id string) string {
 	if len(id) <= maxText {
 		return id
 	}
 	sum := sha256.Sum256([]byte(id))
 	suffix := "~" + hex.EncodeToString(sum[:8])
-	return cut(id, maxText-len(suffix)) + suffix
+	return truncate(id, maxText-len(suffix)) + suffix
 }

@@ -52,6 +52,12 @@ func (d *movableDeadline) extend(deadline time.Time) bool {
 	return true
 }
 
+// expire ends the context as if its deadline had passed.
+func (d *movableDeadline) expire() {
+	d.timer.Stop()
+	d.cancel(context.DeadlineExceeded)
+}
+
 // stop cancels the context.
 func (d *movableDeadline) stop() {
 	d.timer.Stop()

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -86,6 +87,9 @@ func (l *listing) join(ctx context.Context) *run {
 	return r
 }
 
+// grace is how long a run that has reached its deadline may take to say why.
+const grace = 100 * time.Millisecond
+
 // leave stops waiting for r. It returns r's result if r ended at the same
 // moment, else nil. When the last waiter leaves, the run ends too: it has failed
 // if that waiter's deadline has passed, else it is cancelled.
@@ -93,6 +97,17 @@ func (l *listing) leave(ctx context.Context, r *run) *result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.waiters--
+	if r.waiters == 0 && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		r.ctx.expire()
+		// The listing knows how far it got, unless it hangs where no context reaches,
+		// as in a file.
+		l.mu.Unlock()
+		select {
+		case <-r.done:
+		case <-time.After(grace):
+		}
+		l.mu.Lock()
+	}
 	if r.waiters == 0 {
 		l.finish(r, nil, client.ContextError(ctx))
 	}

@@ -467,3 +467,37 @@ func TestTheProxyOfTheEnvironmentIsUsedUnlessSomethingElseIsSaid(t *testing.T) {
 		})
 	}
 }
+
+// net/http ignores a proxy of the environment that is not valid.
+func TestAProxyOfTheEnvironmentMustBeValid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.yml")
+	load := func(fields ...string) error {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(plus(fields...)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path)
+		return err
+	}
+	names := []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
+	for _, name := range names {
+		t.Setenv(name, "")
+	}
+	for _, name := range names {
+		for value, valid := range map[string]bool{
+			"http://proxy.example:3128": true, "https://user:s3cret@proxy.example": true, "socks5://proxy.example:1080": true,
+			"proxy.example:3128": true, "proxy.example": true, "10.0.0.1:3128": true, "": true,
+			"http://user:s3cret@%zz": false, "http://": false, "ftp://s3cret.example": false, "http://proxy.example:s3cret": false, ":3128": false, "s3cret s3cret": false,
+		} {
+			t.Setenv(name, value)
+			err := load()
+			if (err == nil) != valid || err != nil && (strings.Contains(err.Error(), canary) || !strings.HasPrefix(err.Error(), name+" is not the URL of a proxy")) {
+				t.Errorf("%s=%s: %v", name, value, err)
+			}
+			if err := load("proxy_from_environment: false"); err != nil {
+				t.Errorf("it is not used, and %v", err)
+			}
+		}
+		t.Setenv(name, "")
+	}
+}

@@ -120,10 +120,11 @@ func CheckProxy(t *Target) error {
 	}
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"} {
 		value := os.Getenv(name)
-		u, err := url.Parse(value)
-		if err != nil || u.Scheme == "" || u.Host == "" {
-			u, err = url.Parse("http://" + value) // as net/http does
+		text := value
+		if !strings.Contains(text, "://") {
+			text = "http://" + text // as net/http does
 		}
+		u, err := url.Parse(text)
 		if value != "" && (err != nil || u.Hostname() == "" || !isProxyScheme(u.Scheme)) {
 			return fmt.Errorf("%s is not the URL of a proxy; it should look like http://proxy.example:3128", name)
 		}

@@ -120,12 +120,16 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return dialer.DialContext(ctx, network, address)
 }
 
+// minIdle is the idle time from which on a connection may have died without notice.
+// It is longer than the time between the pages of a list.
+const minIdle = 500 * time.Millisecond
+
 // exchange is a request that was sent, and its response.
 type exchange struct {
 	cancel context.CancelFunc
 
-	// silent is closed if the request was sent on a connection that was used before
-	// and gets no response for half of its time.
+	// silent is closed if the request was sent on a connection that was idle and gets
+	// no response for half of its time.
 	silent chan struct{}
 	// done is closed when there is a response or an error.
 	done chan struct{}
@@ -147,13 +151,13 @@ func (t *transport) send(p *pool, req *http.Request) *exchange {
 	})
 	var timer *time.Timer
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if deadline, ok := ctx.Deadline(); ok && info.Reused && timer == nil {
+		if deadline, ok := ctx.Deadline(); ok && info.IdleTime >= minIdle && timer == nil {
 			timer = time.AfterFunc(time.Until(deadline)/2, func() { close(e.silent) })
 		}
 	}})
 	go func() {
 		defer close(e.done)
-		e.resp, e.err = p.RoundTripper.RoundTrip(req.WithContext(ctx))
+		e.resp, e.err = p.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // whoever uses the response closes it
 		if timer != nil {
 			timer.Stop()
 		}

@@ -30,9 +30,9 @@ func newTransport(cfg commoncfg.HTTPClientConfig) *transport {
 // RoundTrip implements http.RoundTripper. If the configuration is what fails, the
 // error is of type *client.Error.
 //
-// A connection may have died without notice while it was idle. So if a request on a
-// connection that was used before gets no response within half of its time, it is sent
-// again on a new connection, and the response that comes first counts.
+// A connection may have died without notice while it was idle. So if a request on such
+// a connection gets no response within half of its time, it is sent again on a new
+// connection, and the response that comes first counts.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	p, err := t.pool()
 	if err != nil {

@@ -1,6 +1,7 @@
 package connect_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -403,7 +404,7 @@ func blackHole(t *testing.T) string {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 	for { // until there is no room left
-		conn, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return address
 		}
@@ -510,9 +511,13 @@ func (h *halfDead) connections() int {
 	return h.count
 }
 
+// idle lets time pass without requests, so that connections are idle.
+func idle() { <-time.After(600 * time.Millisecond) }
+
 // A connection that died without notice costs no scrape: the request is sent again on
 // a new one.
 func TestAConnectionThatDiedSilently(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
 		choose func(*httptest.Server)
@@ -523,6 +528,7 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 		"HTTP/2":            {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, "https://"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cp := handler(t)
 			url := serve(t, cp, tt.choose)
 			h := newHalfDead(t, strings.TrimPrefix(url, tt.scheme))
@@ -537,6 +543,7 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 					t.Errorf("%d connections were made although there was one", n-before)
 				}
 				h.die()
+				idle()
 				e.expectWithin(2*time.Second, "a: up")
 				if n := h.connections() - before; n != 1 {
 					t.Errorf("%d connections were made, want one", n)
@@ -566,13 +573,15 @@ func TestAfterATimeoutTheNextScrapeHasANewConnection(t *testing.T) {
 	}
 }
 
-// A slow response is waited for, also on a connection that was used before.
-func TestASlowResponseOnAConnectionThatWasUsedBefore(t *testing.T) {
+// A slow response is waited for, also on a connection that was idle.
+func TestASlowResponseOnAConnectionThatWasIdle(t *testing.T) {
+	t.Parallel()
 	fault := faults.Switch()
 	cp := startControlPlane(t, fault.Wrap)
 	e := newExporter(t)
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: up")
+	idle()
 	g := newGate()
 	fault.Set(g.wrap)
 	outcome := make(chan bool)
@@ -582,4 +591,74 @@ func TestASlowResponseOnAConnectionThatWasUsedBefore(t *testing.T) {
 	if !<-outcome {
 		t.Errorf("the scrape failed:\n%s", e.log)
 	}
+}
+
+// resolveTo makes all host names have these IPv4 addresses, in this order.
+func resolveTo(t *testing.T, addresses ...[4]byte) {
+	t.Helper()
+	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served sync.WaitGroup
+	served.Go(func() {
+		packet := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			// The question of RFC 1035, without what follows it.
+			end := 12
+			for end < n && packet[end] > 0 {
+				end += 1 + int(packet[end])
+			}
+			reply := append([]byte{}, packet[:end+5]...)
+			reply[2], reply[3], reply[7], reply[9], reply[11] = 0x80, 0x80, 0, 0, 0
+			if packet[end+2] == 1 { // type A
+				reply[7] = byte(len(addresses))
+				for _, address := range addresses {
+					reply = append(append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), address[:]...)
+				}
+			}
+			server.WriteTo(reply, from)
+		}
+	})
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = before
+		server.Close()
+		served.Wait()
+	})
+}
+
+// A name with two addresses, one of which drops packets, is reached at the other one
+// within the same scrape.
+func TestANameWithAnAddressThatDropsPackets(t *testing.T) {
+	dead := blackHole(t)
+	_, port, err := net.SplitHostPort(dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler(t), ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	resolveTo(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
+	e := newExporter(t)
+	e.use(target("a", "http://acme.example:"+port, withKey))
+	e.expectWithin(9500*time.Millisecond, "a: up")
 }

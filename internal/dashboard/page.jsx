@@ -191,7 +191,7 @@ function Dashboard() {
     <div style={{ background: theme.colors.background.canvas, boxSizing: 'border-box', overflow: 'hidden', padding: '12px 8px 12px 16px', width: 1600 }}>
       <div style={{ alignItems: 'center', display: 'flex', gap: 8, paddingBottom: 12 }}>
         <h1 style={{ fontSize: 20, margin: '0 16px 0 0' }}>{dashboard.title}</h1>
-        {dashboard.templating.list.map(({ name, label, type, includeAll }) => (
+        {dashboard.templating.list.filter(({ hide }) => hide !== 2).map(({ name, label, type, includeAll }) => (
           <Variable key={name} label={label} value={type === 'datasource' ? 'Prometheus' : includeAll ? 'All' : variables[name]} />
         ))}
       </div>

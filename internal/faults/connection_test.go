@@ -89,17 +89,18 @@ func TestAnswersThatTakeForEver(t *testing.T) {
 		name     string
 		answer   controlplanetest.Fault
 		requests int // at least
+		logged   string
 	}{
-		{"a header that never comes is left at the deadline", faults.Hang(), 1},
-		{"a header that never comes for a later page is left at the deadline", faults.At(pageSize, faults.Hang()), 2},
-		{"a body that drips a byte a second is left at the deadline", faults.Drip(body+"]}", time.Second), 1},
+		{"a header that never comes is left at the deadline", faults.Hang(), 1, "no response from 127.0.0.1:"},
+		{"a header that never comes for a later page is left at the deadline", faults.At(pageSize, faults.Hang()), 2, "no response from 127.0.0.1:"},
+		{"a body that drips a byte a second is left at the deadline", faults.Drip(body+"]}", time.Second), 1, "the list did not arrive within the scrape's deadline"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e := start(t)
 			e.controlPlane.answers(tt.answer)
 			e.timeout = short
-			s := e.expectFailure(client.ReasonTimeout, "within the scrape's deadline")
+			s := e.expectFailure(client.ReasonTimeout, tt.logged)
 			s.expectRetries(0)
 			if s.requests < tt.requests {
 				t.Errorf("%d requests, want at least %d", s.requests, tt.requests)

@@ -272,7 +272,8 @@ func (tr *truth) checkList(of listing, e *exposition, since int64, v *verdict) e
 		}
 		whole = whole && !p.shortened && (list == nil || identical(list, p.list))
 		list = p.list
-		if len(p.items) < step && offset >= last || step == 0 {
+		isWholeList := offset == 0 && !p.shortened && len(p.items) < pageSize && len(p.items) == len(p.list)
+		if len(p.items) < step && offset >= last || step == 0 || isWholeList && last == 0 {
 			break
 		}
 	}

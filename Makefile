@@ -138,7 +138,7 @@ e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real 
 
 .PHONY: deploy-check
 deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx and systemd-analyze.
-	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 ./...
+	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./...
 
 # Root makes the fresh systems.
 .PHONY: release-check

@@ -57,6 +57,7 @@ type unitTestCase struct {
 // A ruler of Thanos or Mimir may evaluate the rules of a group at the same time,
 // and see the results of others a round late.
 func TestRulesHoldWhereEachIsEvaluatedBeforeThoseThatItReads(t *testing.T) {
+	t.Parallel()
 	var rules, alone ruleFile
 	load(t, "prometheus/rules.yml", &rules)
 	var order []string
@@ -72,6 +73,7 @@ func TestRulesHoldWhereEachIsEvaluatedBeforeThoseThatItReads(t *testing.T) {
 }
 
 func TestRulesHoldWithScrapesEvery30SecondsAndAnEvaluationEvery5Minutes(t *testing.T) {
+	t.Parallel()
 	var rules ruleFile
 	load(t, "prometheus/rules.yml", &rules)
 	testRules(t, rules, func(test *unitTest) {
@@ -92,6 +94,7 @@ func TestRulesHoldWithScrapesEvery30SecondsAndAnEvaluationEvery5Minutes(t *testi
 
 // testRules runs promtool's tests, changed by vary, against the rules.
 func testRules(t *testing.T, rules ruleFile, vary func(*unitTest)) {
+	t.Helper()
 	dir := t.TempDir()
 	text, err := yaml.Dump(rules)
 	if err != nil {
@@ -100,6 +103,7 @@ func testRules(t *testing.T, rules ruleFile, vary func(*unitTest)) {
 	write(t, filepath.Join(dir, "rules.yml"), string(text))
 	for _, name := range ruleTests(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
 			source, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)

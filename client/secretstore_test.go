@@ -65,7 +65,7 @@ func TestSecretStoreSync(t *testing.T) {
 
 // A store that repeats what the exporter sent, however long, shows none of it.
 func TestErrorsOfSecretStoresRepeatNothingThatWasSent(t *testing.T) {
-	text := strings.Repeat(apiKey+" ", 30) + strings.Repeat("internal-header ", 30)
+	text := "internal-header " + strings.Repeat(apiKey+" internal-header ", 30)
 	body := `{"data":[{"id":"t-1","jwts":[{"metadata":{"syncTokenInSecretStoreInfo":{"error":"` + text + `"}}}]}],"pagination":{"total":1}}`
 	l, err := list(t.Context(), newClient(t, serve(t, onePage(body)), func(cfg *client.Config) {
 		cfg.Transport = headers{cfg.Transport, map[string]string{"X-Internal": "internal-header"}}

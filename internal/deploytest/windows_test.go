@@ -53,7 +53,7 @@ type readThrough struct {
 // Of these, the first that matches counts.
 var windows = []readThrough{
 	{".*", `truefoundry:.*`, in(recent)},
-	{"facts", `truefoundry_token_expired`, in(revoked)},
+	{"facts", `truefoundry_token_expired`, append(in(revoked), text(late)+" offset "+text(time.Hour))},
 	{"lists", `truefoundry_listing_tokens`, in(round, listedADay)},
 	{"facts|lists", `up|truefoundry_[a-z_]*`, in(round)},
 	{"held", `truefoundry_token:.*:last`, in(memory, held)},

@@ -36,6 +36,7 @@ var deserved = []struct{ alert, of, receiver string }{
 	{"TrueFoundryTokenExpiryImminent", "model-registry-sync", "truefoundry-critical"},
 	{"TrueFoundryTokenExpiringSoon", "feature-store", "truefoundry-warning"},
 	{"TrueFoundryTokenRotationOverdue", "vector-index", "truefoundry-warning"},
+	{"TrueFoundryTokenSecretStoreSyncFailed", "batch-scoring", "truefoundry-warning"},
 	// legacy-dashboard, of no team, and archive-reader.
 	{"TrueFoundryTokensNeverExpire", "demo-globex/", "truefoundry-info"},
 	{"TrueFoundryTokensNeverExpire", "demo-acme/data", "truefoundry-info"},

@@ -160,14 +160,7 @@ func TestOldConnectionsAreClosed(t *testing.T) {
 
 			// The first scrape is in flight when the targets are replaced, and has
 			// more pages to ask for.
-			outcome := make(chan bool)
-			go func() { outcome <- ups(e.gather(patience))["a"] }()
-			g.wait(t, 1)
-			e.set.Replace(nil)
-			close(g.open)
-			if !<-outcome {
-				t.Errorf("the scrape in flight failed:\n%s", e.log)
-			}
+			replaceDuringScrape(t, e, g)
 			open.expectNone(t)
 
 			// The second one is over.
@@ -186,14 +179,10 @@ func TestOldConnectionsAreClosed(t *testing.T) {
 	}
 }
 
-func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
-	cp, o := startControlPlane(t), newEndpoint(t)
-	g := newGate()
-	open, choose := watch()
-	o.set(g.wrap(o.answer))
-	o.URL = serve(t, o, choose)
-	e := newOAuth2Exporter(t)
-	e.use(target("a", cp.URL, o.oauth2()))
+// replaceDuringScrape removes the targets while a scrape of target a waits at the
+// gate, and expects that scrape to succeed all the same.
+func replaceDuringScrape(t *testing.T, e *exporter, g *gate) {
+	t.Helper()
 	outcome := make(chan bool)
 	go func() { outcome <- ups(e.gather(patience))["a"] }()
 	g.wait(t, 1)
@@ -202,6 +191,17 @@ func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
 	if !<-outcome {
 		t.Errorf("the scrape in flight failed:\n%s", e.log)
 	}
+}
+
+func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
+	cp, o := startControlPlane(t), newEndpoint(t)
+	g := newGate()
+	open, choose := watch()
+	o.set(g.wrap(o.answer))
+	o.URL = serve(t, o, choose)
+	e := newOAuth2Exporter(t)
+	e.use(target("a", cp.URL, o.oauth2()))
+	replaceDuringScrape(t, e, g)
 	open.expectNone(t)
 
 	e.use(target("a", cp.URL, o.oauth2()))

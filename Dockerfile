@@ -13,7 +13,7 @@ ARG BUILD_USER
 ARG SOURCE_DATE_EPOCH
 RUN make build BINARY=/truefoundry_exporter
 
-# The image of a release is made by internal/release/image, of binaries that are
+# The image of a release is made by internal/test/integration/release/image, of binaries that are
 # built once; .ci/dockerfile compares the two.
 FROM scratch
 LABEL org.opencontainers.image.title="truefoundry_exporter" \

@@ -31,7 +31,7 @@ COSIGN              := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
 
 # The Prometheus operator's CRDs, and a control plane of Kubernetes.
 CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
-KUBERNETES_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' internal/kubernetes/go.mod)
+KUBERNETES_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' internal/test/kubernetes/go.mod)
 KUBERNETES_DIR     := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 KUBERNETES         := $(KUBERNETES_DIR)/kube-apiserver $(KUBERNETES_DIR)/kube-controller-manager
 ETCD               ?= $(shell command -v etcd)
@@ -51,8 +51,9 @@ RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COS
 SCRAPES      ?= 30000
 SOAK_TIMEOUT ?= 3h
 
-# Tests with heavy dependencies have modules of their own.
-MODULES := . internal/bench internal/e2e internal/deploytest internal/charttest internal/release
+# Tests with heavy dependencies have a module of their own.
+INTEGRATION := internal/test/integration
+MODULES     := . $(INTEGRATION)
 
 # What the binary says of its build. Without git, or outside a clone, revision
 # and branch stay empty. Only harmless characters get into the command line.
@@ -113,7 +114,7 @@ unit: ## Run the hermetic tests only.
 # The exporter has the race detector; what checks it would take many times as long with it.
 .PHONY: soak
 soak: ## Scrape SCRAPES times (30000) amid faults and reloads; takes half an hour.
-	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/soak -soak.scrapes=$(SCRAPES)
+	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/test/soak -soak.scrapes=$(SCRAPES)
 
 FUZZTIME ?= 1m
 
@@ -134,18 +135,18 @@ fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
 # -count=1: the test cache does not see the programs that these tests start.
 .PHONY: e2e
 e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real Prometheus, Alertmanager and VictoriaMetrics.
-	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 ./...
+	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 ./e2e/...
 
 .PHONY: deploy-check
 deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx and systemd-analyze.
-	cd internal/deploytest && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./...
+	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./deploy
 
 # Root makes the fresh systems.
 .PHONY: release-check
 release-check: $(CRANE) $(HELM) $(COSIGN) ## Build a release, publish it to a registry of the tests, and install its packages; needs debootstrap and rpm.
 	rm -rf .build/dist
 	$(MAKE) --no-print-directory release DIST=.build/dist RELEASE_PLATFORMS='linux/amd64 linux/arm64'
-	cd internal/release && $(RELEASE_ENV) $(GO) test -race -count=1 ./...
+	cd $(INTEGRATION) && $(RELEASE_ENV) $(GO) test -race -count=1 ./release/...
 	$(if $(filter-out 0,$(shell id -u)),sudo) .ci/packages .build/dist
 
 .PHONY: rules-check
@@ -156,28 +157,28 @@ rules-check: $(PROMTOOL) ## Test the alerts.
 .PHONY: chart-check
 chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, with a control plane of Kubernetes too; needs etcd.
 	@test -n '$(ETCD)' || { echo 'etcd is not there. Debian has it in the package etcd-server.' >&2; exit 1; }
-	cd internal/charttest && $(CHART_ENV) $(GO) test -race -count=1 ./...
+	cd $(INTEGRATION) && $(CHART_ENV) $(GO) test -race -count=1 ./chart
 
 .PHONY: dashboard-check
 dashboard-check: ## Check the dashboard against Grafana's types; its queries are run by e2e.
-	cd internal/dashboard && npm ci --no-audit --no-fund && npm run check
+	cd internal/test/dashboard && npm ci --no-audit --no-fund && npm run check
 
 .PHONY: bench
 bench: ## Measure whole scrapes against the least that one can cost; takes some ten minutes.
-	@cd internal/bench && $(GO) run .
+	@cd $(INTEGRATION) && $(GO) run ./bench
 
 .PHONY: bench-check
 bench-check: ## Check that the benchmark works, and that what it compares agrees.
-	cd internal/bench && $(GO) test -count=1 ./...
+	cd $(INTEGRATION) && $(GO) test -count=1 ./bench
 
 .PHONY: demo
 demo: build $(SERVERS) ## Show made-up tokens, and their alerts in a real Prometheus and Alertmanager.
-	cd internal/e2e && $(GO) build -o '$(CURDIR)/.build/demo' ./demo
-	@cd internal/e2e && exec env $(E2E_ENV) '$(CURDIR)/.build/demo'
+	cd $(INTEGRATION) && $(GO) build -o '$(CURDIR)/.build/demo' ./e2e/demo
+	@cd $(INTEGRATION)/e2e && exec env $(E2E_ENV) '$(CURDIR)/.build/demo'
 
 .PHONY: demo-check
 demo-check: build $(SERVERS) ## Run the same unattended: check its targets, alerts and dashboard.
-	cd internal/e2e && $(E2E_ENV) $(GO) test -race -count=1 -run Demo .
+	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -run Demo ./e2e
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.mod is tidy.
@@ -185,7 +186,7 @@ lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.
 	@set -e; for module in $(MODULES); do \
 		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
 	done
-	cd internal/kubernetes && $(GO) mod tidy -diff
+	cd internal/test/kubernetes && $(GO) mod tidy -diff
 
 .PHONY: vulncheck
 vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what is called; needs their database, on the internet.
@@ -207,7 +208,7 @@ $(ALERTMANAGER_DIR)/%:
 
 # Without a version, Helm cannot tell what the API server supports.
 $(KUBERNETES_DIR)/%:
-	cd internal/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
+	cd internal/test/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
 
 $(CRD_DIR):
 	$(GO) mod download github.com/prometheus-operator/prometheus-operator@$(OPERATOR_VERSION)
@@ -246,4 +247,4 @@ help: ## Show this list.
 
 .PHONY: clean
 clean: ## Remove what was built here, the tools too.
-	rm -rf truefoundry_exporter .build .tarballs .tools dist internal/dashboard/node_modules
+	rm -rf truefoundry_exporter .build .tarballs .tools dist internal/test/dashboard/node_modules

@@ -16,10 +16,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // write writes a file of a new directory and returns its path.
@@ -145,7 +145,7 @@ func TestExampleFile(t *testing.T) {
 	plain := httptest.NewServer(cp)
 	t.Cleanup(plain.Close)
 	inCluster := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.URL.Path = controlplane.Prefix + r.URL.Path
+		r.URL.Path = fakecontrolplane.Prefix + r.URL.Path
 		r.RequestURI = r.URL.RequestURI()
 		cp.ServeHTTP(w, r)
 	}))
@@ -315,6 +315,43 @@ func TestReloadsLoseNoScrape(t *testing.T) {
 	}
 	close(stop)
 	scrapers.Wait()
+}
+
+// A scrape ends with the targets that it began with, and the next one has others.
+func TestSIGHUPInTheMiddleOfAScrape(t *testing.T) {
+	begun, finish := make(chan struct{}), make(chan struct{})
+	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, faults.Hold(begun, finish)))
+	globex := serveTokens(t, "the-key", 3, 0)
+	file := write(t, "targets.yml", configOf("acme", acme.URL, "the-key"))
+	p := start(t, nil, "--config.file="+file)
+	scraped := make(chan string)
+	go func() {
+		resp, err := http.Get(p.url + "/metrics") //nolint:noctx // it ends with the exporter
+		if err != nil {
+			scraped <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		scraped <- fmt.Sprintln(resp.StatusCode, err) + string(body)
+	}()
+	<-begun
+	rewrite(t, file, configOf("globex", globex.URL, "the-key"))
+	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitLog(t, "configuration reloaded")
+	metrics := get(t, p.url+"/metrics")
+	wantLines(t, metrics, `truefoundry_up{target="globex"} 1`)
+	if strings.Contains(metrics, `target="acme"`) || tokensIn(metrics) != 3 {
+		t.Errorf("the scrape after it: %s", metrics)
+	}
+	close(finish)
+	metrics = <-scraped
+	wantLines(t, metrics, "200 <nil>", `truefoundry_up{target="acme"} 1`)
+	if tokensIn(metrics) != 2 {
+		t.Errorf("the scrape in the middle: %s", metrics)
+	}
 }
 
 func TestConfigCheck(t *testing.T) {

@@ -22,10 +22,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // beExporter makes this test binary be the exporter.
@@ -237,10 +237,10 @@ func TestFlagsTakeEffect(t *testing.T) {
 // out of them is what it says.
 func TestMetricsOfTheExporter(t *testing.T) {
 	token := controlplanetest.Token(1)
-	token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
+	token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	token.NextScheduledRotation = token.JWTs[0].Expiry
-	token.JWTs = append(token.JWTs, controlplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
-	token.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
+	token.JWTs = append(token.JWTs, fakecontrolplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
+	token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
 	file := write(t, "targets.yml", configOf("acme", cp.URL, controlplanetest.Key))
 	families := func(args ...string) []string {

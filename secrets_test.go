@@ -26,8 +26,8 @@ import (
 
 	"github.com/go-kit/log"
 
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // canary returns the secret that is given in the place of that name. What is

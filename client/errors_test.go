@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
 // status answers so. The wait that it asks for fits into no deadline, so that

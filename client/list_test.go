@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
 // known makes a client known to the control planes of controlplanetest.

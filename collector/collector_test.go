@@ -24,10 +24,10 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,7 +88,7 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 	s := set{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
-			URL: u, APIPrefix: controlplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"),
+			URL: u, APIPrefix: fakecontrolplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"),
 			PageSize: 1000, Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: clock,
 		},
 		"acme",
@@ -165,10 +165,10 @@ func everything() []any {
 
 	rotating := controlplanetest.Token(2)
 	rotating.CreatedAt = controlplanetest.Issued.AddDate(0, 0, -60)
-	rotating.JWTs = append(rotating.JWTs, controlplane.JWT{ID: "old", Expiry: at("2026-01-31T00:00:00Z"), CreatedAt: rotating.CreatedAt})
-	rotating.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{UpdatedAt: *at("2026-01-01T00:00:05Z")}}
+	rotating.JWTs = append(rotating.JWTs, fakecontrolplane.JWT{ID: "old", Expiry: at("2026-01-31T00:00:00Z"), CreatedAt: rotating.CreatedAt})
+	rotating.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{UpdatedAt: *at("2026-01-01T00:00:05Z")}}
 	rotating.LastAccessedAt = at("2026-01-20T11:40:00Z")
-	rotating.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: 60, GracePeriod: 30}
+	rotating.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	rotating.NextScheduledRotation = at("2026-03-02T00:00:00Z")
 
 	eternal := controlplanetest.Token(3)
@@ -184,7 +184,7 @@ func everything() []any {
 	replaced.Name = successor.Name
 	successor.CreatedAt, successor.JWTs[0].CreatedAt = successor.CreatedAt.AddDate(0, 0, 15), successor.CreatedAt.AddDate(0, 0, 15)
 	successor.JWTs[0].Expiry = at("2026-07-01T00:00:00Z")
-	successor.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{
+	successor.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{
 		UpdatedAt: *at("2026-01-16T00:00:05Z"), Error: "access denied",
 	}}
 
@@ -236,8 +236,8 @@ func TestWrittenAndCollectedMetricsAreTheSame(t *testing.T) {
 			token := controlplanetest.Token(i)
 			token.ID, token.Name, token.TenantName, token.Type = token.ID+text(), text(), text(), text()
 			token.CreatedAt = token.CreatedAt.Add(time.Duration(random.Int64N(1e18)))
-			token.CreatedBySubject = controlplane.Subject{ID: text(), Type: text(), Slug: text()}
-			token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: text()}
+			token.CreatedBySubject = fakecontrolplane.Subject{ID: text(), Type: text(), Slug: text()}
+			token.Manifest.OwnedBy = &fakecontrolplane.OwnedBy{Team: text()}
 			if random.IntN(2) == 0 {
 				token.JWTs, token.LastAccessedAt, token.IsExpired = nil, nil, nil
 			}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/docstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 )
 
 const readme = "../README.md"

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // shapesTime is when the lists of testdata/shapes are read: tokens of them have

@@ -13,9 +13,9 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // bubble is a collector and its control plane in a synctest bubble: time is

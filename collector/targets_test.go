@@ -13,10 +13,10 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 var bothKinds = []client.Kind{client.PersonalAccessToken, client.VirtualAccount}
@@ -35,7 +35,7 @@ func TestSeveralTargetsAndKinds(t *testing.T) {
 	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
 	halfRefusing := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasSuffix(r.URL.Path, controlplane.VirtualAccounts) {
+			if strings.HasSuffix(r.URL.Path, fakecontrolplane.VirtualAccounts) {
 				faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
 				return
 			}
@@ -237,7 +237,7 @@ func TestWithoutTargetsThereAreNoMetrics(t *testing.T) {
 }
 
 // named is a token of this name.
-func named(id, name string, issued, expiry time.Time) controlplane.Token {
+func named(id, name string, issued, expiry time.Time) fakecontrolplane.Token {
 	token := controlplanetest.Token(0)
 	token.ID, token.Name, token.JWTs[0].CreatedAt = id, name, issued
 	if !expiry.IsZero() {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-kit/log"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // newReloader returns a Reloader of the exporter, which has the targets.

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 const bothKinds = "kinds: [personal-access-token, virtual-account]"

@@ -19,8 +19,8 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {

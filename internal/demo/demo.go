@@ -15,7 +15,7 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
 // Start starts two made-up control planes and returns three targets: one lists
@@ -39,12 +39,12 @@ func Start() (list []config.Target, end func(), err error) {
 		lives    []life
 	}{
 		{
-			"demo-personal", client.PersonalAccessToken, controlplane.PersonalAccessTokens,
+			"demo-personal", client.PersonalAccessToken, fakecontrolplane.PersonalAccessTokens,
 			kind{"demo-pat", "personal-access-token", "pat"},
 			personal(),
 		},
 		{
-			"demo-services", client.VirtualAccount, controlplane.VirtualAccounts,
+			"demo-services", client.VirtualAccount, fakecontrolplane.VirtualAccounts,
 			kind{"demo-va", "virtual-account", "virtual-account"},
 			serviceCases,
 		},
@@ -56,7 +56,7 @@ func Start() (list []config.Target, end func(), err error) {
 		}
 		key := rand.Text()
 		server := &http.Server{
-			Handler: &controlplane.Server{
+			Handler: &fakecontrolplane.Server{
 				Key: key,
 				Items: func(endpoint string) []any {
 					if endpoint != d.endpoint {
@@ -78,7 +78,7 @@ func Start() (list []config.Target, end func(), err error) {
 
 func target(name string, kind client.Kind, u *url.URL, key string) config.Target {
 	return config.Target{
-		Name: name, URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{kind},
+		Name: name, URL: u, APIPrefix: fakecontrolplane.Prefix, Kinds: []client.Kind{kind},
 		Credentials: config.Credentials{Key: commoncfg.Secret(key), KeySource: "the demonstration's own"}, HTTP: config.DefaultHTTP(),
 	}
 }

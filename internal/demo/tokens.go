@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
 const (
@@ -93,7 +93,7 @@ func (k kind) tokens(lives []life, start, now time.Time) []any {
 	return items
 }
 
-func (l life) token(id string, start, now time.Time) controlplane.Token {
+func (l life) token(id string, start, now time.Time) fakecontrolplane.Token {
 	at := func(after time.Duration) *time.Time {
 		if after == 0 {
 			return nil
@@ -103,32 +103,32 @@ func (l life) token(id string, start, now time.Time) controlplane.Token {
 	}
 	issued, expiry := start.Add(l.issued), at(l.expires)
 	expired := expiry != nil && !expiry.After(now)
-	creator := controlplane.Subject{
+	creator := fakecontrolplane.Subject{
 		ID: "demo-user-" + l.creator, Type: "user", Slug: l.creator + "@" + l.tenant + ".example", DisplayName: l.creator,
 	}
-	jwt := func(n string, issued time.Time, expiry *time.Time) controlplane.JWT {
-		return controlplane.JWT{
+	jwt := func(n string, issued time.Time, expiry *time.Time) fakecontrolplane.JWT {
+		return fakecontrolplane.JWT{
 			ID: id + "-jwt-" + n, Expiry: expiry, CreatedAt: issued, UpdatedAt: issued,
 			SubjectType: creator.Type, SubjectID: creator.ID, TokenType: "jwt",
 		}
 	}
-	token := controlplane.Token{
+	token := fakecontrolplane.Token{
 		ID: id, Name: l.name, TenantName: l.tenant,
 		CreatedBySubject: creator, CreatedAt: issued, UpdatedAt: issued, LastAccessedAt: at(l.accessed),
-		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []controlplane.JWT{jwt("1", issued, expiry)},
+		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []fakecontrolplane.JWT{jwt("1", issued, expiry)},
 		NextScheduledRotation: at(l.nextRotation),
-		Manifest:              &controlplane.Manifest{Name: l.name},
+		Manifest:              &fakecontrolplane.Manifest{Name: l.name},
 	}
 	if l.secretStore {
-		token.JWTs[0].Metadata = &controlplane.Metadata{SecretStoreSync: &controlplane.SecretStoreSync{
+		token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{
 			UpdatedAt: issued.Add(5 * time.Second), Error: l.storeError,
 		}}
 	}
 	if l.team != "" {
-		token.Manifest.OwnedBy = &controlplane.OwnedBy{Team: l.team}
+		token.Manifest.OwnedBy = &fakecontrolplane.OwnedBy{Team: l.team}
 	}
 	if l.rotate > 0 {
-		token.Manifest.AutoRotate = &controlplane.AutoRotate{Interval: l.rotate, GracePeriod: l.grace}
+		token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: l.rotate, GracePeriod: l.grace}
 	}
 	if l.previous != 0 {
 		token.CreatedAt = issued.Add(-days(l.rotate))

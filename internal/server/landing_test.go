@@ -20,11 +20,11 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // clock is 10 days after the tokens were issued, and stands still.
@@ -142,7 +142,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 		},
 		{
 			"where no token ends",
-			[]any{controlplane.Token{ID: "t0001"}},
+			[]any{fakecontrolplane.Token{ID: "t0001"}},
 			[]step{{nil, 0}},
 			[]string{"1 personal access token now none ahead"},
 			[]string{"lists nothing"},
@@ -206,7 +206,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 }
 
 // lasting is a token that ends at the time.
-func lasting(until time.Time) controlplane.Token {
+func lasting(until time.Time) fakecontrolplane.Token {
 	token := controlplanetest.Token(1)
 	token.JWTs[0].Expiry = &until
 	return token

@@ -29,10 +29,10 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 // How a peer answers, beside the number of pieces, which are the lowest bits.
@@ -352,7 +352,7 @@ func scrapeOf(t *testing.T, raw []byte, how byte, timeout time.Duration) (map[st
 	}
 	set := connect.NewSet(c, connect.Settings{PageSize: client.MaxPageSize, UserAgent: "test", MaxConcurrency: 4, Now: time.Now, Logger: logger})
 	set.Replace([]config.Target{{
-		Name: "acme", URL: u, APIPrefix: controlplane.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
+		Name: "acme", URL: u, APIPrefix: fakecontrolplane.Prefix, Kinds: []client.Kind{client.PersonalAccessToken},
 		Credentials: config.Credentials{Key: controlplanetest.Key, KeySource: "inline"}, HTTP: config.DefaultHTTP(),
 	}})
 	handler, err := server.New(server.Config{

@@ -24,11 +24,11 @@ import (
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplane"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/controlplanetest"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/faults"
-	"github.com/truefoundry-community/truefoundry_exporter/internal/metricstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -87,7 +87,7 @@ func target(t *testing.T, transport *http.Transport, name, address string, kinds
 		t.Fatal(err)
 	}
 	return collector.Target{Name: name, Kinds: kinds, Client: client.Config{
-		URL: u, APIPrefix: controlplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"), PageSize: 1000,
+		URL: u, APIPrefix: fakecontrolplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"), PageSize: 1000,
 		Limiter: client.NewLimiter(4), Transport: transport, UserAgent: "test", Now: time.Now,
 	}}
 }

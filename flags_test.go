@@ -1,0 +1,150 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
+)
+
+var update = flag.Bool("update", false, "rewrite the regions of documents")
+
+func TestReadmeHasEveryFlag(t *testing.T) {
+	app := kingpin.New(programName, "").Version("")
+	addFlags(app)
+	var b strings.Builder
+	b.WriteString("| flag | default | meaning |\n|---|---|---|\n")
+	for _, f := range app.Model().Flags {
+		if f.Hidden {
+			continue
+		}
+		value := ""
+		if len(f.Default) > 0 && f.Default[0] != "" {
+			value = "`" + f.Default[0] + "`"
+		}
+		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Help)
+	}
+	docstest.Region(t, "README.md", "flags", b.String(), *update)
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A flag describes the one target that it makes, and is refused beside --config.file;
+// or it is a setting of all targets. The README documents all of them.
+func TestEachFlagIsKnownEverywhere(t *testing.T) {
+	settings := map[string]string{
+		"truefoundry.creator-label": "id", "truefoundry.page-size": "500", "truefoundry.max-tokens": "10",
+		"truefoundry.max-concurrency": "2", "truefoundry.timeout": "10s", "truefoundry.timeout-offset": "1s",
+	}
+	app := kingpin.New("truefoundry_exporter", "")
+	addFlags(app)
+	readme := read(t, "README.md")
+	for _, flag := range app.Model().Flags {
+		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || flag.Hidden {
+			continue
+		}
+		if !strings.Contains(readme, "| `--"+flag.Name+"` |") {
+			t.Errorf("README.md does not document --%s", flag.Name)
+		}
+		if !strings.HasPrefix(flag.Name, "truefoundry.") {
+			continue
+		}
+		value, isSetting := settings[flag.Name]
+		delete(settings, flag.Name)
+		if !isSetting {
+			value = "virtual-account"
+		}
+		app := kingpin.New("truefoundry_exporter", "")
+		f := addFlags(app)
+		if _, err := app.Parse([]string{"--config.file=targets.yml", "--" + flag.Name + "=" + value}); err != nil {
+			t.Fatal(err)
+		}
+		err := f.check()
+		refused := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+flag.Name)
+		switch {
+		case isSetting && err != nil:
+			t.Errorf("--%s is a setting of all targets, and refused beside --config.file: %v", flag.Name, err)
+		case !isSetting && !refused:
+			t.Errorf("--%s is neither refused beside --config.file nor known as a setting of all targets: %v", flag.Name, err)
+		}
+	}
+	for name := range settings {
+		t.Errorf("there is no flag --%s", name)
+	}
+}
+
+// What the flags accept is within bounds, and a target that they describe can be
+// listed.
+func FuzzFlags(f *testing.F) {
+	var names []string
+	app := kingpin.New(programName, "")
+	addFlags(app)
+	for _, flag := range app.Model().Flags {
+		// These name files, or end the program, as those that are hidden do.
+		if !flag.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, flag.Name) {
+			names = append(names, flag.Name)
+		}
+	}
+	for i := range names {
+		for _, value := range []string{
+			"", "0", "1", "-1", "1000", "1001", "1.5", "1e3", "0x10", "99999999999999999999", "1s", "-1s", "25h", "9999999h", "1d", "true", "false", "debug",
+			"https://h", "https://me:s3cret@h", ":0", "h:80", "[::1", "vsock://:9100", "/api/svc", "/../x", "id", "virtual-account", "tfy-s3cret", "a\nb", "\xff", "@s3cret",
+		} {
+			f.Add(uint(i), value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, i uint, value string) {
+		name := names[i%uint(len(names))]
+		args := []string{"--truefoundry.url=https://acme.example", "--truefoundry.api-key-file=key", "--" + name + "=" + value}
+		app := kingpin.New(programName, "").Terminate(func(int) {}).UsageWriter(io.Discard).ErrorWriter(io.Discard)
+		parsed := addFlags(app)
+		if _, err := app.Parse(args); err != nil {
+			if text := nameFlag(app, args, err).Error(); text == "" {
+				t.Error("the error says nothing")
+			}
+			return
+		}
+		if err := parsed.check(); err != nil {
+			if strings.Contains(err.Error(), "s3cret") && !strings.HasPrefix(name, "web.") {
+				t.Errorf("the error is %q", err)
+			}
+			return
+		}
+		if *parsed.pageSize < 1 || *parsed.pageSize > client.MaxPageSize || *parsed.maxTokens < 1 || *parsed.maxConcurrency < 1 || *parsed.maxRequests < 0 ||
+			*parsed.timeout <= 0 || *parsed.timeout > maxTimeout || *parsed.timeoutOffset < 0 {
+			t.Errorf("--%s=%q is accepted", name, value)
+		}
+		for _, address := range *parsed.web.WebListenAddresses {
+			if _, _, err := net.SplitHostPort(address); err != nil && !strings.HasPrefix(address, "vsock://") {
+				t.Errorf("the address %q is accepted", address)
+			}
+		}
+		target, err := parsed.target()
+		if err != nil {
+			if strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the error is %q", err)
+			}
+			return
+		}
+		if target.Name == "" || target.URL.Host == "" || len(target.Kinds) == 0 || target.Credentials == (config.Credentials{}) {
+			t.Errorf("--%s=%q makes the target %+v", name, value, target)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package fakecontrolplane_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
+)
+
+const (
+	key  = "Bearer made-up"
+	list = "/api/svc/v1/personal-access-tokens"
+)
+
+func ask(t *testing.T, method, target, authorization string) *httptest.ResponseRecorder {
+	t.Helper()
+	server := &fakecontrolplane.Server{Key: "made-up", Items: func(endpoint string) []any {
+		items := make([]any, 2500)
+		for i := range items {
+			items[i] = fmt.Sprintf("%s %d", endpoint, i)
+		}
+		return items
+	}}
+	req := httptest.NewRequestWithContext(t.Context(), method, target, nil)
+	req.Header.Set("Authorization", authorization)
+	answer := httptest.NewRecorder()
+	server.ServeHTTP(answer, req)
+	return answer
+}
+
+func TestItIsAsStrictAsTheRealOne(t *testing.T) {
+	for _, tt := range []struct {
+		name, method, target, authorization string
+		want                                int
+	}{
+		{"the smallest page", http.MethodGet, list + "?limit=1", key, http.StatusOK},
+		{"the largest page", http.MethodGet, list + "?limit=1000", key, http.StatusOK},
+		{"a page too small", http.MethodGet, list + "?limit=0", key, http.StatusUnprocessableEntity},
+		{"a page too large", http.MethodGet, list + "?limit=1001", key, http.StatusUnprocessableEntity},
+		{"a limit that is no number", http.MethodGet, list + "?limit=x", key, http.StatusUnprocessableEntity},
+		{"a limit that is empty", http.MethodGet, list + "?limit=", key, http.StatusUnprocessableEntity},
+		{"a negative offset", http.MethodGet, list + "?offset=-1", key, http.StatusUnprocessableEntity},
+		{"virtual accounts", http.MethodGet, "/api/svc/v1/virtual-accounts", key, http.StatusOK},
+		{"no key", http.MethodGet, list, "", http.StatusUnauthorized},
+		{"another key", http.MethodGet, list, "Bearer other", http.StatusUnauthorized},
+		{"a key that is no bearer", http.MethodGet, list, "made-up", http.StatusUnauthorized},
+		{"what would create a token", http.MethodGet, list + "/name", key, http.StatusNotFound},
+		{"what would return a secret", http.MethodGet, "/api/svc/v1/virtual-accounts/id/token", key, http.StatusNotFound},
+		{"a POST", http.MethodPost, list, key, http.StatusNotFound},
+		{"without the prefix", http.MethodGet, "/v1/personal-access-tokens", key, http.StatusNotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			answer := ask(t, tt.method, tt.target, tt.authorization)
+			if answer.Code != tt.want {
+				t.Errorf("got %d, want %d", answer.Code, tt.want)
+			}
+			if tt.want != http.StatusOK && !strings.Contains(answer.Body.String(), fmt.Sprintf(`"statusCode":%d`, tt.want)) {
+				t.Errorf("got %s", answer.Body)
+			}
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	for _, tt := range []struct {
+		query       string
+		length      int
+		first, last string
+	}{
+		{"", 100, "0", "99"},
+		{"?limit=1000", 1000, "0", "999"},
+		{"?limit=1000&offset=2000", 500, "2000", "2499"},
+		{"?offset=2500", 0, "", ""},
+		{"?offset=9999", 0, "", ""},
+	} {
+		var page struct {
+			Data       []string
+			Pagination struct{ Total int }
+		}
+		if err := json.Unmarshal(ask(t, http.MethodGet, list+tt.query, key).Body.Bytes(), &page); err != nil {
+			t.Fatal(err)
+		}
+		if len(page.Data) != tt.length || page.Pagination.Total != 2500 || page.Data == nil {
+			t.Errorf("%s: %d items of %d", tt.query, len(page.Data), page.Pagination.Total)
+		}
+		if tt.length > 0 && (!strings.HasSuffix(page.Data[0], " "+tt.first) || !strings.HasSuffix(page.Data[tt.length-1], " "+tt.last)) {
+			t.Errorf("%s: from %s to %s", tt.query, page.Data[0], page.Data[tt.length-1])
+		}
+	}
+}

@@ -1,0 +1,370 @@
+package faults_test
+
+import (
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+)
+
+// badAnswer is an answer that fails the listing.
+type badAnswer struct {
+	name   string
+	answer controlplanetest.Fault
+	reason client.Reason
+	// logged and page are what the log and the landing page tell of it.
+	logged, page string
+	// requests is how many requests reach the control plane, 0 where that differs,
+	// and retries how many of them the exporter repeats on purpose.
+	requests int
+	retries  float64
+}
+
+// expectFailures checks what becomes of each of the answers, and of the listing
+// when the control plane answers as it should again.
+func expectFailures(t *testing.T, tests []badAnswer) {
+	t.Helper()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(tt.answer)
+			s := e.expectFailure(tt.reason, tt.logged)
+			s.expectPage(tt.page)
+			s.expectRetries(tt.retries)
+			if tt.requests > 0 {
+				s.expectRequests(tt.requests)
+			}
+			e.controlPlane.answers(nil)
+			e.expectRecovery()
+		})
+	}
+}
+
+func TestStatuses(t *testing.T) {
+	t.Parallel()
+	expectFailures(t, []badAnswer{
+		{name: "401 fails the listing", answer: faults.Status(401), reason: client.ReasonUnauthorized, logged: "401 Unauthorized (out of order)", page: "the API key is not valid here, or no longer", requests: 1},
+		{name: "403 fails the listing", answer: faults.Status(403), reason: client.ReasonForbidden, logged: "403 Forbidden (out of order)", page: "the API key may not list these tokens", requests: 1},
+		{name: "404 fails the listing", answer: faults.Status(404), reason: client.ReasonClientError, logged: "404 Not Found (out of order)", page: "check the URL and the API prefix", requests: 1},
+		{name: "409 fails the listing", answer: faults.Status(409), reason: client.ReasonClientError, logged: "409 Conflict (out of order)", requests: 1},
+		{name: "422 fails the listing", answer: faults.Status(422), reason: client.ReasonClientError, logged: "422 Unprocessable Entity (out of order)", requests: 1},
+		{name: "429 is tried again, and fails the listing", answer: faults.Status(429), reason: client.ReasonRateLimited, logged: "429 Too Many Requests (out of order)", page: "scrape less often", requests: 3, retries: 2},
+		{name: "429 with a Retry-After of 0 is tried again, and fails the listing", answer: faults.Status(429, "Retry-After", "0"), reason: client.ReasonRateLimited, logged: "429 Too Many Requests", requests: 3, retries: 2},
+		{name: "429 with rubbish as Retry-After is tried again, and fails the listing", answer: faults.Status(429, "Retry-After", "soon"), reason: client.ReasonRateLimited, logged: "429 Too Many Requests", requests: 3, retries: 2},
+		{name: "500 fails the listing", answer: faults.Status(500), reason: client.ReasonServerError, logged: "500 Internal Server Error (out of order)", page: "look at the control plane's logs", requests: 1},
+		{name: "502 is tried again, and fails the listing", answer: faults.Status(502), reason: client.ReasonServerError, logged: "502 Bad Gateway (out of order)", requests: 3, retries: 2},
+		{name: "503 is tried again, and fails the listing", answer: faults.Status(503), reason: client.ReasonServerError, logged: "503 Service Unavailable (out of order)", requests: 3, retries: 2},
+		{name: "504 is tried again, and fails the listing", answer: faults.Status(504), reason: client.ReasonServerError, logged: "504 Gateway Timeout (out of order)", requests: 3, retries: 2},
+		{name: "a failure of the last page only fails the listing", answer: faults.At(lastPage, faults.Status(500)), reason: client.ReasonServerError, logged: "500 Internal Server Error (out of order)"},
+		{name: "a reset of the last page only fails the listing", answer: faults.At(lastPage, faults.ResetAfter(header+"\r\n"+body)), reason: client.ReasonConnection, logged: "the connection failed", retries: 2},
+	})
+}
+
+// A control plane that asks to be left alone for long is.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	inAnHour := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+	for name, retryAfter := range map[string]string{
+		"429 with a Retry-After of an hour is heeded for five minutes": "3600",
+		"429 with a date as Retry-After is heeded for five minutes":    inAnHour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(faults.Status(429, "Retry-After", retryAfter))
+			s := e.expectFailure(client.ReasonRateLimited, "429 Too Many Requests")
+			s.expectRequests(1)
+
+			e.controlPlane.answers(nil)
+			s = e.scrape()
+			s.expectFailed(client.ReasonRateLimited)
+			s.expectLog()
+			s.expectRequests(0)
+
+			e.set(5 * time.Minute)
+			e.expectRecovery()
+		})
+	}
+
+	t.Run("429 with a Retry-After of a second is tried again, and fails the listing", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Status(429, "Retry-After", "1"))
+		s := e.expectFailure(client.ReasonRateLimited, "429 Too Many Requests")
+		s.expectRequests(3)
+		s.expectRetries(2)
+
+		e.controlPlane.answers(nil)
+		e.set(time.Second)
+		e.expectRecovery()
+	})
+
+	t.Run("429 with a Retry-After of a second, once, costs that second", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.First(1, faults.Status(429, "Retry-After", "1")))
+		e.expectHealthy().expectRetries(1)
+	})
+}
+
+func TestOneFailureAndThenSuccess(t *testing.T) {
+	t.Parallel()
+	for name, once := range map[string]controlplanetest.Fault{
+		"one failure and then success costs nothing":                 faults.First(1, faults.Status(503)),
+		"one failure of a later page and then success costs nothing": faults.At(pageSize, faults.First(1, faults.Status(502))),
+		"one reset and then success costs nothing":                   faults.First(1, faults.ResetAfter(header)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(once)
+			e.expectHealthy().expectRetries(1)
+		})
+	}
+}
+
+// What servers and proxies do to a good answer, and should not.
+func TestUnusualAnswersCostNothing(t *testing.T) {
+	t.Parallel()
+	const mark = "\ufeff"
+	for name, answer := range map[string]controlplanetest.Fault{
+		"JSON after a byte order mark costs nothing": faults.Rewrite(func(a *faults.Answer) { a.Body = mark + a.Body }),
+		"compressed JSON after a byte order mark costs nothing": faults.Rewrite(func(a *faults.Answer) {
+			a.Header.Set("Content-Encoding", "gzip")
+			a.Body = faults.Zipped(mark + a.Body)
+		}),
+		"a content encoding of x-gzip costs nothing": faults.Rewrite(func(a *faults.Answer) {
+			a.Header.Set("Content-Encoding", "x-gzip")
+			a.Body = faults.Zipped(a.Body)
+		}),
+		"a status of 203 costs nothing": faults.Rewrite(func(a *faults.Answer) { a.Status = http.StatusNonAuthoritativeInfo }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(answer)
+			e.expectHealthy()
+		})
+	}
+
+	t.Run("the API's own error after a byte order mark is one", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Rewrite(func(a *faults.Answer) {
+			a.Status, a.Body = http.StatusUnauthorized, mark+`{"statusCode":401,"message":"out of order"}`
+		}))
+		e.expectFailure(client.ReasonUnauthorized, "401 Unauthorized (out of order)").expectRequests(1)
+		e.controlPlane.answers(nil)
+		e.expectRecovery()
+	})
+}
+
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	deep := strings.Repeat("[", 1_000_000)
+	tests := []badAnswer{
+		{name: "200 with HTML fails the listing", answer: faults.Body("<!DOCTYPE html><html><body>Sign in</body></html>"), logged: "the response is an HTML page instead of a list of tokens", page: "check the API prefix"},
+		{name: "200 with an empty object fails the listing", answer: faults.Body(`{}`), logged: `there is no \"data\"`},
+		{name: "200 with nothing fails the listing", answer: faults.Body(""), logged: "the response is empty instead of a list of tokens"},
+		{name: "data that is null fails the listing", answer: faults.Body(`{"data":null,"pagination":{"total":45}}`), logged: `\"data\" is null`},
+		{name: "data that is an object fails the listing", answer: faults.Body(`{"data":{"t0000":{}}}`), logged: "is not an array"},
+		{name: "JSON that is cut off fails the listing", answer: faults.Body(body + `,{"id":"t00`), logged: "unexpected EOF"},
+		{name: "JSON that is cut off on the last page fails the listing", answer: faults.At(lastPage, faults.Body(body+`,{"id":"t00`)), logged: "unexpected EOF"},
+		{name: "a million nested brackets as the answer fail the listing", answer: faults.Body(deep), logged: "does not start with"},
+		{name: "a million nested brackets as data fail the listing", answer: faults.Body(`{"data":` + deep), logged: "exceeded max depth"},
+		{name: "a million nested brackets in an item fail the listing", answer: faults.Body(`{"data":[{"id":"t0000","manifest":` + deep), logged: "exceeded max depth"},
+		{name: "a million nested brackets that are closed fail the listing", answer: faults.Body(`{"data":[],"meta":` + deep + strings.Repeat("]", 1_000_000) + "}"), logged: "exceeded max depth"},
+	}
+	for i := range tests {
+		tests[i].reason = client.ReasonBadResponse
+	}
+	expectFailures(t, tests)
+
+	t.Run("data that is null with a total of 0 is an empty list", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Body(`{"data":null,"pagination":{"total":0}}`))
+		e.expectListing(0)
+		e.controlPlane.answers(nil)
+		e.expectHealthy()
+	})
+
+	t.Run("an endless error is cut off", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Endless("HTTP/1.1 404 Not Found\r\n\r\n"+`{"message":"`, "a"))
+		s := e.expectFailure(client.ReasonClientError, "404 Not Found, which did not come from the API")
+		s.expectRequests(1)
+		s.expectAtMost("sent", s.sent, slack)
+		e.controlPlane.answers(nil)
+		e.expectRecovery()
+	})
+}
+
+// These keep the machine busy for seconds, and so are alone and not repeated.
+func TestHugeBodiesAreCutOff(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		answer          controlplanetest.Fault
+		sent, allocated int64 // at most, in MiB
+	}{
+		{"a gzip bomb of a gibibyte is cut off", faults.GzipBomb(1024), slack, 512},
+		{"an endless body is cut off", faults.Endless(header+"\r\n"+`{"data":[{"id":"t0000","name":"`, "a"), 64 + slack, 512},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := start(t)
+			e.controlPlane.answers(tt.answer)
+			s := e.scrape()
+			s.expectFailed(client.ReasonTooLarge)
+			s.expectLog("level=error", "reason=too_large", "a page of 20 items is larger than 64 MiB")
+			s.expectPage("lower --truefoundry.page-size")
+			s.expectRequests(1)
+			s.expectAtMost("sent", s.sent, tt.sent)
+			s.expectAtMost("allocated", s.allocated, tt.allocated)
+			e.controlPlane.answers(nil)
+			e.expectRecovery()
+		})
+	}
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	const reported, duplicates = "truefoundry_listing_reported_tokens", "truefoundry_listing_duplicate_tokens"
+	total := func(total any) controlplanetest.Fault { return faults.Total(func(int) any { return total }) }
+
+	for _, tt := range []struct {
+		name     string
+		answer   controlplanetest.Fault
+		reported float64
+	}{
+		{"a total of a trillion costs nothing", total(1e12), 1e12},
+		{"a total that is too small costs nothing", total(1), 1},
+		{"a total of 0 costs nothing", total(0), 0},
+		{"pages that shrink while they are read cost nothing", faults.Shrink(pageSize, 5, 5), 45},
+		{"an empty page in the middle, once, costs nothing", faults.At(pageSize, faults.First(1, faults.EmptyPage(pageSize))), 45},
+		{"a limit that is clamped to 10 costs nothing", faults.Clamp(10), 45},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(tt.answer)
+			s := e.expectHealthy()
+			s.expectListing(reported, tt.reported)
+			s.expectListing(duplicates, 0)
+			e.controlPlane.answers(nil)
+			e.expectHealthy()
+		})
+	}
+
+	t.Run("a negative total costs only itself", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(total(-1))
+		s := e.expectLoss(faultyTokens, "pagination.total")
+		s.expectSameTokens(e.before)
+		e.controlPlane.answers(nil)
+		e.expectRepair()
+	})
+
+	t.Run("a page that repeats for ever fails the listing", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.IgnoreOffset())
+		e.expectFailure(client.ReasonIncomplete, "the server repeats itself")
+		e.controlPlane.answers(nil)
+		e.expectRecovery()
+	})
+
+	t.Run("a list that shrinks while it is read is listed as it is then", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		all := controlplanetest.Tokens(faultyTokens)
+		var asked atomic.Int64
+		e.controlPlane.listsEachTime(func() []any {
+			if asked.Add(1) == 1 {
+				return all
+			}
+			return all[10:40]
+		})
+		s := e.expectListing(30)
+		for i := 10; i < 40; i++ {
+			s.expectToken(controlplanetest.Token(i).ID, "info", 1)
+		}
+		e.controlPlane.listsItsTokens()
+		e.expectHealthy()
+	})
+
+	t.Run("ids that repeat across pages are listed once", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		all := controlplanetest.Tokens(faultyTokens)
+		e.controlPlane.lists(append(all, all[:30]...)...)
+		s := e.expectHealthy()
+		s.expectListing(reported, 75)
+		s.expectListing(duplicates, 30)
+		e.controlPlane.listsItsTokens()
+		e.expectHealthy()
+	})
+
+	t.Run("an empty page in the middle shows as a gap to the total", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.EmptyPage(pageSize))
+		s := e.expectListing(faultyTokens - pageSize)
+		s.expectListing(reported, 45)
+		s.expectListing(duplicates, 0)
+		e.controlPlane.answers(nil)
+		e.expectHealthy()
+	})
+}
+
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{
+		"a clock that is an hour ahead costs nothing":  time.Hour,
+		"a clock that is an hour behind costs nothing": -time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.set(ahead)
+			e.expectHealthy()
+			e.set(0)
+			e.expectHealthy()
+		})
+	}
+}
+
+// The log tells when a failure turns into another one, and of no repetition.
+func TestTheLogTellsOfEachChangeOnce(t *testing.T) {
+	t.Parallel()
+	e := start(t)
+	for _, step := range []struct {
+		answer controlplanetest.Fault
+		logged []string
+	}{
+		{nil, nil},
+		{faults.Status(401), []string{"level=error", "reason=unauthorized", "401"}},
+		{faults.Status(401), nil},
+		{faults.Status(500), []string{"level=error", "reason=server_error", "500"}},
+		{faults.Status(503), nil}, // the same to whoever reads the log
+		{faults.Body("<html>"), []string{"level=error", "reason=bad_response"}},
+		{faults.Body("<html>"), nil},
+		{faults.At(pageSize, faults.Status(401)), []string{"level=error", "reason=unauthorized"}},
+		{nil, []string{"level=info", `msg="listing works again"`}},
+		{nil, nil},
+		{faults.Status(401), []string{"level=error", "reason=unauthorized"}},
+		{faults.Status(503, "Retry-After", "3600"), []string{"level=error", "reason=server_error"}},
+		{nil, []string{"level=error", "reason=rate_limited", "nothing is sent until"}},
+		{nil, nil},
+	} {
+		e.controlPlane.answers(step.answer)
+		e.scrape().expectLog(step.logged...)
+	}
+}

@@ -1,0 +1,76 @@
+package faults_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+)
+
+// trusting are the lines of a target that trusts the authority.
+func trusting(t *testing.T, authority *faults.Authority) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, []byte(authority.PEM), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "tls_config: {ca_file: " + file + "}"
+}
+
+func TestTLS(t *testing.T) {
+	t.Parallel()
+	authority := faults.NewAuthority(t)
+	wantsCertificate := authority.Config()
+	authority.Admits(wantsCertificate)
+	for _, tt := range []struct {
+		name   string
+		config *tls.Config
+		logged string
+	}{
+		{
+			"a certificate of an unknown CA fails the listing",
+			faults.NewAuthority(t).Config(),
+			"certificate signed by unknown authority",
+		},
+		{
+			"an expired certificate fails the listing",
+			authority.Config(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }),
+			"certificate has expired",
+		},
+		{
+			"the certificate of another host fails the listing",
+			authority.Config(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.ParseIP(nobody)} }),
+			"certificate is valid for 127.0.0.2, not 127.0.0.1",
+		},
+		{
+			"a client certificate that is required fails the listing",
+			wantsCertificate,
+			"tls: certificate required",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			good := authority.Config()
+			var current atomic.Pointer[tls.Config]
+			current.Store(good)
+			cp := startTLS(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }})
+			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
+
+			current.Store(tt.config)
+			cp.closeConnections()
+			s := e.expectFailure(client.ReasonTLS, tt.logged)
+			s.expectPage("check the control plane's certificate")
+			s.expectRequests(0)
+
+			current.Store(good)
+			e.expectRecovery()
+		})
+	}
+}

@@ -1,0 +1,211 @@
+package chart
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+var update = flag.Bool("update", false, "rewrite the table of values in the chart's README")
+
+// The README's values are rendered, the exporter starts with them, and what the README
+// shows of the configuration file comes out.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartDir, "README.md"), -1)
+	var (
+		configs string
+		shown   []string
+	)
+	for _, block := range blocks {
+		switch text := block[1]; {
+		case strings.Contains(text, "kind: ExternalSecret"):
+		case strings.Contains(text, "credentials_file:"):
+			shown = append(shown, text)
+		default:
+			all := mustRender(t, text)
+			if said := startError(t, all); said != "" {
+				t.Errorf("%s: %s", text, said)
+			}
+			configs += config(t, all, fullName)
+		}
+	}
+	if len(shown) != 1 || !strings.Contains(configs, shown[0]) {
+		t.Errorf("the README shows %q, which is not rendered:\n%s", shown, configs)
+	}
+}
+
+// The command of the README works as it is.
+func TestOneURLAndOneSecretAreEnough(t *testing.T) {
+	t.Parallel()
+	args := []string{"template", "rel", chartDir, "--namespace=mon"}
+	for _, match := range regexp.MustCompile(`--set '([^']*)'`).FindAllStringSubmatch(read(t, chartDir, "README.md"), -1) {
+		args = append(args, "--set", match[1])
+	}
+	out, errOut, err := run(t, helmPath, args...)
+	if err != nil || len(args) != 8 {
+		t.Fatalf("helm %q: %v\n%s", args, err, errOut)
+	}
+	all := decode(t, out)
+	if said := startError(t, all); said != "" {
+		t.Error(said)
+	}
+	sources := deployment(t, all).Spec.Template.Spec.Volumes[1].Projected.Sources
+	if secret := sources[0].Secret; secret.Name != "truefoundry-key" || secret.Items[0].Key != "api-key" {
+		t.Errorf("the key is read from %v", secret)
+	}
+	if text := read(t, chartDir, "README.md"); !strings.Contains(text, "create secret generic truefoundry-key --from-file=api-key=") {
+		t.Error("the README makes another Secret")
+	}
+}
+
+// The examples are rendered, and the exporter starts with them.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(chartDir, "examples/*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no examples: %v", err)
+	}
+	for _, file := range files {
+		all := mustRender(t, read(t, file))
+		if said := startError(t, all); said != "" {
+			t.Errorf("%s: %s", file, said)
+		}
+		for _, kind := range []string{"ServiceMonitor", "PrometheusRule"} {
+			if all[kind+"/"+fullName] == nil {
+				t.Errorf("%s has no %s", file, kind)
+			}
+		}
+		if !strings.Contains(read(t, chartDir, "README.md"), "/examples/"+filepath.Base(file)) {
+			t.Errorf("the README does not name %s", file)
+		}
+	}
+	decode(t, read(t, "../../../../deploy/alertmanager/alertmanagerconfig.yaml"))
+}
+
+// The table of values is that of values.yaml, each of which has a description.
+func TestReadmeHasTheValues(t *testing.T) {
+	t.Parallel()
+	var root yaml.Node
+	if err := yaml.Load([]byte(read(t, chartDir, "values.yaml")), &root); err != nil {
+		t.Fatal(err)
+	}
+	table := "| value | default | meaning |\n|---|---|---|\n" + strings.Join(rows(t, "", root.Content[0]), "")
+	const begin, end = "<!-- begin values -->\n", "<!-- end values -->\n"
+	readme := read(t, chartDir, "README.md")
+	before, rest, found := strings.Cut(readme, begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatal("the README has no place for the values")
+	}
+	want := before + begin + "\n" + table + "\n" + end + after
+	if *update {
+		if err := os.WriteFile(filepath.Join(chartDir, "README.md"), []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if readme != want {
+		t.Errorf("it is out of date: run the test with -update. It should be\n%s", table)
+	}
+}
+
+// rows describes the values of a mapping.
+func rows(t *testing.T, path string, mapping *yaml.Node) (all []string) {
+	t.Helper()
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		key, value := mapping.Content[i], mapping.Content[i+1]
+		name := strings.TrimPrefix(path+"."+key.Value, ".")
+		description := ""
+		for line := range strings.Lines(key.HeadComment) {
+			if text, found := strings.CutPrefix(line, "# -- "); found {
+				description = strings.TrimSpace(text)
+			}
+		}
+		if description == "" {
+			if value.Kind != yaml.MappingNode || len(value.Content) == 0 {
+				t.Errorf("%s has no description in values.yaml", name)
+			}
+			all = append(all, rows(t, name, value)...)
+			continue
+		}
+		var standard any
+		if err := value.Load(&standard); err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(standard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprintf("| `%s` | `%s` | %s |\n", name, text, strings.ReplaceAll(description, "|", `\|`)))
+	}
+	return all
+}
+
+// What Artifact Hub shows fits the release.
+func TestArtifactHub(t *testing.T) {
+	t.Parallel()
+	var chart struct {
+		AppVersion  string `yaml:"appVersion"`
+		Icon        string
+		Annotations map[string]string
+	}
+	if err := yaml.Load([]byte(read(t, chartDir, "Chart.yaml")), &chart); err != nil {
+		t.Fatal(err)
+	}
+	var images []struct {
+		Name, Image string
+		Platforms   []string
+	}
+	if err := yaml.Load([]byte(chart.Annotations["artifacthub.io/images"]), &images, yaml.WithKnownFields()); err != nil {
+		t.Fatal(err)
+	}
+	if got := deployment(t, mustRender(t)).Spec.Template.Spec.Containers[0].Image; len(images) != 1 || images[0].Image != got {
+		t.Errorf("the images are %v, want %s", images, got)
+	}
+	var links []struct{ Name, URL string }
+	if err := yaml.Load([]byte(chart.Annotations["artifacthub.io/links"]), &links, yaml.WithKnownFields()); err != nil {
+		t.Fatal(err)
+	}
+	// The icon and the files of links are in the repository, where they say.
+	const raw, blob = "https://raw.githubusercontent.com/truefoundry-community/truefoundry_exporter/main/", "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/"
+	paths := []string{strings.TrimPrefix(chart.Icon, raw)}
+	for _, link := range links {
+		if path, found := strings.CutPrefix(link.URL, blob); found {
+			paths = append(paths, path)
+		}
+	}
+	for _, match := range regexp.MustCompile(`\(`+regexp.QuoteMeta(blob)+`([^)#]*)\)`).FindAllStringSubmatch(read(t, chartDir, "README.md"), -1) {
+		paths = append(paths, match[1])
+	}
+	if len(paths) < 5 {
+		t.Errorf("there are only %q", paths)
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(filepath.Join("../../../..", path)); err != nil {
+			t.Error(err)
+		}
+	}
+	if licence := chart.Annotations["artifacthub.io/license"]; licence != "Apache-2.0" || !strings.Contains(read(t, "../../../../LICENSE"), "Apache License") {
+		t.Errorf("the licence is %s", licence)
+	}
+	var repository struct {
+		RepositoryID string `yaml:"repositoryID"`
+		Ignore       []struct{ Name, Version string }
+		Owners       []struct{ Name, Email string }
+	}
+	if err := yaml.Load([]byte(read(t, "../../../../deploy/helm/artifacthub-repo.yml")), &repository, yaml.WithKnownFields()); err != nil {
+		t.Error(err)
+	}
+	if !slices.ContainsFunc(repository.Ignore, func(i struct{ Name, Version string }) bool {
+		return regexp.MustCompile(i.Version).MatchString("1.0.0-rc.1") && !regexp.MustCompile(i.Version).MatchString("1.0.0")
+	}) {
+		t.Errorf("pre-releases are not ignored: %v", repository.Ignore)
+	}
+}

@@ -1,0 +1,81 @@
+// Package deploy tests the files in deploy/ with the tools of those who read
+// them.
+package deploy
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const deploy = "../../../../deploy"
+
+// make installs the programs, and says where they are.
+var (
+	exporter = os.Getenv("E2E_EXPORTER")
+	promtool = filepath.Join(os.Getenv("E2E_PROMETHEUS_DIR"), "promtool")
+	amtool   = filepath.Join(os.Getenv("E2E_ALERTMANAGER_DIR"), "amtool")
+)
+
+func TestMain(m *testing.M) {
+	for _, env := range []string{"E2E_EXPORTER", "E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR"} {
+		if os.Getenv(env) == "" {
+			fmt.Fprintf(os.Stderr, "These tests run installed programs, and %s does not say where. Run them with `make deploy-check` at the top of the repository.\n", env)
+			os.Exit(1)
+		}
+	}
+	for program, in := range map[string]string{"systemd-analyze": "systemd", "nginx": "nginx-light"} {
+		if _, err := exec.LookPath(program); err != nil {
+			fmt.Fprintf(os.Stderr, "These tests run %s, which is not there. Debian has it in the package %s.\n", program, in)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// run runs a program that has to succeed, and returns what it wrote.
+func run(t *testing.T, path string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	if failure := cmd.Run(); failure != nil {
+		t.Errorf("%s %s: %v\n%s%s", filepath.Base(path), strings.Join(args, " "), failure, &out, &err)
+	}
+	return out.String(), err.String()
+}
+
+// read returns the text of a file in deploy/.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(deploy, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// write writes a file, and the folders that it is in.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// load decodes a YAML file in deploy/.
+func load(t *testing.T, name string, into any) {
+	t.Helper()
+	if err := yaml.Load([]byte(read(t, name)), into); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}

@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
+)
+
+// The demonstration has a token for each of the README's queries.
+func TestReadmeQueriesFindSomethingInTheDemo(t *testing.T) {
+	readme, err := os.ReadFile("../../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(blocks) == 0 {
+		t.Fatal("the README has no queries")
+	}
+	prometheus := startPrometheus(t, startDemo(t))
+	for _, block := range blocks {
+		for expression := range strings.SplitSeq(strings.TrimSpace(string(block[1])), "\n\n") {
+			mustFind(t, prometheus, expression)
+		}
+	}
+}
+
+// The relabelling that SECURITY.md recommends leaves all series, and the creators
+// apart from each other, without their addresses.
+func TestRelabellingHidesTheCreators(t *testing.T) {
+	text, err := os.ReadFile("../../../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)<!-- begin relabel -->\n\n```yaml\n(.*?)```").FindSubmatch(text)
+	if block == nil {
+		t.Fatal("SECURITY.md has no relabelling")
+	}
+	demo := startDemo(t)
+	hidden, plain := startPrometheus(t, demo, string(block[1])), startPrometheus(t, demo)
+	const tokens = `{__name__=~"truefoundry_token_.+"}`
+	all := map[*stack.Server][]stack.Sample{}
+	for _, prometheus := range []*stack.Server{hidden, plain} {
+		eventually(t, func(ctx context.Context) (err error) {
+			all[prometheus], err = stack.Query(ctx, prometheus, tokens)
+			if err == nil && len(all[prometheus]) == 0 {
+				err = fmt.Errorf("%s has no tokens", prometheus.URL)
+			}
+			return err
+		})
+	}
+	if len(all[hidden]) != len(all[plain]) {
+		t.Errorf("%d series, want %d", len(all[hidden]), len(all[plain]))
+	}
+	addresses := 0
+	for prometheus, samples := range all {
+		for _, sample := range samples {
+			for name, value := range sample.Labels {
+				if !strings.Contains(value, "@") || name == "token_name" {
+					continue
+				}
+				if addresses++; prometheus == hidden {
+					t.Errorf("there is %s=%q", name, value)
+				}
+			}
+		}
+	}
+	if addresses == 0 {
+		t.Error("there was no address to hide")
+	}
+	for _, query := range []string{
+		`count(count by (creator) (` + tokens + `))`,
+		`count(count by (target, control_plane, kind, token_id) (truefoundry_token_info))`,
+		`count by (__name__) (` + tokens + `)`,
+	} {
+		if got, want := values(t, hidden, query), values(t, plain, query); !slices.Equal(got, want) || len(want) == 0 {
+			t.Errorf("%s: %v, want %v", query, got, want)
+		}
+	}
+	if names, err := stack.LabelNames(t.Context(), hidden, "truefoundry_up"); err != nil || slices.Contains(names, "creator") {
+		t.Errorf("truefoundry_up has the labels %q: %v", names, err)
+	}
+	if names, err := stack.LabelNames(t.Context(), hidden, tokens); err != nil || slices.Contains(names, "__tmp_creator") {
+		t.Errorf("tokens have the labels %q: %v", names, err)
+	}
+}
+
+// values returns those of a query's result, sorted.
+func values(t *testing.T, prometheus *stack.Server, query string) []float64 {
+	t.Helper()
+	samples, err := stack.Query(t.Context(), prometheus, query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []float64
+	for _, sample := range samples {
+		all = append(all, sample.Value)
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,102 @@
+package repository
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/prometheus/common/version"
+)
+
+// The linker ignores an -X flag for a variable that does not exist. Naming the
+// variables here makes the compiler notice when one of them is renamed.
+var buildVariables = map[string]*string{
+	"github.com/prometheus/common/version.Version":   &version.Version,
+	"github.com/prometheus/common/version.Revision":  &version.Revision,
+	"github.com/prometheus/common/version.Branch":    &version.Branch,
+	"github.com/prometheus/common/version.BuildUser": &version.BuildUser,
+	"github.com/prometheus/common/version.BuildDate": &version.BuildDate,
+}
+
+func TestPromuBuildsAsMakeDoes(t *testing.T) {
+	want := slices.Sorted(maps.Keys(buildVariables))
+	for _, file := range []string{".promu.yml", "Makefile"} {
+		got := submatches(t, file, `-X\s+([^=\s]+)=`)
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s sets %q, want %q", file, got, want)
+		}
+	}
+	flags := submatches(t, "Makefile", `CGO_ENABLED=0 \$\(GO\) build (.*) -ldflags`)
+	if got := submatches(t, ".promu.yml", `(?m)^    flags: (.*)$`); !slices.Equal(got, flags) || len(got) != 1 {
+		t.Errorf(".promu.yml has the flags %q, the Makefile %q", got, flags)
+	}
+	if got := submatches(t, ".promu.yml", `(?m)^    cgo: (.*)$`); !slices.Equal(got, []string{"false"}) {
+		t.Errorf(".promu.yml sets cgo to %q", got)
+	}
+}
+
+// Everything else that builds the exporter does it with make.
+func TestFlagsOfTheBuildExistOnce(t *testing.T) {
+	scripts, err := filepath.Glob(".ci/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	workflows, err := filepath.Glob(".github/workflows/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range slices.Concat(scripts, workflows, []string{"Dockerfile"}) {
+		if got := submatches(t, file, `(go build|-ldflags|-X github)`); len(got) > 0 {
+			t.Errorf("%s has %q", file, got)
+		}
+	}
+	for file, command := range map[string]string{"Dockerfile": "build", ".ci/release": "build", ".github/workflows/release.yml": "release"} {
+		if got := submatches(t, file, `\bmake (?:--no-print-directory )?(\w+)`); !slices.Contains(got, command) {
+			t.Errorf("%s makes %q, want %s", file, got, command)
+		}
+	}
+}
+
+func TestBuildsUseTheSameGo(t *testing.T) {
+	want := submatches(t, "go.mod", `(?m)^go (\d+\.\d+)`)
+	if len(want) != 1 {
+		t.Fatalf("go.mod names the Go versions %q, want one", want)
+	}
+	for file, pattern := range map[string]string{
+		".promu.yml":                       `(?m)^\s+version: (\S+)$`,
+		"Dockerfile":                       `(?m)^FROM golang:(\d+\.\d+)`,
+		"internal/test/integration/go.mod": `(?m)^go (\d+\.\d+)`,
+		"internal/test/kubernetes/go.mod":  `(?m)^go (\d+\.\d+)`,
+	} {
+		if got := submatches(t, file, pattern); !slices.Equal(got, want) {
+			t.Errorf("%s names the Go versions %q, go.mod %q", file, got, want)
+		}
+	}
+	// In each job that builds.
+	for _, got := range submatches(t, ".github/workflows/release.yml", `go-version: "(.+)"`) {
+		if got != want[0] {
+			t.Errorf("the release is built with Go %s, go.mod names %s", got, want[0])
+		}
+	}
+}
+
+func TestWorkflowsInstallWhatTheChecksInstall(t *testing.T) {
+	for file, want := range map[string]int{".ci/run": 1, ".github/workflows/ci.yml": 1, ".github/workflows/release.yml": 1} {
+		if got := submatches(t, file, `(?m)^(?: +- run: sudo )?(\.ci/install-packages)$`); len(got) != want {
+			t.Errorf("%s installs packages %d times, want %d", file, len(got), want)
+		}
+	}
+}
+
+func TestTheWorkflowRunsWhatTheChecksRun(t *testing.T) {
+	want := submatches(t, ".ci/run", `(?m)^make (\S+)$`)
+	if len(want) == 0 {
+		t.Fatal(".ci/run makes nothing")
+	}
+	want = append(want, "vulncheck") // which needs the internet
+	if got := submatches(t, ".github/workflows/ci.yml", `(?m)^ +- run: make (\S+)$`); !slices.Equal(got, want) {
+		t.Errorf("the workflow makes %q, want %q", got, want)
+	}
+}

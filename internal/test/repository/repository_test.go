@@ -1,0 +1,52 @@
+// Package repository tests that files of the repository agree with each other and
+// with the code.
+package repository
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
+)
+
+var update = flag.Bool("update", false, "rewrite the regions of documents")
+
+// TestMain has the tests name files as they are named at the top.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// submatches returns what the pattern's group matched, for every match in the file.
+func submatches(t *testing.T, file, pattern string) []string {
+	t.Helper()
+	var groups []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, file), -1) {
+		groups = append(groups, match[1])
+	}
+	return groups
+}
+
+func TestReadmeHasTheExampleFiles(t *testing.T) {
+	for region, file := range map[string]string{
+		"scrape":  "deploy/prometheus/prometheus.yml",
+		"targets": "deploy/targets.yml",
+	} {
+		docstest.Region(t, "README.md", region, "```yaml\n"+read(t, file)+"```", *update)
+	}
+}

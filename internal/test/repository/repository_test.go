@@ -42,11 +42,11 @@ func submatches(t *testing.T, file, pattern string) []string {
 	return groups
 }
 
-func TestReadmeHasTheExampleFiles(t *testing.T) {
-	for region, file := range map[string]string{
-		"scrape":  "deploy/prometheus/prometheus.yml",
-		"targets": "deploy/targets.yml",
+func TestDocumentsHaveTheExampleFiles(t *testing.T) {
+	for _, example := range []struct{ document, region, file string }{
+		{"README.md", "scrape", "deploy/prometheus/prometheus.yml"},
+		{"docs/configuration.md", "targets", "deploy/targets.yml"},
 	} {
-		docstest.Region(t, "README.md", region, "```yaml\n"+read(t, file)+"```", *update)
+		docstest.Region(t, example.document, example.region, "```yaml\n"+read(t, example.file)+"```", *update)
 	}
 }

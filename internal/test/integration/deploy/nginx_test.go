@@ -83,14 +83,14 @@ http {
 }
 `
 
-// The landing page works behind nginx as README.md configures it, and below a
+// The landing page works behind nginx as docs/configuration.md configures it, and below a
 // deeper path as well.
 func TestLandingPageBehindNginx(t *testing.T) {
 	exporterURL := "http://" + start(t, regexp.MustCompile(`msg="Listening on" address=(\S+)`),
 		exporter, "--demo", "--web.listen-address=127.0.0.1:0")[1]
-	documented := regexp.MustCompile("(?s)```nginx\n(location (\\S+) .*?)```").FindStringSubmatch(read(t, "../README.md"))
+	documented := regexp.MustCompile("(?s)```nginx\n(location (\\S+) .*?)```").FindStringSubmatch(read(t, "../docs/configuration.md"))
 	if documented == nil {
-		t.Fatal("README.md does not configure nginx")
+		t.Fatal("docs/configuration.md does not configure nginx")
 	}
 	location := strings.Replace(documented[1], "http://127.0.0.1:10140", exporterURL, 1)
 	prefix := documented[2]

@@ -19,6 +19,7 @@ const onGitHub = "https://github.com/truefoundry-community/truefoundry_exporter/
 
 // The README is an overview: details are in docs/.
 func TestReadmeIsShort(t *testing.T) {
+	t.Chdir(top)
 	const most = 180
 	if lines := strings.Count(read(t, "README.md"), "\n"); lines > most {
 		t.Errorf("README.md has %d lines, want at most %d: move details to docs/", lines, most)
@@ -27,6 +28,7 @@ func TestReadmeIsShort(t *testing.T) {
 
 // The landing page and the log link to a section for each reason.
 func TestEachReasonIsExplained(t *testing.T) {
+	t.Chdir(top)
 	const document = "docs/troubleshooting.md"
 	_, reasons, found := strings.Cut(read(t, document), "\n## The listing fails\n")
 	if !found {
@@ -48,6 +50,7 @@ func TestEachReasonIsExplained(t *testing.T) {
 }
 
 func TestEachMetricIsInTheDocument(t *testing.T) {
+	t.Chdir(top)
 	const document = "docs/metrics.md"
 	got := submatches(t, document, "(?m)^\\| `(truefoundry_[a-z_]+)` \\|")
 	slices.Sort(got)
@@ -57,6 +60,7 @@ func TestEachMetricIsInTheDocument(t *testing.T) {
 }
 
 func TestReadmeNamesMetricsThatExist(t *testing.T) {
+	t.Chdir(top)
 	known := strings.Fields(read(t, "testdata/metrics.txt"))
 	for _, name := range regexp.MustCompile(`\btruefoundry_[a-z]+_[a-z0-9_]+`).FindAllString(read(t, "README.md"), -1) {
 		if !slices.Contains(known, name) && !strings.HasPrefix(name, "truefoundry_exporter_") {
@@ -68,6 +72,7 @@ func TestReadmeNamesMetricsThatExist(t *testing.T) {
 // Relative links, and links to the repository's files on GitHub, lead to files and
 // headings that exist.
 func TestLinksLeadSomewhere(t *testing.T) {
+	t.Chdir(top)
 	for _, file := range textFiles(t) {
 		text := read(t, file)
 		var links []string

@@ -17,6 +17,7 @@ import (
 // What has to know each kind of token, beside the client. The landing page's own
 // test names a kind that it does not explain.
 func TestEachKindIsKnownEverywhere(t *testing.T) {
+	t.Chdir(top)
 	demonstrated, end, err := demo.Start()
 	if err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func TestEachKindIsKnownEverywhere(t *testing.T) {
 	defer end()
 	for _, kind := range client.Kinds() {
 		for _, file := range []string{
-			"README.md", "docs/api.md", "deploy/targets.yml",
+			"docs/configuration.md", "docs/api.md", "deploy/targets.yml",
 			"deploy/helm/truefoundry-exporter/values.yaml", "deploy/helm/truefoundry-exporter/values.schema.json",
 		} {
 			if text := read(t, file); !strings.Contains(text, string(kind)) {

@@ -110,6 +110,9 @@ func TestLandingPageBehindNginx(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if strings.HasSuffix(to.Path, "/docs/troubleshooting.md") {
+					continue // on GitHub; the page has it once a target has failed
+				}
 				paths = append(paths, strings.TrimPrefix(to.Path, test.prefix))
 				if status, body, _ := get(t, client, to.String()); status != http.StatusOK || strings.Contains(body, "<html") {
 					t.Errorf("%s leads to %s: %d\n%.300s", link[1], to, status, body)

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the regions of documents")
 
-func TestReadmeHasEveryFlag(t *testing.T) {
+func TestConfigurationHasEveryFlag(t *testing.T) {
 	app := kingpin.New(programName, "").Version("")
 	addFlags(app)
 	var b strings.Builder
@@ -34,7 +34,7 @@ func TestReadmeHasEveryFlag(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Help)
 	}
-	docstest.Region(t, "README.md", "flags", b.String(), *update)
+	docstest.Region(t, "docs/configuration.md", "flags", b.String(), *update)
 }
 
 func read(t *testing.T, path string) string {
@@ -47,7 +47,7 @@ func read(t *testing.T, path string) string {
 }
 
 // A flag describes the one target that it makes, and is refused beside --config.file;
-// or it is a setting of all targets. The README documents all of them.
+// or it is a setting of all targets. docs/configuration.md documents all of them.
 func TestEachFlagIsKnownEverywhere(t *testing.T) {
 	settings := map[string]string{
 		"truefoundry.creator-label": "id", "truefoundry.page-size": "500", "truefoundry.max-tokens": "10",
@@ -55,13 +55,13 @@ func TestEachFlagIsKnownEverywhere(t *testing.T) {
 	}
 	app := kingpin.New("truefoundry_exporter", "")
 	addFlags(app)
-	readme := read(t, "README.md")
+	document := read(t, "docs/configuration.md")
 	for _, flag := range app.Model().Flags {
 		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || flag.Hidden {
 			continue
 		}
-		if !strings.Contains(readme, "| `--"+flag.Name+"` |") {
-			t.Errorf("README.md does not document --%s", flag.Name)
+		if !strings.Contains(document, "| `--"+flag.Name+"` |") {
+			t.Errorf("docs/configuration.md does not document --%s", flag.Name)
 		}
 		if !strings.HasPrefix(flag.Name, "truefoundry.") {
 			continue

@@ -185,9 +185,9 @@ func TestOnceIsInterrupted(t *testing.T) {
 	}
 }
 
-// The README's line for cron does what it says, with and without a control plane.
-func TestTheLineForCronOfTheReadme(t *testing.T) {
-	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(read(t, "README.md"))
+// The line for cron in docs/configuration.md does what it says, with and without a control plane.
+func TestTheLineForCronOfTheDocs(t *testing.T) {
+	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(read(t, "docs/configuration.md"))
 	if found == nil {
 		t.Fatal("there is no such line")
 	}

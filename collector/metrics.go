@@ -10,8 +10,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric is a row of the public contract. Describe, the exposition and the
-// README's table are made from these rows.
+// metric is a row of the public contract. Describe, the exposition and the tables
+// of docs/metrics.md are made from these rows.
 type metric struct {
 	name   string
 	help   string
@@ -122,15 +122,15 @@ var tokenMetrics = []tokenMetric{
 		expired),
 	tokenGauge("truefoundry_token_created_timestamp_seconds",
 		"When the token was created, in seconds since the Unix epoch.",
-		"missing or unreadable",
+		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Created) }),
 	tokenGauge("truefoundry_token_issued_timestamp_seconds",
 		"When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was.",
-		"missing or unreadable",
+		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Issued) }),
 	tokenGauge("truefoundry_token_last_accessed_timestamp_seconds",
 		"When the token last authenticated somebody, in seconds since the Unix epoch.",
-		"never, or the control plane does not report it",
+		"the token was never used, or the control plane does not report its use",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.LastAccessed) }),
 	tokenGauge("truefoundry_token_auto_rotate_interval_seconds",
 		"How often the token rotates by itself, in seconds.",
@@ -151,7 +151,7 @@ var tokenMetrics = []tokenMetric{
 		func(t *client.Token, _ time.Time) (float64, bool) { return boolean(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
 		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
-		"there is none",
+		"there is no other JWT that expires",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
 	tokenGauge("truefoundry_token_secret_store_sync_timestamp_seconds",
 		"When the token's current JWT was last written to its secret store, or failed to be, in seconds since the Unix epoch. "+
@@ -233,7 +233,7 @@ var (
 		"", with(listingLabels, "reason")...)
 	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
 		"Requests to the control plane, by HTTP status; none where no answer came.",
-		"no request had this outcome yet", with(targetLabels, "code")...)
+		"no request has had this outcome yet", with(targetLabels, "code")...)
 	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
 		"How long requests to the control plane took until their answer was read, in seconds.",
 		"", targetLabels...)

@@ -276,7 +276,7 @@ func TestFailureIsLoggedWhenItBeginsChangesAndEndsAndHourly(t *testing.T) {
 		b.scrapesLog(29, "level=error listing failed reason=forbidden\n")
 		b.scrapesLog(3, "level=error listing failed reason=forbidden\n")
 		fault.Set(faults.Status(http.StatusNotFound))
-		b.scrapesLog(3, "level=error listing failed reason=client_error\n")
+		b.scrapesLog(3, "level=error listing failed reason=client_error help=https:// docs/troubleshooting.md#client_error\n")
 		fault.Set(nil)
 		b.scrapesLog(3, "level=info works again tokens=3\n")
 	}, fault.Wrap)

@@ -31,6 +31,11 @@ type ListingStatus struct {
 	NextExpiry time.Time
 }
 
+// HelpURL returns where the documentation explains failures with the reason.
+func HelpURL(reason client.Reason) string {
+	return "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/docs/troubleshooting.md#" + string(reason)
+}
+
 // Status returns the status of the targets, in the order of their
 // configuration, without asking the control planes.
 func (c *Collector) Status() []TargetStatus {

@@ -198,6 +198,9 @@ func (l listingView) Ends() *moment { return at(l.NextExpiry, l.now) }
 // Empty tells whether the listing works and finds nothing.
 func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
 
+// HelpURL is where the last failure is explained.
+func (l listingView) HelpURL() string { return collector.HelpURL(l.Failure.Reason) }
+
 // Recovered tells whether the listing works, but did not lately.
 func (l listingView) Recovered() bool {
 	const lately = 24 * time.Hour

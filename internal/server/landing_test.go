@@ -407,6 +407,16 @@ func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
 	}
 }
 
+func TestLandingPageLinksAFailureToItsExplanation(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusForbidden))
+	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	get(t, url+"/metrics")
+	_, body, _ := get(t, url)
+	if want := `href="` + collector.HelpURL(client.ReasonForbidden) + `"`; !strings.Contains(body, want) {
+		t.Errorf("%q is missing in %s", want, body)
+	}
+}
+
 func TestLandingPageTellsOfReloading(t *testing.T) {
 	reload := func() error { return nil }
 	well := func() (time.Time, error) { return time.Now(), nil }

@@ -72,6 +72,49 @@ func TestAllocationsOfDecoding(t *testing.T) {
 	}
 }
 
+// A long list is copied once while it is read, and a total that is too large costs
+// no more than ten times what has arrived.
+func TestALongListGrowsToWhatTheServerReported(t *testing.T) {
+	const pages, perPage = 100, 1000
+	for _, tt := range []struct {
+		name       string
+		total      int64
+		reallocate int
+	}{
+		{"a total that is right", pages * perPage, 1},
+		{"a total that is far too large", 1 << 40, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var p *pass
+			reallocated := 0
+			for i := range pages {
+				next := &page{total: tt.total, length: perPage, tokens: make([]Token, perPage)}
+				for j := range next.tokens {
+					next.tokens[j].ID = fmt.Sprintf("token-%06d", i*perPage+j)
+				}
+				if p == nil {
+					p = newPass(next)
+					continue
+				}
+				before := cap(p.Tokens)
+				p.add(i, next)
+				if cap(p.Tokens) != before {
+					reallocated++
+				}
+				if most := max(maxPreallocated, 11*len(p.Tokens)); cap(p.Tokens) > most {
+					t.Fatalf("there is room for %d tokens when %d have arrived", cap(p.Tokens), len(p.Tokens))
+				}
+			}
+			if len(p.Tokens) != pages*perPage || len(p.seen) != len(p.Tokens) {
+				t.Errorf("the list has %d tokens, %d of which are known", len(p.Tokens), len(p.seen))
+			}
+			if reallocated > tt.reallocate {
+				t.Errorf("the list was copied %d times, want %d", reallocated, tt.reallocate)
+			}
+		})
+	}
+}
+
 // A token with more values than any has costs about what its JSON does.
 func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 	const size = 8 << 20

@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,9 +19,10 @@ const (
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
-	// maxPreallocated bounds the memory allocated for a total before its tokens have
-	// arrived, in tokens.
+	// maxPreallocated bounds the memory allocated for a total before any of its tokens
+	// have arrived, in tokens. After that, a tenth of the total has to be there.
 	maxPreallocated = 10_000
+	maxGrowth       = 10
 
 	maxRetries = 2
 	minBackoff = 500 * time.Millisecond
@@ -240,6 +243,9 @@ func (p *pass) add(index int, page *page) {
 			known++
 			continue
 		}
+		if len(p.Tokens) == cap(p.Tokens) {
+			p.grow()
+		}
 		p.seen[page.tokens[i].ID] = true
 		p.Tokens = append(p.Tokens, page.tokens[i])
 		for _, invalid := range page.invalidValues[i] {
@@ -260,6 +266,17 @@ func (p *pass) add(index int, page *page) {
 		p.repeatedPages++
 	default:
 		p.repeatedPages = 0
+	}
+}
+
+// grow makes room for all tokens that the server reported: growing little by little
+// would copy each token several times.
+func (p *pass) grow() {
+	if total := min(p.Reported, int64(maxGrowth*len(p.Tokens))); total > int64(len(p.Tokens)) {
+		p.Tokens = slices.Grow(p.Tokens, int(total)-len(p.Tokens))
+		seen := make(map[string]bool, total)
+		maps.Copy(seen, p.seen)
+		p.seen = seen
 	}
 }
 

@@ -79,7 +79,7 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 		"less":               func(n, _ int) any { return n / 2 },
 		"one more":           func(n, _ int) any { return n + 1 },
 		"double":             func(n, _ int) any { return 2*n + 10 },
-		"huge":               func(int, int) any { return 1_000_000_000_000 },
+		"huge":               func(int, int) any { return int64(1_000_000_000_000) },
 		"negative":           func(int, int) any { return -1 },
 		"text":               func(int, int) any { return "many" },
 		"length of the page": func(_, length int) any { return length },
@@ -434,7 +434,7 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 		{"where the first page repeats for ever", always, []controlplanetest.Fault{faults.IgnoreOffset()}},
 		{
 			"where it repeats below a total without end", always,
-			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return 1_000_000_000_000 })},
+			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return int64(1_000_000_000_000) })},
 		},
 		{
 			"where every page is unreadable", controlplanetest.Always(1, 2, 3, 4),

@@ -10,13 +10,12 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric is a row of the public contract. Describe, the exposition and the
-// README's table are made from these rows.
+// metric describes a metric. The documentation is generated from these descriptions.
 type metric struct {
 	name   string
 	help   string
 	labels []string
-	// absent says when there is no series; empty if there always is one.
+	// absent describes when there is no series. It is empty if there always is one.
 	absent string
 	desc   *prometheus.Desc
 }
@@ -33,30 +32,30 @@ func (m *metric) counter(ch chan<- prometheus.Metric, value int, labelValues ...
 	ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(value), labelValues...)
 }
 
-// tokenMetric is a gauge of each token. value returns false if there is no value,
-// and so no series.
+// tokenMetric is a gauge of each token. value returns false if the token does not have
+// the metric.
 type tokenMetric struct {
 	*metric
 
 	value func(t *client.Token, now time.Time) (float64, bool)
 }
 
-// tokenLabel is a label of a token's metrics.
+// tokenLabel is a label of token metrics.
 type tokenLabel struct {
 	name  string
 	value func(*labelSource) string
-	// infoOnly labels belong to truefoundry_token_info alone.
+	// infoOnly is true for labels that only truefoundry_token_info has.
 	infoOnly bool
 }
 
-// labelSource is what the labels of a token are made from.
+// labelSource holds what label values are taken from.
 type labelSource struct {
 	target *target
 	token  *client.Token
 	kind   client.Kind
 }
 
-// tokenLabels are the labels of tokens, in the order of the docs.
+// tokenLabels are the labels of token metrics, in the order of the documentation.
 var tokenLabels = []tokenLabel{
 	{name: "target", value: func(s *labelSource) string { return s.target.name }},
 	{name: "control_plane", value: func(s *labelSource) string { return s.target.controlPlane }},
@@ -70,10 +69,10 @@ var tokenLabels = []tokenLabel{
 	{name: "token_type", value: func(s *labelSource) string { return s.token.Type }, infoOnly: true},
 }
 
-// infoOnlyLabels is the number of those that are infoOnly.
+// infoOnlyLabels is the number of infoOnly labels.
 const infoOnlyLabels = 2
 
-// sortedTokenLabels are the same in the order of an exposition.
+// sortedTokenLabels are the tokenLabels in the order of an exposition.
 var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b tokenLabel) int {
 	return strings.Compare(a.name, b.name)
 })
@@ -110,7 +109,7 @@ var tokenMetrics = []tokenMetric{
 		"Whether the token has an expiry (1) or never expires (0).",
 		"the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) {
-			return boolean(!t.Expiry.At.IsZero()), t.Expiry.Readable
+			return boolToFloat(!t.Expiry.At.IsZero()), t.Expiry.Readable
 		}),
 	tokenGauge("truefoundry_token_expiry_timestamp_seconds",
 		"When the token stops working, in seconds since the Unix epoch.",
@@ -148,7 +147,7 @@ var tokenMetrics = []tokenMetric{
 		"Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, "+
 			"stops working later and is not called expired by the API.",
 		"",
-		func(t *client.Token, _ time.Time) (float64, bool) { return boolean(t.Replaced), true }),
+		func(t *client.Token, _ time.Time) (float64, bool) { return boolToFloat(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
 		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
 		"there is none",
@@ -170,29 +169,29 @@ var tokenMetrics = []tokenMetric{
 			if t.SecretStoreSync == nil {
 				return 0, false
 			}
-			return boolean(t.SecretStoreSync.Failed), true
+			return boolToFloat(t.SecretStoreSync.Failed), true
 		}),
 }
 
-// expired takes the API's word before the clock's.
+// expired returns what the API says, or else compares the expiry with now.
 func expired(t *client.Token, now time.Time) (float64, bool) {
 	if t.Expired != nil {
-		return boolean(*t.Expired), true
+		return boolToFloat(*t.Expired), true
 	}
 	never := t.Expiry.At.IsZero()
-	return boolean(!never && !t.Expiry.At.After(now)), t.Expiry.Readable
+	return boolToFloat(!never && !t.Expiry.At.After(now)), t.Expiry.Readable
 }
 
 const absentOnFailure = "the listing failed"
 
-// These labels identify a target, and one of its listings.
+// Labels of targets and of their listings.
 var (
 	targetLabels  = []string{"target", "control_plane"}
 	listingLabels = []string{"target", "control_plane", "kind"}
 )
 
-// with returns labels and one more.
-func with(labels []string, label string) []string { return append(slices.Clip(labels), label) }
+// withLabel returns labels with label appended.
+func withLabel(labels []string, label string) []string { return append(slices.Clip(labels), label) }
 
 var (
 	up = newMetric("truefoundry_up",
@@ -224,16 +223,16 @@ var (
 		absentOnFailure, listingLabels...)
 	listingInvalidFields = newMetric("truefoundry_listing_invalid_fields",
 		"Values dropped because they could not be read, by the path of their field in the API's answer.",
-		absentOnFailure, with(listingLabels, "field")...)
+		absentOnFailure, withLabel(listingLabels, "field")...)
 	listingLastSuccess = newMetric("truefoundry_listing_last_success_timestamp_seconds",
 		"When the listing last succeeded, in seconds since the Unix epoch.",
 		"it has not succeeded since the exporter started", listingLabels...)
 	listingErrors = newMetric("truefoundry_listing_errors_total",
 		"Failed listings, by reason.",
-		"", with(listingLabels, "reason")...)
+		"", withLabel(listingLabels, "reason")...)
 	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
 		"Requests to the control plane, by HTTP status; none where no answer came.",
-		"no request had this outcome yet", with(targetLabels, "code")...)
+		"no request had this outcome yet", withLabel(targetLabels, "code")...)
 	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
 		"How long requests to the control plane took until their answer was read, in seconds.",
 		"", targetLabels...)
@@ -242,7 +241,7 @@ var (
 		"", targetLabels...)
 )
 
-// allMetrics returns every metric of the collector, in the order of the docs.
+// allMetrics returns all metrics, in the order of the documentation.
 func allMetrics() []*metric {
 	var all []*metric
 	for _, m := range tokenMetrics {
@@ -253,18 +252,19 @@ func allMetrics() []*metric {
 		listingLastSuccess, listingErrors, apiKeyExpiry, apiRequests, apiRequestDuration, apiRetries)
 }
 
-func boolean(b bool) float64 {
+func boolToFloat(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// timestamp returns false for the zero time, which means that there is none.
+// timestamp returns t in seconds since the Unix epoch, or false if t is zero.
 func timestamp(t time.Time) (float64, bool) {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9, !t.IsZero()
 }
 
+// days converts days to seconds. It returns false if n is nil.
 func days(n *int64) (float64, bool) {
 	if n == nil {
 		return 0, false

@@ -12,11 +12,11 @@ import (
 
 const readme = "../README.md"
 
-func TestReadmeHasTheContract(t *testing.T) {
+func TestReadmeHasEveryMetric(t *testing.T) {
 	docstest.Region(t, readme, "metrics", collector.ContractTable(), *collector.Update)
 }
 
-// The README shows the most telling lines of the golden file.
+// The README shows some lines of the golden file.
 func TestReadmeShowsTheExample(t *testing.T) {
 	exposition, err := os.ReadFile("testdata/example.prom")
 	if err != nil {

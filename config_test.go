@@ -361,7 +361,7 @@ func TestConfigCheckReportsProblemsAndWarnings(t *testing.T) {
 		want         string
 	}{
 		{"a key with an expiry", configFile("acme", "https://a.example", jwt), 0, "The configuration is valid. Targets: 1.\n"},
-		{"an opaque key", configFile("acme", "https://a.example", opaque), 0, `warning: target "acme": its API key does not say when it ends`},
+		{"an opaque key", configFile("acme", "https://a.example", opaque), 0, `warning: target "acme": its API key does not contain its expiry`},
 		{"an opaque key with the name of its token", "targets: [{name: acme, url: \"https://a.example\", api_key_token: ci, authorization: {credentials: " + opaque + "}}]", 0, "The configuration is valid. Targets: 1.\n"},
 		{"a URL without encryption", configFile("acme", "http://a.example", jwt), 0, `warning: target "acme": its URL begins with http://`},
 		{"a URL without encryption on the same machine", configFile("acme", "http://127.0.0.1:1", jwt), 0, "The configuration is valid. Targets: 1.\n"},
@@ -393,7 +393,7 @@ func TestConfigCheckReportsProblemsAndWarnings(t *testing.T) {
 }
 
 func TestWarningsAreLoggedAtTheStartAndAfterEachReload(t *testing.T) {
-	const opaque, inTheClear = "its API key does not say when it ends", "the API key crosses the network as it is"
+	const opaque, inTheClear = "its API key does not contain its expiry", "the API key is sent unencrypted"
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	file := writeFile(t, "targets.yml", configFile("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
 	p := start(t, nil, "--config.file="+file)

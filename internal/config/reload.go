@@ -58,7 +58,7 @@ func (r *Reloader) Reload() error {
 	r.mu.Unlock()
 	if err != nil {
 		r.successful.Set(0)
-		level.Error(r.logger).Log("msg", "configuration not reloaded: the one before stays in use", "err", err)
+		level.Error(r.logger).Log("msg", "configuration not reloaded: the previous one stays in use", "err", err)
 		return err
 	}
 	r.apply(targets)

@@ -253,7 +253,7 @@ func TestWriteAndCollectExposeTheSameMetrics(t *testing.T) {
 				a, b := newTestConfig(t, cp.URL), newTestConfig(t, cp.URL, func(s *testConfig) { s.name = "a \"b\"" })
 				return a.collector(t, a.target(), b.target())
 			}
-			collected := metricstest.Register(t, newTwoTargets())
+			collected := metricstest.Gather(t, newTwoTargets())
 			snapshot := newTwoTargets().Scrape(t.Context())
 			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics)} {
 				var got, want strings.Builder

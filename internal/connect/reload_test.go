@@ -25,7 +25,7 @@ func (e *exporter) newReloader(entries ...string) *config.Reloader {
 func wantReloadMetrics(t *testing.T, r *config.Reloader, successful bool, at time.Time) {
 	t.Helper()
 	got := map[string]float64{}
-	for _, family := range metricstest.Register(t, r) {
+	for _, family := range metricstest.Gather(t, r) {
 		got[family.GetName()] = family.Metric[0].GetGauge().GetValue()
 	}
 	want := map[string]float64{

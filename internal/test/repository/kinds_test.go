@@ -39,7 +39,7 @@ func TestEachKindIsKnownEverywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header.Set("Authorization", "Bearer key")
+		req.Header.Set("Authorization", "Bearer "+controlplanetest.Key)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)

@@ -65,6 +65,11 @@ func (sc *scraper) scrape(how scrape) *exposition {
 	sc.sent.Add(1)
 	begun, tick := time.Now(), sc.tick()
 	body, err := sc.get(how)
+	if err != nil && time.Since(begun) > how.timeout {
+		// Who has not read the metrics by then is cut off.
+		sc.late.Add(1)
+		return nil
+	}
 	if err != nil {
 		sc.mistake("a scrape is lost: %v", err)
 		return nil

@@ -79,37 +79,37 @@ type flags struct {
 
 func addFlags(app *kingpin.Application) *flags {
 	f := &flags{web: kingpinflag.AddFlags(app, ":10140")}
-	app.Flag("web.telemetry-path", "Path of the metrics; at / there is no landing page.").Default("/metrics").StringVar(&f.telemetryPath)
-	app.Flag("web.max-requests", "Maximum number of scrapes at the same time; 0 means no limit.").Default("40").SetValue((*intValue)(&f.maxRequests))
-	app.Flag("web.disable-exporter-metrics", "Leave out the metrics go_*, process_* and promhttp_*.").BoolVar(&f.disableExporterMetrics)
-	app.Flag("web.enable-lifecycle", "Reload --config.file when /-/reload is sent a POST.").BoolVar(&f.enableLifecycle)
+	app.Flag("web.telemetry-path", "Path under which to expose metrics. At /, there is no landing page.").Default("/metrics").StringVar(&f.telemetryPath)
+	app.Flag("web.max-requests", "Maximum number of concurrent scrapes. 0 means no limit.").Default("40").SetValue((*intValue)(&f.maxRequests))
+	app.Flag("web.disable-exporter-metrics", "Exclude metrics about the exporter itself (go_*, process_* and promhttp_*).").BoolVar(&f.disableExporterMetrics)
+	app.Flag("web.enable-lifecycle", "Reload --config.file on a POST request to /-/reload.").BoolVar(&f.enableLifecycle)
 
-	app.Flag("config.file", "File of the targets to list, where there are several. SIGHUP reloads it.").StringVar(&f.configFile)
+	app.Flag("config.file", "Configuration file of the targets. It is reloaded on SIGHUP.").StringVar(&f.configFile)
 	app.Flag("config.check", "Check the configuration and the files that it names, and exit.").BoolVar(&f.configCheck)
 
-	app.Flag("once", "Scrape once, write the metrics to standard output and a line for each target to standard error, and exit: with 0 if every target was listed, and else with 1.").BoolVar(&f.once)
-	app.Flag("once.shape", "Like --once, but write the structure of each response and no values, which helps in a report of a bug.").BoolVar(&f.onceShape)
+	app.Flag("once", "Scrape once, write the metrics to standard output and a line for each target to standard error, and exit with 0 if every target was listed, and with 1 otherwise.").BoolVar(&f.once)
+	app.Flag("once.shape", "Like --once, but write the structure of each response without its values, for bug reports.").BoolVar(&f.onceShape)
 
-	app.Flag("demo", "Export made-up control planes that run inside the exporter, to see what it does.").BoolVar(&f.demo)
-	app.Flag(flagTarget, "Name of the target, as it stands in the label target. Default: the host of its URL.").StringVar(&f.targetName)
-	app.Flag(flagURL, "URL of the control plane, as in https://example.truefoundry.cloud. Default: the environment's "+envHost+".").StringVar(&f.url)
-	app.Flag(flagAPIKeyFile, "File that holds the API key, read anew for each listing. Default: the key itself is the environment's "+envAPIKey+".").StringVar(&f.apiKeyFile)
-	app.Flag(flagAPIPrefix, "Path of the API below the URL; empty for a control plane that is asked inside its cluster.").
+	app.Flag("demo", "Export fake control planes that run inside the exporter.").BoolVar(&f.demo)
+	app.Flag(flagTarget, "Name of the target, which is the value of the target label. Default: the host of its URL.").StringVar(&f.targetName)
+	app.Flag(flagURL, "URL of the control plane, like https://example.truefoundry.cloud. Default: the environment variable "+envHost+".").StringVar(&f.url)
+	app.Flag(flagAPIKeyFile, "File that contains the API key. It is read for each listing. Default: the key in the environment variable "+envAPIKey+".").StringVar(&f.apiKeyFile)
+	app.Flag(flagAPIPrefix, "Path of the API below the URL. Empty to access a control plane from inside its cluster.").
 		Default(client.DefaultAPIPrefix).IsSetByUser(&f.apiPrefixSet).StringVar(&f.apiPrefix)
 	app.Flag(flagKind, "Kind of token to list: "+config.KindNames()+". Repeatable.").
 		Default(string(client.PersonalAccessToken)).IsSetByUser(&f.kindsSet).StringsVar(&f.kinds)
-	app.Flag(flagAPIKeyToken, "Name of the listed token that the API key belongs to, to tell when a key ends that does not say so itself.").StringVar(&f.apiKeyToken)
-	app.Flag("truefoundry.creator-label", "What the label creator holds: slug (a user's e-mail address) or id.").
+	app.Flag(flagAPIKeyToken, "Name of the listed token that the API key belongs to. Its expiry is used if the key does not contain one.").StringVar(&f.apiKeyToken)
+	app.Flag("truefoundry.creator-label", "Value of the creator label: slug (the e-mail address of a user) or id.").
 		Default(string(collector.CreatorSlug)).EnumVar(&f.creatorLabel, string(collector.CreatorSlug), string(collector.CreatorID))
-	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to ask for at a time, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue((*intValue)(&f.pageSize))
-	app.Flag("truefoundry.max-tokens", "Maximum number of tokens in a listing; a longer one fails.").Default(strconv.Itoa(client.DefaultMaxTokens)).SetValue((*intValue)(&f.maxTokens))
-	app.Flag("truefoundry.max-concurrency", "Maximum number of requests to a control plane at the same time.").Default("4").SetValue((*intValue)(&f.maxConcurrency))
-	app.Flag("truefoundry.timeout", "The longest that the listings of a scrape may take, and that the scraper may take to read the answer.").Default("60s").DurationVar(&f.timeout)
-	app.Flag("truefoundry.timeout-offset", "Subtracted from the scraper's timeout, to answer before it gives up; at most half of that timeout.").Default("500ms").DurationVar(&f.timeoutOffset)
+	app.Flag("truefoundry.page-size", fmt.Sprintf("Number of tokens to request per page, 1 to %d.", client.MaxPageSize)).Default("1000").SetValue((*intValue)(&f.pageSize))
+	app.Flag("truefoundry.max-tokens", "Maximum number of tokens in a listing. Longer listings fail.").Default(strconv.Itoa(client.DefaultMaxTokens)).SetValue((*intValue)(&f.maxTokens))
+	app.Flag("truefoundry.max-concurrency", "Maximum number of concurrent requests to a control plane.").Default("4").SetValue((*intValue)(&f.maxConcurrency))
+	app.Flag("truefoundry.timeout", "Maximum duration of the listings of a scrape, and of sending the response to the scraper.").Default("60s").DurationVar(&f.timeout)
+	app.Flag("truefoundry.timeout-offset", "Offset to subtract from the timeout of the scraper, at most half of that timeout.").Default("500ms").DurationVar(&f.timeoutOffset)
 
-	app.Flag("log.level", "Least severe level that is logged: debug, info, warn or error. With --once, nothing is logged unless this is set.").
+	app.Flag("log.level", "Only log messages with the given severity or above: debug, info, warn or error. With --once, nothing is logged unless this is set.").
 		Default("info").IsSetByUser(&f.logLevelSet).EnumVar(&f.logLevel, "debug", "info", "warn", "error")
-	app.Flag("log.format", "Format of the log: logfmt or json.").Default(formatLogfmt).EnumVar(&f.logFormat, formatLogfmt, formatJSON)
+	app.Flag("log.format", "Output format of log messages: logfmt or json.").Default(formatLogfmt).EnumVar(&f.logFormat, formatLogfmt, formatJSON)
 	return f
 }
 
@@ -142,7 +142,7 @@ func (f *flags) parse(app *kingpin.Application, args []string) error {
 // does not do.
 func parseError(app *kingpin.Application, args []string, err error) error {
 	if strings.HasPrefix(err.Error(), "unexpected ") {
-		return errors.New("there is an argument that is no flag") // the argument may be a key
+		return errors.New("unexpected argument that is not a flag") // the argument may be a key
 	}
 	parsed, parseErr := app.ParseContext(args)
 	if parseErr != nil {
@@ -272,7 +272,7 @@ func (f *flags) target() (config.Target, error) {
 		address, source = strings.TrimSpace(os.Getenv(envHost)), envHost
 	}
 	if address == "" {
-		return config.Target{}, fmt.Errorf("which control plane? set --%s or %s, or try --demo", flagURL, envHost)
+		return config.Target{}, fmt.Errorf("no control plane: set --%s or %s, or try --demo", flagURL, envHost)
 	}
 	kinds := make([]client.Kind, len(f.kinds))
 	for i, kind := range f.kinds {

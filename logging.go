@@ -36,8 +36,8 @@ func newErrorLog(logger log.Logger) *stdlog.Logger {
 	return slog.NewLogLogger(slogHandler{logger}, slog.LevelWarn)
 }
 
-// redirectStandardLog makes Go's standard logger write to logger. HTTP clients use
-// it if a server sends data that nobody asked for.
+// redirectStandardLog makes Go's standard logger write to logger. net/http uses it to log
+// unsolicited responses.
 func redirectStandardLog(logger log.Logger) {
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(standardLogWriter{logger})

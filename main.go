@@ -47,7 +47,7 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run returns the exit code. It does not exit itself, so that deferred functions run.
 func run(args []string) int {
-	// SIGHUP would end the process from its start until here.
+	// Until this call, SIGHUP ends the process.
 	sighup := make(chan os.Signal, 1)
 	signal.Notify(sighup, syscall.SIGHUP)
 	defer signal.Stop(sighup)

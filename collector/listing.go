@@ -102,8 +102,8 @@ func (l *listing) leave(ctx context.Context, r *run) *result {
 	r.waiters--
 	if r.waiters == 0 && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		r.ctx.expire()
-		// Its own error says how far the listing got. There is none if it is blocked by
-		// something that ignores the context, like a file.
+		// Wait for the run's own error, which says how far it got. A run that is blocked
+		// by something that ignores the context, like a file, does not return one.
 		l.mu.Unlock()
 		select {
 		case <-r.done:

@@ -55,16 +55,11 @@ func (t *transport) newPool() (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rt http.RoundTripper
-	if cfg.CAFile == "" && cfg.CertFile == "" && cfg.KeyFile == "" {
-		rt, err = newRoundTripper(tlsConfig)
-	} else {
-		rt, err = commoncfg.NewTLSRoundTripper(tlsConfig, commoncfg.TLSRoundTripperSettings{
-			CA:   newSecretReader(commoncfg.Secret(cfg.CA), cfg.CAFile),
-			Cert: newSecretReader(commoncfg.Secret(cfg.Cert), cfg.CertFile),
-			Key:  newSecretReader(cfg.Key, cfg.KeyFile),
-		}, newRoundTripper)
-	}
+	rt, err := commoncfg.NewTLSRoundTripper(tlsConfig, commoncfg.TLSRoundTripperSettings{
+		CA:   newSecretReader(commoncfg.Secret(cfg.CA), cfg.CAFile),
+		Cert: newSecretReader(commoncfg.Secret(cfg.Cert), cfg.CertFile),
+		Key:  newSecretReader(cfg.Key, cfg.KeyFile),
+	}, newRoundTripper)
 	if err != nil {
 		return nil, err
 	}

@@ -77,11 +77,11 @@ func TestEachFlagIsDocumentedAndChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := f.validate()
-		refused := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+flag.Name)
+		rejected := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+flag.Name)
 		switch {
 		case isSetting && err != nil:
 			t.Errorf("--%s is a setting of all targets, but rejected with --config.file: %v", flag.Name, err)
-		case !isSetting && !refused:
+		case !isSetting && !rejected:
 			t.Errorf("--%s is neither rejected with --config.file nor listed as a setting of all targets: %v", flag.Name, err)
 		}
 	}

@@ -148,21 +148,21 @@ func TestScrapesAboveMaxRequestsAreRejected(t *testing.T) {
 		})
 	}))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, fmt.Sprintf("--web.max-requests=%d", allowed))
-	answers := make(chan string, scrapes)
+	responses := make(chan string, scrapes)
 	for range scrapes {
 		go func() {
 			resp, err := http.Get(p.url + "/metrics") //nolint:noctx // it ends with the exporter
 			if err != nil {
-				answers <- err.Error()
+				responses <- err.Error()
 				return
 			}
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
-			answers <- fmt.Sprintln(resp.StatusCode, err) + string(body)
+			responses <- fmt.Sprintln(resp.StatusCode, err) + string(body)
 		}()
 	}
 	for range scrapes - allowed {
-		if got := <-answers; !strings.HasPrefix(got, "503 <nil>\n3 scrapes are under way") {
+		if got := <-responses; !strings.HasPrefix(got, "503 <nil>\n3 scrapes are under way") {
 			t.Errorf("above the limit: %s", got)
 		}
 	}
@@ -171,7 +171,7 @@ func TestScrapesAboveMaxRequestsAreRejected(t *testing.T) {
 	}
 	close(finish)
 	for range allowed {
-		if got := <-answers; !strings.HasPrefix(got, "200 <nil>\n") || countTokens(got) != 3 {
+		if got := <-responses; !strings.HasPrefix(got, "200 <nil>\n") || countTokens(got) != 3 {
 			t.Errorf("within the limit: %s", got)
 		}
 	}

@@ -220,7 +220,7 @@ func (e *exporter) scrapeOnce() error {
 	return err
 }
 
-// run exports the targets until the process is told to end, and returns the exit code.
+// run exports the targets until SIGINT or SIGTERM, and returns the exit code.
 func (e *exporter) run(targets []config.Target, sighup <-chan os.Signal) int {
 	level.Info(e.logger).Log("msg", "starting "+programName, "version", version.Info(), "build", version.BuildContext(), "gomaxprocs", runtime.GOMAXPROCS(0))
 	e.setTargets(targets)
@@ -236,7 +236,7 @@ func (e *exporter) run(targets []config.Target, sighup <-chan os.Signal) int {
 func (e *exporter) reloadOnSignal(signals <-chan os.Signal) {
 	for range signals {
 		if e.reload == nil {
-			level.Info(e.logger).Log("msg", "nothing to reload without --config.file: the API key is read anew for each listing")
+			level.Info(e.logger).Log("msg", "nothing to reload without --config.file: the API key is read for each listing")
 			continue
 		}
 		_ = e.reload() // logs its error
@@ -281,7 +281,7 @@ func newServer(handler http.Handler, timeout time.Duration, logger log.Logger) *
 		IdleTimeout:       5 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          newErrorLog(logger),
-		// The general handler would answer OPTIONS *.
+		// The general handler would accept OPTIONS *.
 		DisableGeneralOptionsHandler: true,
 	}
 }

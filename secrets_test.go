@@ -298,7 +298,7 @@ func (e *secretEcho) newHandler(t *testing.T) http.Handler {
 		}
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 	})
-	mux.HandleFunc("POST /oauth2/refused", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /oauth2/rejected", func(w http.ResponseWriter, r *http.Request) {
 		secrets := e.record(r)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
@@ -312,7 +312,7 @@ func (e *secretEcho) newHandler(t *testing.T) http.Handler {
 func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 	names := []string{
 		"API key", "API key of a file", "client's secret", "client's secret of a file",
-		"client's secret that is refused", "access token", "header", "header of a file", "proxy's password",
+		"client's rejected secret", "access token", "header", "header of a file", "proxy's password",
 	}
 	c, e := canaries{}, &secretEcho{seen: map[string]bool{}, names: names}
 	for _, name := range names {
@@ -353,7 +353,7 @@ func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 		"bearer_token_file":  "bearer_token_file: API-key-of-a-file",
 		"client_secret":      fmt.Sprintf(oauth2, plain.URL+"/oauth2/token", "", quote(canary("client's secret"))),
 		"client_secret_file": fmt.Sprintf(oauth2, plain.URL+"/oauth2/token", "_file", "client's-secret-of-a-file"),
-		"refused":            fmt.Sprintf(oauth2, plain.URL+"/oauth2/refused", "", quote(canary("client's secret that is refused"))),
+		"rejected":           fmt.Sprintf(oauth2, plain.URL+"/oauth2/rejected", "", quote(canary("client's rejected secret"))),
 		"http_headers":       opaque + "\n  http_headers: {X-Secret: {secrets: [" + quote(canary("header")) + "]}}",
 		"http_headers_files": opaque + "\n  http_headers: {X-Secret: {files: [header-of-a-file]}}",
 		"proxy_url":          opaque + "\n  proxy_url: " + quote(proxy),
@@ -387,7 +387,7 @@ func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 			switch {
 			case source == "proxy_url" && p.direct:
 				continue
-			case source == "refused":
+			case source == "rejected":
 				p.reason = "connection"
 			case strings.HasPrefix(source, "tls_key") && at == "TLS":
 				p.reason = ""
@@ -421,11 +421,11 @@ func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			answer, err := io.ReadAll(resp.Body)
+			response, err := io.ReadAll(resp.Body)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.wantNone(t, "the answer to a reload", string(answer))
+			c.wantNone(t, "the response to a reload", string(response))
 
 			log := w.stop(t, syscall.SIGTERM)
 			if n := strings.Count(log, "listing failed"); n < len(want)/2 {
@@ -581,12 +581,12 @@ func TestMisplacedSecretsAreNotRepeatedInErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(resp.Body)
+		response, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusInternalServerError {
 			t.Errorf("%s: %v", resp.Status, err)
 		}
-		c.wantNone(t, "the answer to a reload", string(answer))
+		c.wantNone(t, "the response to a reload", string(response))
 		c.wantNone(t, "the landing page", get(t, w.url))
 	}
 	w.stop(t, syscall.SIGTERM)
@@ -605,10 +605,10 @@ func TestSecretsAreNotInStackTraces(t *testing.T) {
 	c := canaries{}
 	c.add("API key", canary("API key"))
 	c.add("header", canary("header"))
-	asked := make(chan struct{}, 2)
+	requests := make(chan struct{}, 2)
 	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			asked <- struct{}{}
+			requests <- struct{}{}
 			<-r.Context().Done()
 		})
 	})
@@ -625,8 +625,8 @@ func TestSecretsAreNotInStackTraces(t *testing.T) {
 					resp.Body.Close()
 				}
 			}()
-			<-asked
-			<-asked
+			<-requests
+			<-requests
 			stack := w.stop(t, signal)
 			<-scraped
 			for _, want := range []string{"goroutine ", "client.(*Client).get(", "runtime.main("} {

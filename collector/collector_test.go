@@ -294,7 +294,7 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
-		newCollector(t, "http://nobody").Describe(descs)
+		newCollector(t, "http://unused").Describe(descs)
 	}()
 	for desc := range descs {
 		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(desc.String())[1]

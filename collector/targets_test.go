@@ -30,8 +30,8 @@ func newTarget(t *testing.T, name, url string) collector.Target {
 
 func TestTargetsAndKindsAreListedIndependently(t *testing.T) {
 	url := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), controlplanetest.Tokens(2)).URL
-	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
-	halfRefusing := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil, func(next http.Handler) http.Handler {
+	forbidden := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
+	halfForbidden := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, fakecontrolplane.VirtualAccounts) {
 				faults.Status(http.StatusForbidden)(nil).ServeHTTP(w, r)
@@ -41,7 +41,7 @@ func TestTargetsAndKindsAreListedIndependently(t *testing.T) {
 		})
 	})
 	s := newTestConfig(t, url)
-	served := scrape(t, s.collector(t, newTarget(t, "b", url), newTarget(t, "a", url), newTarget(t, "c", refusing), newTarget(t, "d", halfRefusing.URL)))
+	got := scrape(t, s.collector(t, newTarget(t, "b", url), newTarget(t, "a", url), newTarget(t, "c", forbidden), newTarget(t, "d", halfForbidden.URL)))
 	for _, want := range []string{
 		`truefoundry_up{control_plane="acme.truefoundry.example",target="a"} 1`,
 		`truefoundry_up{control_plane="acme.truefoundry.example",target="b"} 1`,
@@ -54,9 +54,9 @@ func TestTargetsAndKindsAreListedIndependently(t *testing.T) {
 		`truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="d"} 1`,
 		`truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="virtual-account",reason="forbidden",target="c"} 1`,
 	} {
-		metricstest.Present(t, served, want)
+		metricstest.Present(t, got, want)
 	}
-	if n := strings.Count(served, "\ntruefoundry_token_info{"); n != 2*(3+2)+1 {
+	if n := strings.Count(got, "\ntruefoundry_token_info{"); n != 2*(3+2)+1 {
 		t.Errorf("%d tokens", n)
 	}
 }
@@ -64,8 +64,8 @@ func TestTargetsAndKindsAreListedIndependently(t *testing.T) {
 // Counters belong to the name and the control plane of a target.
 func TestSetKeepsCountersOfRemainingTargets(t *testing.T) {
 	working := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(1), nil).URL
-	refusing := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
-	a, b := newTarget(t, "a", refusing), newTarget(t, "b", working)
+	forbidden := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil, faults.Status(http.StatusForbidden)).URL
+	a, b := newTarget(t, "a", forbidden), newTarget(t, "b", working)
 	s := newTestConfig(t, working)
 	c := s.collector(t, a, b)
 	const errorsOf = `truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason="forbidden",target="a"} `
@@ -223,7 +223,7 @@ func TestStatusFollowsTheListings(t *testing.T) {
 }
 
 func TestCollectorWithoutTargetsHasNoMetrics(t *testing.T) {
-	s := newTestConfig(t, "http://nobody")
+	s := newTestConfig(t, "http://unused")
 	if got := scrape(t, s.collector(t)); got != "" {
 		t.Errorf("got %s", got)
 	}

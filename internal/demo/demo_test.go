@@ -46,8 +46,8 @@ func TestDemoHasTokensInEveryState(t *testing.T) {
 	if len(all) != 3 {
 		t.Fatalf("%d targets", len(all))
 	}
-	var refused *client.Error
-	if _, err := list(t, &all[2]); !errors.As(err, &refused) || refused.Reason != client.ReasonUnauthorized {
+	var failure *client.Error
+	if _, err := list(t, &all[2]); !errors.As(err, &failure) || failure.Reason != client.ReasonUnauthorized {
 		t.Errorf("the broken target: %v", err)
 	}
 	var tokens []client.Token

@@ -198,8 +198,8 @@ func TestLandingPageShowsTheStateOfATarget(t *testing.T) {
 					t.Errorf("unexpected %q in %s", unwanted, page)
 				}
 			}
-			if asked := cp.Requests()[before:]; len(asked) != 0 {
-				t.Errorf("the page sent the requests %q", asked)
+			if requests := cp.Requests()[before:]; len(requests) != 0 {
+				t.Errorf("the page sent the requests %q", requests)
 			}
 		})
 	}
@@ -398,9 +398,9 @@ func TestLandingPageShowsNoTokensAndNoSecrets(t *testing.T) {
 }
 
 func TestLandingPageShowsWhyTheKeyIsUnusable(t *testing.T) {
-	keyless := newTarget(t, newTransport(t), "acme", "http://nobody", client.PersonalAccessToken)
-	keyless.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
-	url := start(t, "http://nobody", withTargets(t, time.Now, keyless))
+	target := newTarget(t, newTransport(t), "acme", "http://unused", client.PersonalAccessToken)
+	target.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
+	url := start(t, "http://unused", withTargets(t, time.Now, target))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
 	if page := landingPageText(t, url); !strings.Contains(page, want) {
@@ -426,7 +426,7 @@ func TestLandingPageShowsHowToReloadAndFailures(t *testing.T) {
 		{"a failure", failedReload, false, []string{how, failed, "These are the previous targets."}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			url := start(t, "http://nobody", func(cfg *server.Config) {
+			url := start(t, "http://unused", func(cfg *server.Config) {
 				cfg.EnableLifecycle = tt.post
 				if tt.failure != nil {
 					cfg.Reload, cfg.ReloadFailure = reload, tt.failure
@@ -494,7 +494,7 @@ var (
 )
 
 func TestLandingPageIsReadableInLightAndDarkMode(t *testing.T) {
-	_, page, _ := get(t, start(t, "http://nobody"))
+	_, page, _ := get(t, start(t, "http://unused"))
 	dark := darkStyle.FindStringSubmatch(page)
 	if dark == nil || !strings.Contains(page, "color-scheme: light dark;") {
 		t.Fatalf("the page has no dark style:\n%s", page)
@@ -539,7 +539,7 @@ func luminance(t *testing.T, hex string) float64 {
 		format, highest = "#%1x%1x%1x", 15
 	}
 	if _, err := fmt.Sscanf(hex, format, &r, &g, &b); err != nil {
-		t.Fatalf("%s is no color: %v", hex, err)
+		t.Fatalf("%s is not a color: %v", hex, err)
 	}
 	linear := func(channel int) float64 {
 		c := float64(channel) / highest

@@ -453,7 +453,7 @@ func TestReloadByHTTP(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			calls := 0
-			url := start(t, "http://nobody", func(cfg *server.Config) {
+			url := start(t, "http://unused", func(cfg *server.Config) {
 				cfg.EnableLifecycle = tt.enabled
 				if tt.reload != nil {
 					cfg.Reload = func() error { calls++; return tt.reload() }
@@ -486,7 +486,7 @@ func TestTelemetryPathMayReplaceTheLandingPage(t *testing.T) {
 
 func TestInvalidTelemetryPathIsRejected(t *testing.T) {
 	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/-/reload", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//", "//metrics", "/a//b", "/a/../b", "/./a"} {
-		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
+		if _, err := newHandler(t, "http://unused", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}

@@ -100,12 +100,12 @@ func (s *soak) triggerReload(valid, signal bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused = !valid
+	s.rejected = !valid
 	if valid {
 		s.reloads++
 		s.done = len(s.configurations) - 1
 	} else {
-		s.refusals++
+		s.rejections++
 	}
 }
 

@@ -73,7 +73,7 @@ func (sc *scraper) scrape(opts scrapeOptions) *exposition {
 		sc.fail("a scrape failed: %v", err)
 		return nil
 	}
-	sc.answered.Add(1)
+	sc.responses.Add(1)
 	if time.Since(begun) > opts.timeout {
 		sc.late.Add(1)
 	}

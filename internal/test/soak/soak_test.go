@@ -65,12 +65,12 @@ type soak struct {
 	// whose control plane it uses. Those from the index done on may be in use.
 	configurations []map[listing]string
 	done           int
-	refused        bool // whether the last reload was rejected
+	rejected       bool // whether the last reload was rejected
 
 	// sent counts all requests for metrics.
-	sent, answered, late, abandoned, wrong  atomic.Int64
-	reloads, refusals, replacedKeys, rounds int
-	failed, changed, gaps                   atomic.Int64
+	sent, responses, late, abandoned, wrong   atomic.Int64
+	reloads, rejections, replacedKeys, rounds int
+	failed, changed, gaps                     atomic.Int64
 	// counted are the counters of failures after the last round, and failures the sums
 	// of all rounds.
 	counted  map[listing]map[client.Reason]float64
@@ -124,7 +124,7 @@ func TestSoak(t *testing.T) {
 		}
 		if time.Since(lastLog) > maxWait/2 {
 			lastLog = time.Now()
-			t.Logf("%d scrapes after %v", s.answered.Load(), lastLog.Sub(begun).Round(time.Second))
+			t.Logf("%d scrapes after %v", s.responses.Load(), lastLog.Sub(begun).Round(time.Second))
 		}
 		s.round(random, min(*scrapes-made, scrapesPerRound))
 	}
@@ -139,10 +139,10 @@ func TestSoak(t *testing.T) {
 	}
 	s.stop(t)
 	t.Logf("seed %d: %d scrapes in %v, %d of them wrong, %d late; %d more abandoned", *seed,
-		s.answered.Load(), time.Since(begun).Round(time.Second), s.wrong.Load(), s.late.Load(), s.abandoned.Load())
+		s.responses.Load(), time.Since(begun).Round(time.Second), s.wrong.Load(), s.late.Load(), s.abandoned.Load())
 	t.Logf("listings that scrapes saw failing: %d; changing or shortened while read: %d, %d of them with gaps", s.failed.Load(), s.changed.Load(), s.gaps.Load())
 	t.Logf("failures by reason: %v", s.failures)
-	t.Logf("reloads: %d, and %d refused; keys replaced: %d; lists changed: %d", s.reloads, s.refusals, s.replacedKeys, s.changes)
+	t.Logf("reloads: %d, and %d rejected; keys replaced: %d; lists changed: %d", s.reloads, s.rejections, s.replacedKeys, s.changes)
 	t.Logf("before: %v; after: %v", before, after)
 }
 
@@ -245,17 +245,17 @@ func (s *soak) waitForResponses() *exposition {
 			s.FailNow()
 		}
 		// This scrape itself is not counted yet, but in flight.
-		answered := map[string]float64{}
+		responses := map[string]float64{}
 		for series, n := range e.counters[listing{}] {
 			if code, ok := strings.CutPrefix(series, "promhttp_metric_handler_requests_total code="); ok && n > 0 {
-				answered[code] = n
+				responses[code] = n
 			}
 		}
-		if maps.Equal(answered, map[string]float64{`"200"`: sent}) && e.gauges["promhttp_metric_handler_requests_in_flight"] == 1 {
+		if maps.Equal(responses, map[string]float64{`"200"`: sent}) && e.gauges["promhttp_metric_handler_requests_in_flight"] == 1 {
 			return e
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("%g scrapes were sent, and the responses by status are %v", sent, answered)
+			s.Fatalf("%g scrapes were sent, and the responses by status are %v", sent, responses)
 		}
 	}
 }
@@ -270,8 +270,8 @@ func (s *soak) countFailures(e *exposition) {
 		}
 	}
 	s.counted = e.failures
-	if want := map[bool]float64{true: 0, false: 1}[s.refused]; e.gauges["truefoundry_exporter_config_last_reload_successful"] != want {
-		s.fail("the last reload was rejected: %t, but the metrics differ", s.refused)
+	if want := map[bool]float64{true: 0, false: 1}[s.rejected]; e.gauges["truefoundry_exporter_config_last_reload_successful"] != want {
+		s.fail("the last reload was rejected: %t, but the metrics differ", s.rejected)
 	}
 }
 

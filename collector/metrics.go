@@ -102,7 +102,7 @@ const infoMetric = 0
 
 var tokenMetrics = []tokenMetric{
 	infoMetric: {
-		newMetric("truefoundry_token_info", "A token that the control plane lists; always 1.", "", labelNames(sortedTokenLabels, true)...),
+		newMetric("truefoundry_token_info", "A token that is listed by the control plane. The value is always 1.", "", labelNames(sortedTokenLabels, true)...),
 		func(*client.Token, time.Time) (float64, bool) { return 1, true },
 	},
 	tokenGauge("truefoundry_token_has_expiry",
@@ -116,7 +116,7 @@ var tokenMetrics = []tokenMetric{
 		"the token never expires, or the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Expiry.At) }),
 	tokenGauge("truefoundry_token_expired",
-		"Whether the token is expired, as the API says; where it does not say, whether it has an expiry that has passed.",
+		"Whether the token is expired according to the API, or has an expiry in the past if the API does not say.",
 		"the API does not say, and the expiry could not be read",
 		expired),
 	tokenGauge("truefoundry_token_created_timestamp_seconds",
@@ -124,20 +124,20 @@ var tokenMetrics = []tokenMetric{
 		"missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Created) }),
 	tokenGauge("truefoundry_token_issued_timestamp_seconds",
-		"When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was.",
+		"When the token's current JWT was created, or the token itself if it has no JWT, in seconds since the Unix epoch.",
 		"missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Issued) }),
 	tokenGauge("truefoundry_token_last_accessed_timestamp_seconds",
-		"When the token last authenticated somebody, in seconds since the Unix epoch.",
+		"When the token was last used to authenticate, in seconds since the Unix epoch.",
 		"never, or the control plane does not report it",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.LastAccessed) }),
 	tokenGauge("truefoundry_token_auto_rotate_interval_seconds",
-		"How often the token rotates by itself, in seconds.",
-		"the token does not rotate by itself",
+		"Interval at which the token is rotated automatically, in seconds.",
+		"the token is not rotated automatically",
 		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.AutoRotateInterval) }),
 	tokenGauge("truefoundry_token_auto_rotate_grace_period_seconds",
-		"How long the previous JWT goes on working after a rotation, in seconds.",
-		"the token does not rotate by itself",
+		"How long the previous JWT remains valid after a rotation, in seconds.",
+		"the token is not rotated automatically",
 		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.GracePeriod) }),
 	tokenGauge("truefoundry_token_next_rotation_timestamp_seconds",
 		"When the token's next rotation is due, in seconds since the Unix epoch.",
@@ -149,7 +149,7 @@ var tokenMetrics = []tokenMetric{
 		"",
 		func(t *client.Token, _ time.Time) (float64, bool) { return boolToFloat(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
-		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
+		"When the last of the token's previous JWTs stops working, in seconds since the Unix epoch.",
 		"there is none",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
 	tokenGauge("truefoundry_token_secret_store_sync_timestamp_seconds",
@@ -163,7 +163,7 @@ var tokenMetrics = []tokenMetric{
 			return timestamp(t.SecretStoreSync.At)
 		}),
 	tokenGauge("truefoundry_token_secret_store_sync_failed",
-		"Whether the token's current JWT did not reach its secret store; the log tells why. Experimental: inferred from the API's SDKs.",
+		"Whether the token's current JWT could not be written to its secret store. The reason is logged. Experimental: inferred from the API's SDKs.",
 		"the control plane does not report it",
 		func(t *client.Token, _ time.Time) (float64, bool) {
 			if t.SecretStoreSync == nil {
@@ -198,13 +198,13 @@ var (
 		"Whether every listing of the target succeeded in this scrape.",
 		"", targetLabels...)
 	apiKeyExpiry = newMetric("truefoundry_api_key_expiry_timestamp_seconds",
-		"When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
-		"the key does not say so and its token is not named or not listed, or the key never ends", targetLabels...)
+		"When the API key of the exporter stops working, in seconds since the Unix epoch.",
+		"the key does not contain its expiry and its token is not configured or not listed, or the key never expires", targetLabels...)
 	listingSuccess = newMetric("truefoundry_listing_success",
 		"Whether the listing succeeded in this scrape.",
 		"", listingLabels...)
 	listings = newMetric("truefoundry_listings_total",
-		"Listings that ended, well or not.",
+		"Listings that have ended, successfully or not.",
 		"", listingLabels...)
 	listingDuration = newMetric("truefoundry_listing_duration_seconds",
 		"How long this scrape waited for the listing, in seconds.",
@@ -213,7 +213,7 @@ var (
 		"Distinct tokens in the listing.",
 		absentOnFailure, listingLabels...)
 	listingReportedTokens = newMetric("truefoundry_listing_reported_tokens",
-		"Tokens in the list by the API's own count (pagination.total).",
+		"Tokens in the list according to the API (pagination.total).",
 		absentOnFailure+", or the API gave no count", listingLabels...)
 	listingDuplicateTokens = newMetric("truefoundry_listing_duplicate_tokens",
 		"Items dropped because the same listing had their token already.",
@@ -222,7 +222,7 @@ var (
 		"Items dropped because they could not be read at all.",
 		absentOnFailure, listingLabels...)
 	listingInvalidFields = newMetric("truefoundry_listing_invalid_fields",
-		"Values dropped because they could not be read, by the path of their field in the API's answer.",
+		"Values dropped because they could not be read, by the path of their field in the API's response.",
 		absentOnFailure, withLabel(listingLabels, "field")...)
 	listingLastSuccess = newMetric("truefoundry_listing_last_success_timestamp_seconds",
 		"When the listing last succeeded, in seconds since the Unix epoch.",
@@ -231,10 +231,10 @@ var (
 		"Failed listings, by reason.",
 		"", withLabel(listingLabels, "reason")...)
 	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
-		"Requests to the control plane, by HTTP status; none where no answer came.",
+		"Requests to the control plane, by HTTP status. The code is none if there was no response.",
 		"no request had this outcome yet", withLabel(targetLabels, "code")...)
 	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
-		"How long requests to the control plane took until their answer was read, in seconds.",
+		"Duration of requests to the control plane until their response was read, in seconds.",
 		"", targetLabels...)
 	apiRetries = newMetric("truefoundry_exporter_api_retries_total",
 		"Requests to the control plane that were repeated.",

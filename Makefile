@@ -15,6 +15,7 @@ GOVULNCHECK_VERSION     := v1.9.0
 NFPM_VERSION   := v2.45.2
 CRANE_VERSION  := v0.22.1
 COSIGN_VERSION := v3.1.3
+ORAS_VERSION   := v1.3.0
 
 TOOLS               := $(CURDIR)/.tools
 PROMETHEUS_DIR      := $(TOOLS)/prometheus-$(PROMETHEUS_VERSION)
@@ -28,6 +29,7 @@ GOVULNCHECK         := $(TOOLS)/govulncheck-$(GOVULNCHECK_VERSION)/govulncheck
 NFPM                := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
 CRANE               := $(TOOLS)/crane-$(CRANE_VERSION)/crane
 COSIGN              := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
+ORAS                := $(TOOLS)/oras-$(ORAS_VERSION)/oras
 
 # The Prometheus operator's CRDs, and a control plane of Kubernetes.
 CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
@@ -93,8 +95,8 @@ release: $(CYCLONEDX) $(NFPM) $(HELM) ## Build the archives, packages, chart and
 	CYCLONEDX='$(CYCLONEDX)' NFPM='$(NFPM)' HELM='$(HELM)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
 
 .PHONY: publish
-publish: $(CRANE) $(HELM) $(COSIGN) ## Push the image and the chart in dist/ to REGISTRY, and sign them.
-	CRANE='$(CRANE)' HELM='$(HELM)' COSIGN='$(COSIGN)' DIST='$(DIST)' VERSION='$(VERSION)' REGISTRY='$(REGISTRY)' .ci/publish
+publish: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Push the image and the chart in dist/ to REGISTRY, and sign them.
+	CRANE='$(CRANE)' HELM='$(HELM)' COSIGN='$(COSIGN)' ORAS='$(ORAS)' DIST='$(DIST)' VERSION='$(VERSION)' REGISTRY='$(REGISTRY)' .ci/publish
 
 # Compiled, and no more: other tests run on this machine's platform.
 .PHONY: cross-build
@@ -143,7 +145,7 @@ deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everyt
 
 # Root makes the fresh systems.
 .PHONY: release-check
-release-check: $(CRANE) $(HELM) $(COSIGN) ## Build a release, publish it to a registry of the tests, and install its packages; needs debootstrap and rpm.
+release-check: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Build a release, publish it to a registry of the tests, and install its packages; needs debootstrap and rpm.
 	rm -rf .build/dist
 	$(MAKE) --no-print-directory release DIST=.build/dist RELEASE_PLATFORMS='linux/amd64 linux/arm64'
 	cd $(INTEGRATION) && $(RELEASE_ENV) $(GO) test -race -count=1 ./release/...
@@ -197,7 +199,7 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt); done
 
 .PHONY: tools
-tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(GOVULNCHECK) ## Install the pinned tools.
+tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(ORAS) $(GOVULNCHECK) ## Install the pinned tools.
 
 # remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
 $(PROMETHEUS_DIR)/%:
@@ -237,6 +239,9 @@ $(COSIGN):
 
 $(CRANE):
 	GOBIN='$(@D)' $(GO) install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
+
+$(ORAS):
+	GOBIN='$(@D)' $(GO) install oras.land/oras/cmd/oras@$(ORAS_VERSION)
 
 $(GOVULNCHECK):
 	GOBIN='$(@D)' $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the regions of documents")
 
-func TestReadmeHasEveryFlag(t *testing.T) {
+func TestConfigurationHasEveryFlag(t *testing.T) {
 	app := kingpin.New(programName, "").Version("")
 	addFlags(app)
 	var b strings.Builder
@@ -34,7 +34,7 @@ func TestReadmeHasEveryFlag(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, value, f.Help)
 	}
-	docstest.Region(t, "README.md", "flags", b.String(), *update)
+	docstest.Region(t, "docs/configuration.md", "flags", b.String(), *update)
 }
 
 func readFile(t *testing.T, path string) string {
@@ -55,13 +55,13 @@ func TestEachFlagIsDocumentedAndChecked(t *testing.T) {
 	}
 	app := kingpin.New("truefoundry_exporter", "")
 	addFlags(app)
-	readme := readFile(t, "README.md")
+	document := readFile(t, "docs/configuration.md")
 	for _, flag := range app.Model().Flags {
 		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || flag.Hidden {
 			continue
 		}
-		if !strings.Contains(readme, "| `--"+flag.Name+"` |") {
-			t.Errorf("README.md does not document --%s", flag.Name)
+		if !strings.Contains(document, "| `--"+flag.Name+"` |") {
+			t.Errorf("docs/configuration.md does not document --%s", flag.Name)
 		}
 		if !strings.HasPrefix(flag.Name, "truefoundry.") {
 			continue

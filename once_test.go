@@ -183,10 +183,10 @@ func TestOnceFailsIfInterrupted(t *testing.T) {
 	}
 }
 
-func TestCronExampleOfReadmeWorks(t *testing.T) {
-	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(readFile(t, "README.md"))
+func TestCronExampleOfTheDocsWorks(t *testing.T) {
+	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(readFile(t, "docs/configuration.md"))
 	if found == nil {
-		t.Fatal("the README has no line for cron")
+		t.Fatal("docs/configuration.md has no line for cron")
 	}
 	up := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	down := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(503))

@@ -45,30 +45,29 @@ func (s *Snapshot) WriteTokens(w io.Writer, openMetrics bool) error {
 	return s.writeTokens(w, openMetrics)
 }
 
-// ContractTable returns the documentation of all metrics as Markdown.
-func ContractTable() string {
+// TokenMetricsTable returns the documentation of the token metrics as Markdown. types maps
+// the names of metrics to their types.
+func TokenMetricsTable(types map[string]string) string {
 	var b strings.Builder
-	row := func(m *metric, labels []string) {
-		name := m.name
-		if len(labels) > 0 {
-			name += "{" + strings.Join(labels, ",") + "}"
-		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", name, m.help, m.absent)
-	}
 	shared, all := labelNames(tokenLabels, false), labelNames(tokenLabels, true)
-	fmt.Fprintf(&b, "Of each token, with the labels `%s`:\n\n", strings.Join(shared, "`, `"))
-	b.WriteString("| metric | value | no series where |\n|---|---|---|\n")
+	fmt.Fprintf(&b, "All of them have the labels `%s`.\n\n", strings.Join(shared, "`, `"))
+	b.WriteString("| name | type | meaning | absent if |\n|---|---|---|---|\n")
 	for i, m := range tokenMetrics {
-		m := *m.metric
+		help := m.help
 		if i == infoMetric {
-			m.help += " It adds the labels `" + strings.Join(all[len(shared):], "`, `") + "`."
+			help += " It also has the labels `" + strings.Join(all[len(shared):], "`, `") + "`."
 		}
-		row(&m, nil)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, types[m.name], help, m.absent)
 	}
-	b.WriteString("\nOf each target, and of each listing: a target asked for one kind of token.\n\n")
-	b.WriteString("| metric | value | no series where |\n|---|---|---|\n")
+	return b.String()
+}
+
+// TargetMetricsTable is like TokenMetricsTable for the metrics of targets and listings.
+func TargetMetricsTable(types map[string]string) string {
+	var b strings.Builder
+	b.WriteString("| name | type | labels | meaning | absent if |\n|---|---|---|---|---|\n")
 	for _, m := range allMetrics()[len(tokenMetrics):] {
-		row(m, m.labels)
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s | %s |\n", m.name, types[m.name], strings.Join(m.labels, "`, `"), m.help, m.absent)
 	}
 	return b.String()
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric describes a metric. The documentation is generated from these descriptions.
+// metric describes a metric. docs/metrics.md is generated from these descriptions.
 type metric struct {
 	name   string
 	help   string
@@ -121,15 +121,15 @@ var tokenMetrics = []tokenMetric{
 		expired),
 	tokenGauge("truefoundry_token_created_timestamp_seconds",
 		"When the token was created, in seconds since the Unix epoch.",
-		"missing or unreadable",
+		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Created) }),
 	tokenGauge("truefoundry_token_issued_timestamp_seconds",
 		"When the token's current JWT was created, or the token itself if it has no JWT, in seconds since the Unix epoch.",
-		"missing or unreadable",
+		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Issued) }),
 	tokenGauge("truefoundry_token_last_accessed_timestamp_seconds",
 		"When the token was last used to authenticate, in seconds since the Unix epoch.",
-		"never, or the control plane does not report it",
+		"the token was never used, or the control plane does not report its use",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.LastAccessed) }),
 	tokenGauge("truefoundry_token_auto_rotate_interval_seconds",
 		"Interval at which the token is rotated automatically, in seconds.",
@@ -150,7 +150,7 @@ var tokenMetrics = []tokenMetric{
 		func(t *client.Token, _ time.Time) (float64, bool) { return boolToFloat(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
 		"When the last of the token's previous JWTs stops working, in seconds since the Unix epoch.",
-		"there is none",
+		"there is no previous JWT that expires",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
 	tokenGauge("truefoundry_token_secret_store_sync_timestamp_seconds",
 		"When the token's current JWT was last written to its secret store, or failed to be, in seconds since the Unix epoch. "+
@@ -232,7 +232,7 @@ var (
 		"", withLabel(listingLabels, "reason")...)
 	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
 		"Requests to the control plane, by HTTP status. The code is none if there was no response.",
-		"no request had this outcome yet", withLabel(targetLabels, "code")...)
+		"no request has had this outcome yet", withLabel(targetLabels, "code")...)
 	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
 		"Duration of requests to the control plane until their response was read, in seconds.",
 		"", targetLabels...)

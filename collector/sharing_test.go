@@ -274,7 +274,7 @@ func TestFailureIsLoggedOnChangesAndHourly(t *testing.T) {
 		b.wantLog(29, "level=error listing failed reason=forbidden\n")
 		b.wantLog(3, "level=error listing failed reason=forbidden\n")
 		fault.Set(faults.Status(http.StatusNotFound))
-		b.wantLog(3, "level=error listing failed reason=client_error\n")
+		b.wantLog(3, "level=error listing failed reason=client_error help=https:// docs/troubleshooting.md#client_error\n")
 		fault.Set(nil)
 		b.wantLog(3, "level=info works again tokens=3\n")
 	}, fault.Wrap)

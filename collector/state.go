@@ -164,7 +164,7 @@ func (s *listingState) setFailed(l *listing, err error) {
 	now := s.now()
 	s.status.Failing, s.status.Failure, s.status.LastFailure = true, failure, now
 	if s.failure.shouldLog(string(failure.Reason), now) {
-		level.Error(s.logger).Log("msg", "listing failed", "reason", failure.Reason, "err", err)
+		level.Error(s.logger).Log("msg", "listing failed", "reason", failure.Reason, "err", err, "help", HelpURL(failure.Reason))
 	}
 }
 

@@ -32,6 +32,11 @@ type ListingStatus struct {
 	NextExpiry time.Time
 }
 
+// HelpURL returns the URL of the documentation of failures with the reason.
+func HelpURL(reason client.Reason) string {
+	return "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/docs/troubleshooting.md#" + string(reason)
+}
+
 // Status returns the status of the targets, in the order of the configuration. It sends
 // no requests.
 func (c *Collector) Status() []TargetStatus {

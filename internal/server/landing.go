@@ -201,6 +201,9 @@ func (l listingView) NextExpiryTime() *moment { return newMoment(l.NextExpiry, l
 // Empty reports whether the listing works but lists no tokens.
 func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
 
+// HelpURL returns the URL of the documentation of the last failure.
+func (l listingView) HelpURL() string { return collector.HelpURL(l.Failure.Reason) }
+
 // Recovered reports whether the listing works, but failed in the last 24 hours.
 func (l listingView) Recovered() bool {
 	return !l.Failing && l.Failure != nil && l.now.Sub(l.LastFailure) < 24*time.Hour

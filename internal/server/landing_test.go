@@ -408,6 +408,16 @@ func TestLandingPageShowsWhyTheKeyIsUnusable(t *testing.T) {
 	}
 }
 
+func TestLandingPageLinksToTheDocumentationOfFailures(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusForbidden))
+	url := start(t, cp.URL, withTargets(t, time.Now, newTarget(t, newTransport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	get(t, url+"/metrics")
+	_, body, _ := get(t, url)
+	if want := `href="` + collector.HelpURL(client.ReasonForbidden) + `"`; !strings.Contains(body, want) {
+		t.Errorf("%q is missing in %s", want, body)
+	}
+}
+
 func TestLandingPageShowsHowToReloadAndFailures(t *testing.T) {
 	reload := func() error { return nil }
 	succeeded := func() (time.Time, error) { return time.Now(), nil }

@@ -27,7 +27,7 @@ func Region(t testing.TB, file, name, want string, update bool) {
 		return
 	}
 	if !update {
-		t.Errorf("the region %q of %s is not what the code says; go test . ./collector -update rewrites it. It should be:\n%s", name, file, want)
+		t.Errorf("the region %q of %s is not what the code says; this test rewrites it with -update. It should be:\n%s", name, file, want)
 		return
 	}
 	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {

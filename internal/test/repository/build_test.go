@@ -20,6 +20,7 @@ var buildVariables = map[string]*string{
 }
 
 func TestPromuBuildsAsMakeDoes(t *testing.T) {
+	t.Chdir(top)
 	want := slices.Sorted(maps.Keys(buildVariables))
 	for _, file := range []string{".promu.yml", "Makefile"} {
 		got := submatches(t, file, `-X\s+([^=\s]+)=`)
@@ -39,6 +40,7 @@ func TestPromuBuildsAsMakeDoes(t *testing.T) {
 
 // Everything else that builds the exporter does it with make.
 func TestFlagsOfTheBuildExistOnce(t *testing.T) {
+	t.Chdir(top)
 	scripts, err := filepath.Glob(".ci/*")
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +62,7 @@ func TestFlagsOfTheBuildExistOnce(t *testing.T) {
 }
 
 func TestBuildsUseTheSameGo(t *testing.T) {
+	t.Chdir(top)
 	want := submatches(t, "go.mod", `(?m)^go (\d+\.\d+)`)
 	if len(want) != 1 {
 		t.Fatalf("go.mod names the Go versions %q, want one", want)
@@ -83,6 +86,7 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 }
 
 func TestWorkflowsInstallWhatTheChecksInstall(t *testing.T) {
+	t.Chdir(top)
 	for file, want := range map[string]int{".ci/run": 1, ".github/workflows/ci.yml": 1, ".github/workflows/release.yml": 1} {
 		if got := submatches(t, file, `(?m)^(?: +- run: sudo )?(\.ci/install-packages)$`); len(got) != want {
 			t.Errorf("%s installs packages %d times, want %d", file, len(got), want)
@@ -91,6 +95,7 @@ func TestWorkflowsInstallWhatTheChecksInstall(t *testing.T) {
 }
 
 func TestTheWorkflowRunsWhatTheChecksRun(t *testing.T) {
+	t.Chdir(top)
 	want := submatches(t, ".ci/run", `(?m)^make (\S+)$`)
 	if len(want) == 0 {
 		t.Fatal(".ci/run makes nothing")

@@ -12,6 +12,7 @@ import (
 
 // Each direct dependency has its reason, and each reason a dependency.
 func TestDependenciesAreExplained(t *testing.T) {
+	t.Chdir(top)
 	const document = "docs/dependencies.md"
 	var module struct {
 		Require []struct {

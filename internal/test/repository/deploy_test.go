@@ -30,6 +30,7 @@ func rules(t *testing.T) []rule {
 
 // What is deployed asks only for metrics that there are.
 func TestDeployedFilesNameNoOtherMetrics(t *testing.T) {
+	t.Chdir(top)
 	known := strings.Fields(read(t, "testdata/metrics.txt"))
 	for _, r := range rules(t) {
 		if r.Record != "" {
@@ -57,6 +58,7 @@ func TestDeployedFilesNameNoOtherMetrics(t *testing.T) {
 
 // Each alert has a test, and a section of the runbook that its link leads to.
 func TestAlertsAreTestedAndExplained(t *testing.T) {
+	t.Chdir(top)
 	const runbook = "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/docs/runbook.md#"
 	var alerts []string
 	tests := read(t, "deploy/prometheus/rules_test.yml")

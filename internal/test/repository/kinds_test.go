@@ -17,6 +17,7 @@ import (
 // What has to know each kind of token, beside the client. The landing page's own
 // test names a kind that it does not explain.
 func TestEachKindIsKnownEverywhere(t *testing.T) {
+	t.Chdir(top)
 	demonstrated, end, err := demo.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +25,7 @@ func TestEachKindIsKnownEverywhere(t *testing.T) {
 	defer end()
 	for _, kind := range client.Kinds() {
 		for _, file := range []string{
-			"README.md", "docs/api.md", "deploy/targets.yml",
+			"docs/configuration.md", "docs/api.md", "deploy/targets.yml",
 			"deploy/helm/truefoundry-exporter/values.yaml", "deploy/helm/truefoundry-exporter/values.schema.json",
 		} {
 			if text := read(t, file); !strings.Contains(text, string(kind)) {

@@ -4,7 +4,6 @@ package repository
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -14,14 +13,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the regions of documents")
 
-// TestMain has the tests name files as they are named at the top.
-func TestMain(m *testing.M) {
-	if err := os.Chdir("../../.."); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
-}
+// top is the top of the repository, seen from here. Each test changes to it itself: go
+// test does not see what TestMain changes, and would take results for current that
+// are not.
+const top = "../../.."
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -42,11 +37,12 @@ func submatches(t *testing.T, file, pattern string) []string {
 	return groups
 }
 
-func TestReadmeHasTheExampleFiles(t *testing.T) {
-	for region, file := range map[string]string{
-		"scrape":  "deploy/prometheus/prometheus.yml",
-		"targets": "deploy/targets.yml",
+func TestDocumentsHaveTheExampleFiles(t *testing.T) {
+	t.Chdir(top)
+	for _, example := range []struct{ document, region, file string }{
+		{"README.md", "scrape", "deploy/prometheus/prometheus.yml"},
+		{"docs/configuration.md", "targets", "deploy/targets.yml"},
 	} {
-		docstest.Region(t, "README.md", region, "```yaml\n"+read(t, file)+"```", *update)
+		docstest.Region(t, example.document, example.region, "```yaml\n"+read(t, example.file)+"```", *update)
 	}
 }

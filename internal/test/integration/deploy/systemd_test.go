@@ -124,9 +124,9 @@ func TestSystemdStartsTheExporter(t *testing.T) {
 
 // A scrape in flight has the time that the exporter gives it.
 func TestSystemdWaitsForAScrape(t *testing.T) {
-	match := regexp.MustCompile("\\| `--truefoundry.timeout` \\| `([^`]+)`").FindStringSubmatch(read(t, "../README.md"))
+	match := regexp.MustCompile("\\| `--truefoundry.timeout` \\| `([^`]+)`").FindStringSubmatch(read(t, "../docs/configuration.md"))
 	if match == nil {
-		t.Fatal("README.md has no default of --truefoundry.timeout")
+		t.Fatal("docs/configuration.md has no default of --truefoundry.timeout")
 	}
 	timeout, err := time.ParseDuration(match[1])
 	if err != nil {
@@ -138,16 +138,16 @@ func TestSystemdWaitsForAScrape(t *testing.T) {
 	}
 }
 
-// README.md has all flags; a test of the exporter compares it with the code.
+// docs/configuration.md has all flags; a test of the exporter compares it with the code.
 func TestFlagsExist(t *testing.T) {
-	readme := read(t, "../README.md")
+	document := read(t, "../docs/configuration.md")
 	files, err := filepath.Glob(filepath.Join(deploy, "systemd", "*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
 		for _, flag := range regexp.MustCompile(`--(?:config|log|truefoundry|web)\.[a-z.-]+`).FindAllString(read(t, "systemd/"+filepath.Base(file)), -1) {
-			if !strings.Contains(readme, "| `"+strings.TrimRight(flag, ".-")+"` |") {
+			if !strings.Contains(document, "| `"+strings.TrimRight(flag, ".-")+"` |") {
 				t.Errorf("%s: the exporter has no flag %s", filepath.Base(file), flag)
 			}
 		}

@@ -167,6 +167,30 @@ func TestPublish(t *testing.T) {
 	if !bytes.Equal(content(t, filepath.Join(pulled, archive)), content(t, filepath.Join(dist, archive))) {
 		t.Error("the chart that is pulled is another one")
 	}
+
+	metadata, err := name.ParseReference(chart + ":artifacthub.io")
+	if err != nil {
+		t.Fatal(err)
+	}
+	artifact, err := remote.Image(metadata, remote.WithAuth(&credentials), remote.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := artifact.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("the metadata of the chart's repository has %d layers (%v), want 1", len(layers), err)
+	}
+	if media, err := layers[0].MediaType(); err != nil || media != "application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml" {
+		t.Errorf("Artifact Hub does not read a %s (%v)", media, err)
+	}
+	stored, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stored.Close()
+	if text, err := io.ReadAll(stored); err != nil || !bytes.Equal(text, content(t, filepath.Join(repository, "deploy/helm/artifacthub-repo.yml"))) {
+		t.Errorf("the metadata of the chart's repository is (%v)\n%s", err, text)
+	}
 }
 
 // attests checks that a statement is about the image, and has the SBOM.

@@ -12,20 +12,22 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
 )
 
-// The demonstration has a token for each of the README's queries.
-func TestReadmeQueriesFindSomethingInTheDemo(t *testing.T) {
-	readme, err := os.ReadFile("../../../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllSubmatch(readme, -1)
-	if len(blocks) == 0 {
-		t.Fatal("the README has no queries")
-	}
+// The demonstration has a token for each of the documented queries.
+func TestDocumentedQueriesFindSomethingInTheDemo(t *testing.T) {
 	prometheus := startPrometheus(t, startDemo(t))
-	for _, block := range blocks {
-		for expression := range strings.SplitSeq(strings.TrimSpace(string(block[1])), "\n\n") {
-			mustFind(t, prometheus, expression)
+	for _, document := range []string{"README.md", "docs/metrics.md"} {
+		text, err := os.ReadFile("../../../../" + document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := regexp.MustCompile("(?s)```promql\n(.*?)```").FindAllSubmatch(text, -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s has no queries", document)
+		}
+		for _, block := range blocks {
+			for expression := range strings.SplitSeq(strings.TrimSpace(string(block[1])), "\n\n") {
+				mustFind(t, prometheus, expression)
+			}
 		}
 	}
 }

@@ -1,0 +1,160 @@
+package repository
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/collector"
+)
+
+// onGitHub is the address of the repository's files.
+const onGitHub = "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/"
+
+// The README is an overview: details are in docs/.
+func TestReadmeIsShort(t *testing.T) {
+	t.Chdir(top)
+	const most = 180
+	if lines := strings.Count(read(t, "README.md"), "\n"); lines > most {
+		t.Errorf("README.md has %d lines, want at most %d: move details to docs/", lines, most)
+	}
+}
+
+// The landing page and the log link to a section for each reason.
+func TestEachReasonIsExplained(t *testing.T) {
+	t.Chdir(top)
+	const document = "docs/troubleshooting.md"
+	_, reasons, found := strings.Cut(read(t, document), "\n## The listing fails\n")
+	if !found {
+		t.Fatalf("%s has no section for failures", document)
+	}
+	var got, want []string
+	for _, heading := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(reasons, -1) {
+		got = append(got, heading[1])
+	}
+	for _, reason := range client.Reasons() {
+		want = append(want, string(reason))
+		if link := onGitHub + document + "#" + string(reason); collector.HelpURL(reason) != link {
+			t.Errorf("the help for %s is %s, want %s", reason, collector.HelpURL(reason), link)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s explains the reasons\n%q, the client has\n%q", document, got, want)
+	}
+}
+
+func TestEachMetricIsInTheDocument(t *testing.T) {
+	t.Chdir(top)
+	const document = "docs/metrics.md"
+	got := submatches(t, document, "(?m)^\\| `(truefoundry_[a-z_]+)` \\|")
+	slices.Sort(got)
+	if want := strings.Fields(read(t, "testdata/metrics.txt")); !slices.Equal(got, want) {
+		t.Errorf("%s has the metrics\n%q, the exporter has\n%q", document, got, want)
+	}
+}
+
+func TestReadmeNamesMetricsThatExist(t *testing.T) {
+	t.Chdir(top)
+	known := strings.Fields(read(t, "testdata/metrics.txt"))
+	for _, name := range regexp.MustCompile(`\btruefoundry_[a-z]+_[a-z0-9_]+`).FindAllString(read(t, "README.md"), -1) {
+		if !slices.Contains(known, name) && !strings.HasPrefix(name, "truefoundry_exporter_") {
+			t.Errorf("README.md names %s, which does not exist", name)
+		}
+	}
+}
+
+// Relative links, and links to the repository's files on GitHub, lead to files and
+// headings that exist.
+func TestLinksLeadSomewhere(t *testing.T) {
+	t.Chdir(top)
+	for _, file := range textFiles(t) {
+		text := read(t, file)
+		var links []string
+		if filepath.Ext(file) == ".md" {
+			links = linksOf(text)
+		}
+		for _, link := range regexp.MustCompile(regexp.QuoteMeta(onGitHub)+`[\w./-]+(#[\w-]*)?`).FindAllString(text, -1) {
+			links = append(links, strings.TrimRight(link, "."))
+		}
+		for _, link := range links {
+			path, anchor, _ := strings.Cut(link, "#")
+			target := filepath.Join(filepath.Dir(file), path)
+			if inRepository, absolute := strings.CutPrefix(path, onGitHub); absolute {
+				target = inRepository
+			} else if strings.Contains(path, ":") {
+				continue
+			}
+			if path == "" {
+				target = file
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s, which does not exist", file, link)
+				continue
+			}
+			if anchor != "" && !slices.Contains(anchors(read(t, target)), anchor) {
+				t.Errorf("%s links to %s, where no heading has that anchor", file, link)
+			}
+		}
+	}
+}
+
+// textFiles returns the files that may contain links.
+func textFiles(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		hidden := strings.HasPrefix(entry.Name(), ".") && path != "." && path != ".github"
+		if entry.IsDir() && (hidden || entry.Name() == "node_modules" || path == "dist") {
+			return filepath.SkipDir
+		}
+		if entry.Type().IsRegular() && slices.Contains([]string{".md", ".yml", ".yaml", ".json", ".html"}, filepath.Ext(path)) {
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil || !slices.Contains(files, "README.md") || !slices.Contains(files, ".github/ISSUE_TEMPLATE/bug.yml") {
+		t.Fatal(err, files)
+	}
+	return files
+}
+
+var (
+	fencedCode = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	inlineCode = regexp.MustCompile("`[^`\n]*`")
+	// linkPattern matches the target of a link, of an image, and of an image in HTML.
+	linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)|\b(?:src|srcset|href)="([^"]+)"`)
+	heading     = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *$`)
+)
+
+// linksOf returns the targets of the links in Markdown.
+func linksOf(text string) (links []string) {
+	text = inlineCode.ReplaceAllString(fencedCode.ReplaceAllString(text, ""), "")
+	for _, match := range linkPattern.FindAllStringSubmatch(text, -1) {
+		links = append(links, match[1]+match[2])
+	}
+	return links
+}
+
+// anchors returns the anchors that GitHub gives the headings of Markdown.
+func anchors(text string) (anchors []string) {
+	for _, match := range heading.FindAllStringSubmatch(fencedCode.ReplaceAllString(text, ""), -1) {
+		anchors = append(anchors, strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, match[1]))
+	}
+	return anchors
+}

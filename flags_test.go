@@ -56,33 +56,33 @@ func TestEachFlagIsDocumentedAndChecked(t *testing.T) {
 	app := kingpin.New("truefoundry_exporter", "")
 	addFlags(app)
 	document := readFile(t, "docs/configuration.md")
-	for _, flag := range app.Model().Flags {
-		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || flag.Hidden {
+	for _, model := range app.Model().Flags {
+		if strings.HasPrefix(model.Name, "help") || model.Name == "version" || model.Hidden {
 			continue
 		}
-		if !strings.Contains(document, "| `--"+flag.Name+"` |") {
-			t.Errorf("docs/configuration.md does not document --%s", flag.Name)
+		if !strings.Contains(document, "| `--"+model.Name+"` |") {
+			t.Errorf("docs/configuration.md does not document --%s", model.Name)
 		}
-		if !strings.HasPrefix(flag.Name, "truefoundry.") {
+		if !strings.HasPrefix(model.Name, "truefoundry.") {
 			continue
 		}
-		value, isSetting := settings[flag.Name]
-		delete(settings, flag.Name)
+		value, isSetting := settings[model.Name]
+		delete(settings, model.Name)
 		if !isSetting {
 			value = "virtual-account"
 		}
 		app := kingpin.New("truefoundry_exporter", "")
 		f := addFlags(app)
-		if _, err := app.Parse([]string{"--config.file=targets.yml", "--" + flag.Name + "=" + value}); err != nil {
+		if _, err := app.Parse([]string{"--config.file=targets.yml", "--" + model.Name + "=" + value}); err != nil {
 			t.Fatal(err)
 		}
 		err := f.validate()
-		rejected := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+flag.Name)
+		rejected := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+model.Name)
 		switch {
 		case isSetting && err != nil:
-			t.Errorf("--%s is a setting of all targets, but rejected with --config.file: %v", flag.Name, err)
+			t.Errorf("--%s is a setting of all targets, but rejected with --config.file: %v", model.Name, err)
 		case !isSetting && !rejected:
-			t.Errorf("--%s is neither rejected with --config.file nor listed as a setting of all targets: %v", flag.Name, err)
+			t.Errorf("--%s is neither rejected with --config.file nor listed as a setting of all targets: %v", model.Name, err)
 		}
 	}
 	for name := range settings {
@@ -95,10 +95,10 @@ func FuzzFlags(f *testing.F) {
 	var names []string
 	app := kingpin.New(programName, "")
 	addFlags(app)
-	for _, flag := range app.Model().Flags {
+	for _, model := range app.Model().Flags {
 		// These name files or, like hidden flags, exit.
-		if !flag.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, flag.Name) {
-			names = append(names, flag.Name)
+		if !model.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, model.Name) {
+			names = append(names, model.Name)
 		}
 	}
 	for i := range names {

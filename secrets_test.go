@@ -427,8 +427,8 @@ func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 			}
 			c.wantNone(t, "the response to a reload", string(response))
 
-			log := w.stop(t, syscall.SIGTERM)
-			if n := strings.Count(log, "listing failed"); n < len(want)/2 {
+			logged := w.stop(t, syscall.SIGTERM)
+			if n := strings.Count(logged, "listing failed"); n < len(want)/2 {
 				t.Errorf("got %d logged failures", n)
 			}
 		})
@@ -695,8 +695,8 @@ func TestSecretsInListsAreIgnored(t *testing.T) {
 				fmt.Sprintf(`truefoundry_listing_invalid_items{kind="personal-access-token",target=%q} 4`, target),
 				fmt.Sprintf(`truefoundry_listing_invalid_fields{field="jwts.expiry",kind="personal-access-token",target=%q} 1`, target),
 			)
-			if log := w.stop(t, syscall.SIGTERM); !strings.Contains(log, "cannot be read") {
-				t.Errorf("the log does not say what could not be read:\n%s", log)
+			if logged := w.stop(t, syscall.SIGTERM); !strings.Contains(logged, "cannot be read") {
+				t.Errorf("the log does not say what could not be read:\n%s", logged)
 			}
 		})
 	}

@@ -22,16 +22,16 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// write writes a file of a new directory and returns its path.
-func write(t *testing.T, name, text string) string {
+// writeFile writes a file to a new directory and returns its path.
+func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	rewrite(t, path, text)
+	replaceFile(t, path, text)
 	return path
 }
 
-// rewrite replaces a file at once, as tools that write secrets do.
-func rewrite(t *testing.T, path, text string) {
+// replaceFile replaces a file atomically, as tools that write secrets do.
+func replaceFile(t *testing.T, path, text string) {
 	t.Helper()
 	next := path + ".next"
 	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
@@ -42,8 +42,8 @@ func rewrite(t *testing.T, path, text string) {
 	}
 }
 
-// configOf is a file of targets, each of a name, a URL and a key.
-func configOf(targets ...string) string {
+// configFile returns a configuration file. Each target has a name, a URL and a key.
+func configFile(targets ...string) string {
 	var b strings.Builder
 	b.WriteString("targets:\n")
 	for ; len(targets) > 0; targets = targets[3:] {
@@ -52,17 +52,19 @@ func configOf(targets ...string) string {
 	return b.String()
 }
 
-// serveTokens serves so many tokens of both kinds to those who have the key.
+// serveTokens serves the given numbers of tokens of both kinds to clients with the key.
 func serveTokens(t *testing.T, key string, personal, virtual int, fault ...controlplanetest.Fault) *controlplanetest.ControlPlane {
 	t.Helper()
 	return controlplanetest.StartKinds(t, key, controlplanetest.Tokens(personal), controlplanetest.Tokens(virtual), fault...)
 }
 
+// wantLines fails the test unless text contains the lines, with or without labels
+// control_plane.
 func wantLines(t *testing.T, text string, lines ...string) {
 	t.Helper()
-	short := metricstest.WithoutControlPlane(text)
+	withoutLabels := metricstest.WithoutControlPlane(text)
 	for _, line := range lines {
-		if !strings.Contains("\n"+text, "\n"+line+"\n") && !strings.Contains("\n"+short, "\n"+line+"\n") {
+		if !strings.Contains("\n"+text, "\n"+line+"\n") && !strings.Contains("\n"+withoutLabels, "\n"+line+"\n") {
 			t.Errorf("no line %s", line)
 		}
 	}
@@ -71,13 +73,12 @@ func wantLines(t *testing.T, text string, lines ...string) {
 	}
 }
 
-// Two control planes with keys of their own, and one that hangs: it costs the
-// others nothing but the time until the deadline.
-func TestTargetsOfAFile(t *testing.T) {
+// A target that fails does not affect the others.
+func TestTargetsOfConfigFileAreScraped(t *testing.T) {
 	acme := serveTokens(t, "key-of-acme", 2, 5)
 	globex := serveTokens(t, "key-of-globex", 3, 7)
 	hanging := serveTokens(t, "key-of-hanging", 1, 1, faults.Hang())
-	file := write(t, "targets.yml", fmt.Sprintf(`
+	file := writeFile(t, "targets.yml", fmt.Sprintf(`
 targets:
 - name: acme
   url: %s
@@ -103,10 +104,10 @@ targets:
   authorization:
     credentials_file: no-such-key
 `, acme.URL, globex.URL, hanging.URL, acme.URL))
-	rewrite(t, filepath.Join(filepath.Dir(file), "acme-key"), "key-of-acme\n")
+	replaceFile(t, filepath.Join(filepath.Dir(file), "acme-key"), "key-of-acme\n")
 
 	p := start(t, []string{"TFY_HOST=" + acme.URL, "TFY_API_KEY=left-alone"}, "--config.file="+file)
-	_, metrics := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
+	_, metrics := fetch(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "5")
 	})
 	wantLines(t, metrics,
@@ -126,7 +127,7 @@ targets:
 	if n := strings.Count(metrics, "\ntruefoundry_token_info{"); n != 2+5+7 {
 		t.Errorf("%d tokens", n)
 	}
-	log := p.end(t, syscall.SIGTERM)
+	log := p.stop(t, syscall.SIGTERM)
 	for _, want := range []string{"env=TFY_HOST", "env=TFY_API_KEY", "target=globex", "no-such-key"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log does not say %s:\n%s", want, log)
@@ -134,13 +135,12 @@ targets:
 	}
 	for _, secret := range []string{"key-of", "left-alone"} {
 		if strings.Contains(log+metrics, secret) {
-			t.Errorf("%s is shown", secret)
+			t.Errorf("%s is exposed", secret)
 		}
 	}
 }
 
-// The example file works when it is copied: with other URLs, next to its keys.
-func TestExampleFile(t *testing.T) {
+func TestExampleConfigFileWorks(t *testing.T) {
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	plain := httptest.NewServer(cp)
 	t.Cleanup(plain.Close)
@@ -156,16 +156,16 @@ func TestExampleFile(t *testing.T) {
 		"https://acme.truefoundry.cloud", plain.URL,
 		"https://tools.globex.example", belowAPath.URL,
 		"http://truefoundry-servicefoundry-server.truefoundry.svc:3000", inCluster.URL,
-	).Replace(read(t, "deploy/targets.yml"))
-	file := write(t, "targets.yml", text)
+	).Replace(readFile(t, "deploy/targets.yml"))
+	file := writeFile(t, "targets.yml", text)
 	dir := filepath.Dir(file)
-	rewrite(t, filepath.Join(dir, "globex-ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: belowAPath.Certificate().Raw})))
+	replaceFile(t, filepath.Join(dir, "globex-ca.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: belowAPath.Certificate().Raw})))
 	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var up []string
 	for _, found := range regexp.MustCompile(`credentials_file: (keys/(\S+))`).FindAllStringSubmatch(text, -1) {
-		rewrite(t, filepath.Join(dir, found[1]), controlplanetest.Key+"\n")
+		replaceFile(t, filepath.Join(dir, found[1]), controlplanetest.Key+"\n")
 		up = append(up, `truefoundry_up{target="`+found[2]+`"} 1`)
 	}
 	if output, err := command(t, nil, "--config.file="+file, "--config.check").CombinedOutput(); err != nil {
@@ -178,7 +178,7 @@ func TestExampleFile(t *testing.T) {
 	}
 }
 
-func TestKindsOfFlags(t *testing.T) {
+func TestKindFlagIsRepeatable(t *testing.T) {
 	cp := serveTokens(t, "the-key", 2, 5)
 	p := start(t, []string{"TFY_API_KEY=the-key", "TFY_HOST=" + cp.URL},
 		"--truefoundry.kind=virtual-account", "--truefoundry.kind=personal-access-token", "--truefoundry.api-key-token=token-t0001")
@@ -190,27 +190,27 @@ func TestKindsOfFlags(t *testing.T) {
 	)
 }
 
-// A key that is replaced works with the next scrape, and its expiry moves.
-func TestRotatedKeyFile(t *testing.T) {
+func TestReplacedKeyFileIsUsedByTheNextScrape(t *testing.T) {
 	const next = "e30.eyJleHAiOjE4OTAwMDAwMDB9.c2ln" // {"exp":1890000000}
 	cp := serveTokens(t, next, 2, 0)
-	key := write(t, "key", controlplanetest.Key)
-	p := start(t, nil, "--config.file="+write(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
+	key := writeFile(t, "key", controlplanetest.Key)
+	p := start(t, nil, "--config.file="+writeFile(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
 	wantLines(t, get(t, p.url+"/metrics"),
 		`truefoundry_up{target="acme"} 0`, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
-	rewrite(t, key, next)
+	replaceFile(t, key, next)
 	wantLines(t, get(t, p.url+"/metrics"),
 		`truefoundry_up{target="acme"} 1`, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.89e+09`)
 }
 
-// reloads tells an exporter to reload in both of the ways that there are.
-func reloads(t *testing.T, p *process) map[string]func() (answer string) {
+// reloads returns functions that reload the configuration and return the response,
+// by the way to do so.
+func reloads(t *testing.T, p *process) map[string]func() (response string) {
 	return map[string]func() string{
 		"SIGHUP": func() string {
 			if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 				t.Fatal(err)
 			}
-			return p.awaitLog(t, "reloaded")
+			return p.waitForLog(t, "reloaded")
 		},
 		"POST": func() string {
 			resp, err := http.Post(p.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
@@ -218,56 +218,56 @@ func reloads(t *testing.T, p *process) map[string]func() (answer string) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			return resp.Status + p.awaitLog(t, "reloaded")
+			return resp.Status + p.waitForLog(t, "reloaded")
 		},
 	}
 }
 
-func TestReload(t *testing.T) {
+func TestReloadReplacesTargets(t *testing.T) {
 	acme, globex := serveTokens(t, "the-key", 2, 0), serveTokens(t, "the-key", 3, 0)
-	file := write(t, "targets.yml", "")
-	both := configOf("acme", acme.URL, "the-key", "globex", globex.URL, "the-key")
-	rewrite(t, file, both)
+	file := writeFile(t, "targets.yml", "")
+	both := configFile("acme", acme.URL, "the-key", "globex", globex.URL, "the-key")
+	replaceFile(t, file, both)
 	p := start(t, nil, "--config.file="+file, "--web.enable-lifecycle")
 	for way, reload := range reloads(t, p) {
 		wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="acme"} 1`, `truefoundry_up{target="globex"} 1`)
 
-		rewrite(t, file, configOf("globex", globex.URL, "the-key"))
-		if answer := reload(); strings.Contains(answer, "level=error") || strings.Contains(answer, "500") {
-			t.Errorf("%s: %s", way, answer)
+		replaceFile(t, file, configFile("globex", globex.URL, "the-key"))
+		if response := reload(); strings.Contains(response, "level=error") || strings.Contains(response, "500") {
+			t.Errorf("%s: %s", way, response)
 		}
 		metrics := get(t, p.url+"/metrics")
 		wantLines(t, metrics, `truefoundry_up{target="globex"} 1`, `truefoundry_exporter_config_last_reload_successful 1`)
 		if strings.Contains(metrics, `target="acme"`) {
-			t.Errorf("%s: something is left of the removed target in\n%s", way, metrics)
+			t.Errorf("%s: the removed target has metrics:\n%s", way, metrics)
 		}
 
-		rewrite(t, file, "targets:\n- name: acme\n  url: s3cret\n")
-		if answer := reload(); !strings.Contains(answer, "level=error") || !strings.Contains(answer, "line 3: targets[0].url: must be absolute") || strings.Contains(answer, "s3cret") {
-			t.Errorf("%s: %s", way, answer)
+		replaceFile(t, file, "targets:\n- name: acme\n  url: s3cret\n")
+		if response := reload(); !strings.Contains(response, "level=error") || !strings.Contains(response, "line 3: targets[0].url: must be absolute") || strings.Contains(response, "s3cret") {
+			t.Errorf("%s: %s", way, response)
 		}
 		wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="globex"} 1`, `truefoundry_exporter_config_last_reload_successful 0`)
 
-		rewrite(t, file, both)
+		replaceFile(t, file, both)
 		reload()
 	}
-	// Three scrapes for each way and this one, of one page each: no reload has reset
-	// the counter.
+	// There were three scrapes for each way and one more, of one page each. No reload
+	// has reset the counter.
 	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_exporter_api_requests_total{code="200",target="globex"} 7`)
 }
 
-func TestSIGHUPWithoutAFileEndsNothing(t *testing.T) {
+func TestSIGHUPWithoutConfigFileIsIgnored(t *testing.T) {
 	p := start(t, nil, "--demo")
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitLog(t, "nothing to reload")
+	p.waitForLog(t, "nothing to reload")
 	get(t, p.url+"/metrics")
 }
 
-func TestReloadsLoseNoScrape(t *testing.T) {
+func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 	acme, globex := serveTokens(t, "the-key", 20, 0), serveTokens(t, "the-key", 30, 0)
-	file := write(t, "targets.yml", configOf("acme", acme.URL, "the-key", "globex", globex.URL, "the-key"))
+	file := writeFile(t, "targets.yml", configFile("acme", acme.URL, "the-key", "globex", globex.URL, "the-key"))
 	p := start(t, nil, "--config.file="+file, "--web.enable-lifecycle", "--truefoundry.page-size=3")
 	stop := make(chan struct{})
 	var scrapers sync.WaitGroup
@@ -303,7 +303,7 @@ func TestReloadsLoseNoScrape(t *testing.T) {
 		if i%2 == 0 {
 			names = append(names[3:], names[:3]...)
 		}
-		rewrite(t, file, configOf(names...))
+		replaceFile(t, file, configFile(names...))
 		resp, err := http.Post(p.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
 		if err != nil {
 			t.Fatal(err)
@@ -317,12 +317,11 @@ func TestReloadsLoseNoScrape(t *testing.T) {
 	scrapers.Wait()
 }
 
-// A scrape ends with the targets that it began with, and the next one has others.
-func TestSIGHUPInTheMiddleOfAScrape(t *testing.T) {
+func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, faults.Hold(begun, finish)))
 	globex := serveTokens(t, "the-key", 3, 0)
-	file := write(t, "targets.yml", configOf("acme", acme.URL, "the-key"))
+	file := writeFile(t, "targets.yml", configFile("acme", acme.URL, "the-key"))
 	p := start(t, nil, "--config.file="+file)
 	scraped := make(chan string)
 	go func() {
@@ -336,37 +335,37 @@ func TestSIGHUPInTheMiddleOfAScrape(t *testing.T) {
 		scraped <- fmt.Sprintln(resp.StatusCode, err) + string(body)
 	}()
 	<-begun
-	rewrite(t, file, configOf("globex", globex.URL, "the-key"))
+	replaceFile(t, file, configFile("globex", globex.URL, "the-key"))
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	p.awaitLog(t, "configuration reloaded")
+	p.waitForLog(t, "configuration reloaded")
 	metrics := get(t, p.url+"/metrics")
 	wantLines(t, metrics, `truefoundry_up{target="globex"} 1`)
-	if strings.Contains(metrics, `target="acme"`) || tokensIn(metrics) != 3 {
-		t.Errorf("the scrape after it: %s", metrics)
+	if strings.Contains(metrics, `target="acme"`) || countTokens(metrics) != 3 {
+		t.Errorf("the next scrape: %s", metrics)
 	}
 	close(finish)
 	metrics = <-scraped
 	wantLines(t, metrics, "200 <nil>", `truefoundry_up{target="acme"} 1`)
-	if tokensIn(metrics) != 2 {
-		t.Errorf("the scrape in the middle: %s", metrics)
+	if countTokens(metrics) != 2 {
+		t.Errorf("the scrape in flight: %s", metrics)
 	}
 }
 
-func TestConfigCheck(t *testing.T) {
+func TestConfigCheckReportsProblemsAndWarnings(t *testing.T) {
 	const opaque, jwt = "tfy_va_ci_s3cret", controlplanetest.Key
 	for _, tt := range []struct {
 		name, config string
 		code         int
 		want         string
 	}{
-		{"a key that says when it ends", configOf("acme", "https://a.example", jwt), 0, "The configuration is valid. Targets: 1.\n"},
-		{"an opaque key", configOf("acme", "https://a.example", opaque), 0, `warning: target "acme": its API key does not say when it ends`},
-		{"an opaque key, whose token is named", "targets: [{name: acme, url: \"https://a.example\", api_key_token: ci, authorization: {credentials: " + opaque + "}}]", 0, "The configuration is valid. Targets: 1.\n"},
-		{"a URL without encryption", configOf("acme", "http://a.example", jwt), 0, `warning: target "acme": its URL begins with http://`},
-		{"a URL without encryption of the same machine", configOf("acme", "http://127.0.0.1:1", jwt), 0, "The configuration is valid. Targets: 1.\n"},
-		{"a URL without encryption of the same cluster", configOf("acme", "http://tfy.tfy.svc.cluster.local:3000", jwt), 0, "The configuration is valid. Targets: 1.\n"},
+		{"a key with an expiry", configFile("acme", "https://a.example", jwt), 0, "The configuration is valid. Targets: 1.\n"},
+		{"an opaque key", configFile("acme", "https://a.example", opaque), 0, `warning: target "acme": its API key does not contain its expiry`},
+		{"an opaque key with the name of its token", "targets: [{name: acme, url: \"https://a.example\", api_key_token: ci, authorization: {credentials: " + opaque + "}}]", 0, "The configuration is valid. Targets: 1.\n"},
+		{"a URL without encryption", configFile("acme", "http://a.example", jwt), 0, `warning: target "acme": its URL begins with http://`},
+		{"a URL without encryption on the same machine", configFile("acme", "http://127.0.0.1:1", jwt), 0, "The configuration is valid. Targets: 1.\n"},
+		{"a URL without encryption in the same cluster", configFile("acme", "http://tfy.tfy.svc.cluster.local:3000", jwt), 0, "The configuration is valid. Targets: 1.\n"},
 		{"no URL", "targets: [{name: acme}]", 1, "line 1: targets[0]: it needs a url"},
 		{
 			"files that are missing",
@@ -375,7 +374,7 @@ func TestConfigCheck(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			output, err := command(t, nil, "--config.check", "--config.file="+write(t, "targets.yml", tt.config)).CombinedOutput()
+			output, err := command(t, nil, "--config.check", "--config.file="+writeFile(t, "targets.yml", tt.config)).CombinedOutput()
 			var exit *exec.ExitError
 			if code := 0; tt.code != code && !errors.As(err, &exit) || tt.code == 0 && err != nil {
 				t.Errorf("ended with %v", err)
@@ -393,50 +392,48 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
-// The same warnings are logged at the start and after each reload.
-func TestWarningsAreLogged(t *testing.T) {
-	const opaque, inTheClear = "its API key does not say when it ends", "the API key crosses the network as it is"
+func TestWarningsAreLoggedAtTheStartAndAfterEachReload(t *testing.T) {
+	const opaque, inTheClear = "its API key does not contain its expiry", "the API key is sent unencrypted"
 	cp := controlplanetest.Start(t, controlplanetest.Always())
-	file := write(t, "targets.yml", configOf("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
+	file := writeFile(t, "targets.yml", configFile("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
 	p := start(t, nil, "--config.file="+file)
 	reload := func() {
 		t.Helper()
 		if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		p.awaitLog(t, "configuration reloaded")
+		p.waitForLog(t, "configuration reloaded")
 	}
-	// They may be logged before the exporter listens.
-	for !strings.Contains(p.log.String(), inTheClear) || !strings.Contains(p.log.String(), opaque) {
-		p.awaitLog(t, "level=warn")
+	// Warnings may be logged before the exporter listens or has reloaded.
+	waitForWarnings := func(n int) {
+		t.Helper()
+		for strings.Count(p.log.String(), inTheClear) < n || strings.Count(p.log.String(), opaque) < n {
+			p.waitForLog(t, "level=warn")
+		}
 	}
-	for range 2 {
+	waitForWarnings(1)
+	for i := range 2 {
 		reload()
-		if line := p.awaitLog(t, inTheClear); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=in-the-clear") {
-			t.Errorf("logged %s", line)
-		}
-		if line := p.awaitLog(t, opaque); !strings.Contains(line, "level=warn") || !strings.Contains(line, "target=opaque") {
-			t.Errorf("logged %s", line)
-		}
+		waitForWarnings(i + 2)
 	}
-	rewrite(t, file, configOf("fine", cp.URL, controlplanetest.Key))
+	replaceFile(t, file, configFile("fine", cp.URL, controlplanetest.Key))
 	reload()
 	metrics := get(t, p.url+"/metrics")
 	wantLines(t, metrics, `truefoundry_up{target="fine"} 1`)
-	logged := p.end(t, syscall.SIGTERM)
-	for _, text := range []string{opaque, inTheClear} {
-		if n := strings.Count(logged, text); n != 3 {
+	logged := p.stop(t, syscall.SIGTERM)
+	for target, text := range map[string]string{"opaque": opaque, "in-the-clear": inTheClear} {
+		line := regexp.MustCompile(`(?m)^level=warn .*` + text + `.* target=` + target + `$`)
+		if n := len(line.FindAllString(logged, -1)); n != 3 {
 			t.Errorf("%q is logged %d times, want 3:\n%s", text, n, logged)
 		}
 	}
 	if strings.Contains(logged, "s3cret") {
-		t.Errorf("the key is shown:\n%s", logged)
+		t.Errorf("the key is exposed:\n%s", logged)
 	}
 }
 
-// The demonstration's keys are of no interest to anybody.
-func TestTheDemoWarnsOfNothing(t *testing.T) {
-	if logged := start(t, nil, "--demo").end(t, syscall.SIGTERM); strings.Contains(logged, "level=warn") {
+func TestDemoLogsNoWarnings(t *testing.T) {
+	if logged := start(t, nil, "--demo").stop(t, syscall.SIGTERM); strings.Contains(logged, "level=warn") {
 		t.Errorf("logged %s", logged)
 	}
 }

@@ -37,7 +37,7 @@ func TestConfigurationHasEveryFlag(t *testing.T) {
 	docstest.Region(t, "docs/configuration.md", "flags", b.String(), *update)
 }
 
-func read(t *testing.T, path string) string {
+func readFile(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -46,43 +46,43 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// A flag describes the one target that it makes, and is refused beside --config.file;
-// or it is a setting of all targets. docs/configuration.md documents all of them.
-func TestEachFlagIsKnownEverywhere(t *testing.T) {
+// Flags of one target are rejected with --config.file; the others are settings of all
+// targets.
+func TestEachFlagIsDocumentedAndChecked(t *testing.T) {
 	settings := map[string]string{
 		"truefoundry.creator-label": "id", "truefoundry.page-size": "500", "truefoundry.max-tokens": "10",
 		"truefoundry.max-concurrency": "2", "truefoundry.timeout": "10s", "truefoundry.timeout-offset": "1s",
 	}
 	app := kingpin.New("truefoundry_exporter", "")
 	addFlags(app)
-	document := read(t, "docs/configuration.md")
-	for _, flag := range app.Model().Flags {
-		if strings.HasPrefix(flag.Name, "help") || flag.Name == "version" || flag.Hidden {
+	document := readFile(t, "docs/configuration.md")
+	for _, model := range app.Model().Flags {
+		if strings.HasPrefix(model.Name, "help") || model.Name == "version" || model.Hidden {
 			continue
 		}
-		if !strings.Contains(document, "| `--"+flag.Name+"` |") {
-			t.Errorf("docs/configuration.md does not document --%s", flag.Name)
+		if !strings.Contains(document, "| `--"+model.Name+"` |") {
+			t.Errorf("docs/configuration.md does not document --%s", model.Name)
 		}
-		if !strings.HasPrefix(flag.Name, "truefoundry.") {
+		if !strings.HasPrefix(model.Name, "truefoundry.") {
 			continue
 		}
-		value, isSetting := settings[flag.Name]
-		delete(settings, flag.Name)
+		value, isSetting := settings[model.Name]
+		delete(settings, model.Name)
 		if !isSetting {
 			value = "virtual-account"
 		}
 		app := kingpin.New("truefoundry_exporter", "")
 		f := addFlags(app)
-		if _, err := app.Parse([]string{"--config.file=targets.yml", "--" + flag.Name + "=" + value}); err != nil {
+		if _, err := app.Parse([]string{"--config.file=targets.yml", "--" + model.Name + "=" + value}); err != nil {
 			t.Fatal(err)
 		}
-		err := f.check()
-		refused := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+flag.Name)
+		err := f.validate()
+		rejected := err != nil && strings.Contains(err.Error(), "--config.file brings its own targets: leave out --"+model.Name)
 		switch {
 		case isSetting && err != nil:
-			t.Errorf("--%s is a setting of all targets, and refused beside --config.file: %v", flag.Name, err)
-		case !isSetting && !refused:
-			t.Errorf("--%s is neither refused beside --config.file nor known as a setting of all targets: %v", flag.Name, err)
+			t.Errorf("--%s is a setting of all targets, but rejected with --config.file: %v", model.Name, err)
+		case !isSetting && !rejected:
+			t.Errorf("--%s is neither rejected with --config.file nor listed as a setting of all targets: %v", model.Name, err)
 		}
 	}
 	for name := range settings {
@@ -90,16 +90,15 @@ func TestEachFlagIsKnownEverywhere(t *testing.T) {
 	}
 }
 
-// What the flags accept is within bounds, and a target that they describe can be
-// listed.
+// Accepted values are in range, and describe a valid target.
 func FuzzFlags(f *testing.F) {
 	var names []string
 	app := kingpin.New(programName, "")
 	addFlags(app)
-	for _, flag := range app.Model().Flags {
-		// These name files, or end the program, as those that are hidden do.
-		if !flag.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, flag.Name) {
-			names = append(names, flag.Name)
+	for _, model := range app.Model().Flags {
+		// These name files or, like hidden flags, exit.
+		if !model.Hidden && !slices.Contains([]string{"web.config.file", "config.file", "help", "version"}, model.Name) {
+			names = append(names, model.Name)
 		}
 	}
 	for i := range names {
@@ -116,19 +115,19 @@ func FuzzFlags(f *testing.F) {
 		app := kingpin.New(programName, "").Terminate(func(int) {}).UsageWriter(io.Discard).ErrorWriter(io.Discard)
 		parsed := addFlags(app)
 		if _, err := app.Parse(args); err != nil {
-			if text := nameFlag(app, args, err).Error(); text == "" {
+			if text := parseError(app, args, err).Error(); text == "" {
 				t.Error("the error says nothing")
 			}
 			return
 		}
-		if err := parsed.check(); err != nil {
+		if err := parsed.validate(); err != nil {
 			if strings.Contains(err.Error(), "s3cret") && !strings.HasPrefix(name, "web.") {
 				t.Errorf("the error is %q", err)
 			}
 			return
 		}
-		if *parsed.pageSize < 1 || *parsed.pageSize > client.MaxPageSize || *parsed.maxTokens < 1 || *parsed.maxConcurrency < 1 || *parsed.maxRequests < 0 ||
-			*parsed.timeout <= 0 || *parsed.timeout > maxTimeout || *parsed.timeoutOffset < 0 {
+		if parsed.pageSize < 1 || parsed.pageSize > client.MaxPageSize || parsed.maxTokens < 1 || parsed.maxConcurrency < 1 || parsed.maxRequests < 0 ||
+			parsed.timeout <= 0 || parsed.timeout > maxTimeout || parsed.timeoutOffset < 0 {
 			t.Errorf("--%s=%q is accepted", name, value)
 		}
 		for _, address := range *parsed.web.WebListenAddresses {

@@ -15,12 +15,10 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 )
 
-// Whatever becomes of the file of the key, the next scrape knows, and the one
-// after the file is good again is complete.
-func TestWhatMayHappenToAKeyFile(t *testing.T) {
+func TestDamagedKeyFileFailsTheListingUntilItIsRepaired(t *testing.T) {
 	cp := serveTokens(t, controlplanetest.Key, 3, 0)
 	key := filepath.Join(t.TempDir(), "key")
-	p := start(t, nil, "--config.file="+write(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
+	p := start(t, nil, "--config.file="+writeFile(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
 	content := func(text string) func() error {
 		return func() error { return os.WriteFile(key, []byte(text), 0o600) }
 	}
@@ -32,8 +30,8 @@ func TestWhatMayHappenToAKeyFile(t *testing.T) {
 		says   string
 	}{
 		{"removed", func() error { return nil }, "credentials", "no such file"},
-		{"a directory in its place", func() error { return os.Mkdir(key, 0o700) }, "credentials", "is a directory"},
-		{"a link to nothing", func() error { return os.Symlink(key+".none", key) }, "credentials", "no such file"},
+		{"a directory", func() error { return os.Mkdir(key, 0o700) }, "credentials", "is a directory"},
+		{"a broken link", func() error { return os.Symlink(key+".none", key) }, "credentials", "no such file"},
 		{"a link to itself", func() error { return os.Symlink(key, key) }, "credentials", "too many levels of symbolic links"},
 		{"a pipe", func() error { return syscall.Mkfifo(key, 0o600) }, "credentials", "is not a regular file"},
 		{"empty", content(""), "credentials", "it is empty"},
@@ -45,11 +43,11 @@ func TestWhatMayHappenToAKeyFile(t *testing.T) {
 			if err := os.RemoveAll(key); err != nil {
 				t.Fatal(err)
 			}
-			rewrite(t, key, controlplanetest.Key+"\n")
+			replaceFile(t, key, controlplanetest.Key+"\n")
 			metrics := get(t, p.url+"/metrics")
 			wantLines(t, metrics, `truefoundry_up{target="acme"} 1`, `truefoundry_api_key_expiry_timestamp_seconds{target="acme"} 1.79e+09`)
-			if tokensIn(metrics) != 3 {
-				t.Errorf("beside %s: %d tokens", tt.name, tokensIn(metrics))
+			if countTokens(metrics) != 3 {
+				t.Errorf("%s: %d tokens from the valid file", tt.name, countTokens(metrics))
 			}
 		}
 		good()
@@ -61,26 +59,26 @@ func TestWhatMayHappenToAKeyFile(t *testing.T) {
 		failures[tt.reason]++
 		wantLines(t, metrics, `truefoundry_up{target="acme"} 0`,
 			fmt.Sprintf(`truefoundry_listing_errors_total{kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
-		if tokensIn(metrics) != 0 {
-			t.Errorf("%s: %d tokens", tt.name, tokensIn(metrics))
+		if countTokens(metrics) != 0 {
+			t.Errorf("%s: %d tokens", tt.name, countTokens(metrics))
 		}
 		if sent := len(cp.Requests()) > requests; sent != (tt.reason == "unauthorized") {
-			t.Errorf("%s: sent is %t", tt.name, sent)
+			t.Errorf("%s: sent a request: %t", tt.name, sent)
 		}
-		if line := p.awaitLog(t, "listing failed"); !strings.Contains(line, tt.says) {
+		if line := p.waitForLog(t, "listing failed"); !strings.Contains(line, tt.says) {
 			t.Errorf("%s: logged %s", tt.name, line)
 		}
 		good()
-		p.awaitLog(t, "listing works again")
+		p.waitForLog(t, "listing works again")
 	}
-	if logged := p.end(t, syscall.SIGTERM); strings.Contains(logged, controlplanetest.Key[:10]) {
-		t.Errorf("the key is shown:\n%s", logged)
+	if logged := p.stop(t, syscall.SIGTERM); strings.Contains(logged, controlplanetest.Key[:10]) {
+		t.Errorf("the key is exposed:\n%s", logged)
 	}
 }
 
-// Kubernetes replaces the directory that a link leads to, at once, and removes
-// the one before.
-func TestAKeyThatKubernetesReplacesIsAlwaysThere(t *testing.T) {
+// Kubernetes atomically replaces a symbolic link to the directory of the file, and
+// removes the previous directory.
+func TestKeyFileIsReadableWhileKubernetesReplacesIt(t *testing.T) {
 	const rotations = 100
 	cp := serveTokens(t, controlplanetest.Key, 3, 0)
 	volume := t.TempDir()
@@ -114,7 +112,7 @@ func TestAKeyThatKubernetesReplacesIsAlwaysThere(t *testing.T) {
 			}
 			body, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
-			if err != nil || tokensIn(string(body)) != 3 {
+			if err != nil || countTokens(string(body)) != 3 {
 				t.Errorf("%v; got %s", err, body)
 				return
 			}

@@ -5,7 +5,6 @@ import (
 	"io"
 	stdlog "log"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ const (
 	formatJSON   = "json"
 )
 
-// newLogger returns a logger that writes lines of at least minLevel to w.
+// newLogger returns a logger that writes messages of at least minLevel to w.
 func newLogger(w io.Writer, minLevel, format string) log.Logger {
 	w = log.NewSyncWriter(w)
 	logger := log.NewLogfmtLogger(w)
@@ -29,36 +28,35 @@ func newLogger(w io.Writer, minLevel, format string) log.Logger {
 	return log.With(logger, "ts", log.TimestampFormat(func() time.Time { return time.Now().UTC() }, "2006-01-02T15:04:05.000Z07:00"))
 }
 
-// newSlogger returns a logger for exporter-toolkit, which wants slog. Its lines
-// look like all others.
+// newSlogger returns an slog.Logger for the exporter-toolkit that writes to logger.
 func newSlogger(logger log.Logger) *slog.Logger { return slog.New(slogHandler{logger}) }
 
-// logErrors makes srv log the errors of single connections like everything else.
-func logErrors(srv *http.Server, logger log.Logger) {
-	srv.ErrorLog = slog.NewLogLogger(slogHandler{logger}, slog.LevelWarn)
+// newErrorLog returns a log.Logger for http.Server.ErrorLog that writes to logger.
+func newErrorLog(logger log.Logger) *stdlog.Logger {
+	return slog.NewLogLogger(slogHandler{logger}, slog.LevelWarn)
 }
 
-// logStandardLog makes the lines of Go's standard log, which net/http writes to
-// where a server sends more than it was asked for, look like all others.
-func logStandardLog(logger log.Logger) {
+// redirectStandardLog makes Go's standard logger write to logger. net/http uses it to log
+// unsolicited responses.
+func redirectStandardLog(logger log.Logger) {
 	stdlog.SetFlags(0)
-	stdlog.SetOutput(standardLog{logger})
+	stdlog.SetOutput(standardLogWriter{logger})
 }
 
-type standardLog struct{ logger log.Logger }
+type standardLogWriter struct{ logger log.Logger }
 
-// Write implements io.Writer. It leaves out what a server sent, which may repeat
-// a secret.
-func (l standardLog) Write(line []byte) (int, error) {
+// Write implements io.Writer. It drops what a server sent, which may contain a secret.
+func (w standardLogWriter) Write(line []byte) (int, error) {
 	text, _, _ := strings.Cut(strings.TrimSpace(string(line)), ` starting with "`)
-	return len(line), level.Warn(l.logger).Log("msg", text)
+	return len(line), level.Warn(w.logger).Log("msg", text)
 }
 
 type slogHandler struct{ logger log.Logger }
 
-// Enabled leaves the filtering to the go-kit logger.
+// Enabled implements slog.Handler. The go-kit logger filters levels.
 func (slogHandler) Enabled(context.Context, slog.Level) bool { return true }
 
+// Handle implements slog.Handler.
 func (h slogHandler) Handle(_ context.Context, r slog.Record) error {
 	logger := level.Info(h.logger)
 	switch {
@@ -77,6 +75,7 @@ func (h slogHandler) Handle(_ context.Context, r slog.Record) error {
 	return logger.Log(pairs...)
 }
 
+// WithAttrs implements slog.Handler.
 func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
 		h.logger = log.With(h.logger, a.Key, a.Value)
@@ -84,5 +83,5 @@ func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
-// WithGroup keeps no groups: the toolkit uses none.
+// WithGroup implements slog.Handler. It ignores groups, which the toolkit does not use.
 func (h slogHandler) WithGroup(string) slog.Handler { return h }

@@ -28,25 +28,25 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// beExporter makes this test binary be the exporter.
-const beExporter = "BE_TRUEFOUNDRY_EXPORTER"
+// envRunMain makes the test binary run main.
+const envRunMain = "RUN_TRUEFOUNDRY_EXPORTER"
 
-// descriptors is how many files the exporter may have open.
-const descriptors = "TRUEFOUNDRY_EXPORTER_DESCRIPTORS"
+// envMaxFiles limits the number of files that the exporter may open.
+const envMaxFiles = "TRUEFOUNDRY_EXPORTER_MAX_FILES"
 
 func TestMain(m *testing.M) {
-	if n, err := strconv.ParseUint(os.Getenv(descriptors), 10, 64); err == nil {
+	if n, err := strconv.ParseUint(os.Getenv(envMaxFiles), 10, 64); err == nil {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
 			panic(err)
 		}
 	}
-	if os.Getenv(beExporter) != "" {
+	if os.Getenv(envRunMain) != "" {
 		main()
 	}
 	os.Exit(m.Run())
 }
 
-// process is an exporter that runs as a process of its own.
+// process is an exporter that runs as a separate process.
 type process struct {
 	*exec.Cmd
 	url    string
@@ -59,13 +59,13 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(slices.Clip(env), beExporter+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(slices.Clip(env), envRunMain+"=1", "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 
 var listening = regexp.MustCompile(`msg="Listening on" address=(\S+)|"address":"([^"]+)",.*"msg":"Listening on"`)
 
-// start runs an exporter until it listens.
+// start starts an exporter and waits until it listens.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: command(t, env, append(args, "--web.listen-address=127.0.0.1:0")...)}
@@ -91,8 +91,8 @@ func start(t *testing.T, env []string, args ...string) *process {
 	}
 }
 
-// end sends a signal and returns everything that was logged.
-func (p *process) end(t *testing.T, signal os.Signal) string {
+// stop ends the exporter with a signal and returns the log.
+func (p *process) stop(t *testing.T, signal os.Signal) string {
 	t.Helper()
 	if err := p.Process.Signal(signal); err != nil {
 		t.Fatal(err)
@@ -108,8 +108,8 @@ func (p *process) end(t *testing.T, signal os.Signal) string {
 	return p.log.String()
 }
 
-// awaitLog reads the log until a line says so, and returns that line.
-func (p *process) awaitLog(t *testing.T, text string) string {
+// waitForLog reads the log until a line contains text, and returns that line.
+func (p *process) waitForLog(t *testing.T, text string) string {
 	t.Helper()
 	for {
 		line, err := p.stderr.ReadString('\n')
@@ -125,11 +125,11 @@ func (p *process) awaitLog(t *testing.T, text string) string {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	_, body := ask(t, http.DefaultClient, url, func(*http.Request) {})
+	_, body := fetch(t, http.DefaultClient, url, func(*http.Request) {})
 	return body
 }
 
-func ask(t *testing.T, client *http.Client, url string, prepare func(*http.Request)) (status int, body string) {
+func fetch(t *testing.T, client *http.Client, url string, prepare func(*http.Request)) (status int, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -170,22 +170,22 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	if page := get(t, p.url); !strings.Contains(page, "This is a demonstration") {
-		t.Errorf("the landing page does not say what it is:\n%s", page)
+		t.Errorf("the landing page has no notice:\n%s", page)
 	}
-	log := p.end(t, syscall.SIGTERM)
+	log := p.stop(t, syscall.SIGTERM)
 	for _, want := range []string{"env=TFY_HOST", "env=TFY_API_KEY"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("it does not log that it ignores %s:\n%s", want, log)
 		}
 	}
 	if strings.Contains(log, "left-alone") || strings.Contains(metrics, "left-alone") {
-		t.Error("the key is shown")
+		t.Error("the key is exposed")
 	}
 }
 
 func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
-	file := write(t, "key", controlplanetest.Key+"\n")
+	file := writeFile(t, "key", controlplanetest.Key+"\n")
 	for _, tt := range []struct {
 		name   string
 		env    []string
@@ -206,14 +206,13 @@ func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
 			if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `"} 3`) {
 				t.Errorf("got %s", metrics)
 			}
-			if log := p.end(t, syscall.SIGTERM); !strings.Contains(log, tt.source) || strings.Contains(log, controlplanetest.Key) {
+			if log := p.stop(t, syscall.SIGTERM); !strings.Contains(log, tt.source) || strings.Contains(log, controlplanetest.Key) {
 				t.Errorf("logged %s", log)
 			}
 		})
 	}
 }
 
-// A control plane is also found below a path and without a prefix.
 func TestFlagsTakeEffect(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key},
@@ -233,16 +232,15 @@ func TestFlagsTakeEffect(t *testing.T) {
 	}
 }
 
-// All of the exporter's metrics are in the golden file, and what the flag leaves
-// out of them is what it says.
-func TestMetricsOfTheExporter(t *testing.T) {
+// The golden file has all metrics but those that --web.disable-exporter-metrics omits.
+func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 	token := controlplanetest.Token(1)
 	token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	token.NextScheduledRotation = token.JWTs[0].Expiry
 	token.JWTs = append(token.JWTs, fakecontrolplane.JWT{ID: "previous", Expiry: &controlplanetest.Issued})
 	token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
-	file := write(t, "targets.yml", configOf("acme", cp.URL, controlplanetest.Key))
+	file := writeFile(t, "targets.yml", configFile("acme", cp.URL, controlplanetest.Key))
 	families := func(args ...string) []string {
 		p := start(t, nil, append(args, "--config.file="+file)...)
 		get(t, p.url+"/metrics") // promhttp_* counts from the second scrape on
@@ -265,15 +263,15 @@ func TestMetricsOfTheExporter(t *testing.T) {
 		t.Errorf("%v; got %s", err, text)
 	}
 	// The collector's golden file has every metric of the targets.
-	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(read(t, "collector/testdata/everything.prom"), -1) {
+	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(readFile(t, "collector/testdata/everything.prom"), -1) {
 		if !slices.Contains(without, found[1]) {
-			t.Errorf("the token of this test has no %s, which %s would lack", found[1], golden)
+			t.Errorf("the token of this test has no %s, so that %s lacks it", found[1], golden)
 		}
 	}
 	left := families()
 	for _, name := range without {
 		if !slices.Contains(left, name) {
-			t.Errorf("%s is there only with the flag", name)
+			t.Errorf("%s is exported only with the flag", name)
 		}
 	}
 	prefixes := map[string]bool{}
@@ -283,12 +281,12 @@ func TestMetricsOfTheExporter(t *testing.T) {
 		}
 	}
 	if got := slices.Sorted(maps.Keys(prefixes)); !slices.Equal(got, []string{"go", "process", "promhttp"}) {
-		t.Errorf("the flag leaves out %q", got)
+		t.Errorf("the flag omits %q", got)
 	}
 }
 
-// Of a control plane that sends the first page and then nothing, the metrics
-// show how many requests were under way when the time was up.
+// The control plane sends the first page only. When the timeout is reached, as many
+// other requests as allowed are in flight.
 func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
 	const offset, timeout = 200 * time.Millisecond, time.Second
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), func(next http.Handler) http.Handler {
@@ -303,10 +301,10 @@ func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--truefoundry.page-size=10",
 		"--truefoundry.max-concurrency=3", "--truefoundry.timeout-offset="+offset.String())
 	begin := time.Now()
-	_, metrics := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
+	_, metrics := fetch(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) {
 		req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64))
 	})
-	// The default offset would end it after half of that; a busy machine is only slower.
+	// With the default offset, the scrape would end after half of the timeout.
 	if took := time.Since(begin); took < timeout-2*offset {
 		t.Errorf("took %v of %v", took, timeout)
 	}
@@ -318,11 +316,11 @@ func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
 	}
 }
 
-func TestProxyOfTheEnvironmentIsAsked(t *testing.T) {
+func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "control-plane.example" {
-			t.Errorf("asked the proxy for %s", r.URL)
+			t.Errorf("the proxy got a request for %s", r.URL)
 		}
 		r.URL.Scheme, r.URL.Host = "", ""
 		cp.ServeHTTP(w, r)
@@ -332,7 +330,7 @@ func TestProxyOfTheEnvironmentIsAsked(t *testing.T) {
 	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{control_plane="control-plane.example",target="control-plane.example"} 1`)
 }
 
-func TestListenerWithTLSAndAPassword(t *testing.T) {
+func TestWebConfigEnablesTLSAndBasicAuth(t *testing.T) {
 	issuer := httptest.NewTLSServer(nil)
 	defer issuer.Close()
 	dir := t.TempDir()
@@ -350,22 +348,21 @@ func TestListenerWithTLSAndAPassword(t *testing.T) {
 	}
 	write("cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw})))
 	write("key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	// The hash is of "open sesame".
 	config := write("web.yml", `
 tls_server_config: {cert_file: cert.pem, key_file: key.pem}
-basic_auth_users: {prometheus: $2a$04$oPS7qjjNYrKG7ob2zQeahO9xPeCZ1OqscYQpiVdIe2eoKPeYjqed2}
+basic_auth_users: {prometheus: `+passwordHash+`}
 `)
 	p := start(t, nil, "--demo", "--web.config.file="+config)
 	url := strings.Replace(p.url, "http:", "https:", 1) + "/metrics"
 	for password, want := range map[string]int{"open sesame": http.StatusOK, "wrong": http.StatusUnauthorized} {
-		status, _ := ask(t, issuer.Client(), url, func(req *http.Request) { req.SetBasicAuth("prometheus", password) })
+		status, _ := fetch(t, issuer.Client(), url, func(req *http.Request) { req.SetBasicAuth("prometheus", password) })
 		if status != want {
 			t.Errorf("with %q: %d, want %d", password, status, want)
 		}
 	}
 }
 
-func TestWrongUseIsOneClearLine(t *testing.T) {
+func TestUsageErrorIsOneLine(t *testing.T) {
 	const key = "TFY_API_KEY=secret-key"
 	for _, tt := range []struct {
 		name string
@@ -402,7 +399,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.telemetry-path=metrics"}, "--web.telemetry-path"},
 		{"prefix with a query", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api?x"}, "--truefoundry.api-prefix"},
 		{"prefix that leads out", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/../x"}, "--truefoundry.api-prefix"},
-		{"prefix that is no path", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api%zz"}, "--truefoundry.api-prefix"},
+		{"prefix that is not a path", []string{key}, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-prefix=/api%zz"}, "--truefoundry.api-prefix"},
 		{"no web configuration", []string{key}, []string{"--truefoundry.url=http://localhost", "--web.config.file=/does/not/exist"}, "--web.config.file"},
 		{"demo with a target", nil, []string{"--demo", "--truefoundry.url=http://localhost"}, "--demo"},
 		{"demo with a key file", nil, []string{"--demo", "--truefoundry.api-key-file=x"}, "--demo"},
@@ -417,7 +414,7 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 		{"file with a prefix", nil, []string{"--config.file=x", "--truefoundry.api-prefix="}, "leave out --truefoundry.api-prefix"},
 		{"file with a kind", nil, []string{"--config.file=x", "--truefoundry.kind=virtual-account"}, "leave out --truefoundry.kind"},
 		{"file with a key's token", nil, []string{"--config.file=x", "--truefoundry.api-key-token=x"}, "leave out --truefoundry.api-key-token"},
-		{"key in the place of its file", nil, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-key-file=tfy_secret-key"}, "--truefoundry.api-key-file: this looks like the key itself"},
+		{"key instead of its file", nil, []string{"--truefoundry.url=http://localhost", "--truefoundry.api-key-file=tfy_secret-key"}, "--truefoundry.api-key-file: this looks like the key itself"},
 		{"key with quotes", []string{`TFY_API_KEY="secret-key"`}, []string{"--truefoundry.url=http://localhost"}, "TFY_API_KEY: it has quotes around it"},
 		{"check of the telemetry path", []string{key}, []string{"--truefoundry.url=http://localhost", "--config.check", "--web.telemetry-path=/-/ready"}, "--web.telemetry-path"},
 		{"check of the demonstration", nil, []string{"--demo", "--config.check"}, "--config.check has nothing to check"},
@@ -440,13 +437,13 @@ func TestWrongUseIsOneClearLine(t *testing.T) {
 				t.Errorf("said %q and %q, want one line with %q", line, stdout.String(), tt.want)
 			}
 			if strings.Contains(line, "secret-key") {
-				t.Errorf("the secret is shown: %s", line)
+				t.Errorf("the secret is exposed: %s", line)
 			}
 		})
 	}
 }
 
-func TestPortInUseEndsTheExporter(t *testing.T) {
+func TestPortInUseIsAnError(t *testing.T) {
 	first := start(t, nil, "--demo")
 	var stderr strings.Builder
 	second := command(t, nil, "--demo", "--web.listen-address="+strings.TrimPrefix(first.url, "http://"))
@@ -457,23 +454,20 @@ func TestPortInUseEndsTheExporter(t *testing.T) {
 	}
 }
 
-// A key file that is not there yet is no reason not to start.
-func TestKeyFileMayComeLater(t *testing.T) {
+func TestKeyFileMayBeCreatedAfterTheStart(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	file := filepath.Join(t.TempDir(), "key")
 	p := start(t, nil, "--truefoundry.url="+cp.URL, "--truefoundry.api-key-file="+file)
 	if metrics := get(t, p.url+"/metrics"); !strings.Contains(metrics, `reason="credentials",target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`) {
 		t.Errorf("got %s", metrics)
 	}
-	rewrite(t, file, controlplanetest.Key)
+	replaceFile(t, file, controlplanetest.Key)
 	wantLines(t, get(t, p.url+"/metrics"), `truefoundry_up{target="`+strings.TrimPrefix(cp.URL, "http://")+`"} 1`)
 }
 
-// SIGTERM lets a scrape in flight finish, but not for ever, and not where it is
-// sent twice.
-func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
-	// begin starts an exporter whose scrape hangs until finish is closed, and
-	// tells it to end.
+// SIGTERM waits for scrapes in flight until the timeout. A second SIGTERM does not.
+func TestSIGTERMWaitsForScrapesInFlight(t *testing.T) {
+	// begin sends SIGTERM to an exporter whose scrape hangs until finish is closed.
 	begin := func(t *testing.T, timeout string) (p *process, finish chan struct{}, scraped chan string) {
 		t.Helper()
 		begun := make(chan struct{})
@@ -495,7 +489,7 @@ func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
 		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		p.awaitLog(t, "shutting down")
+		p.waitForLog(t, "shutting down")
 		return p, finish, scraped
 	}
 	t.Run("finishes in time", func(t *testing.T) {
@@ -517,7 +511,7 @@ func TestSIGTERMInTheMiddleOfAScrape(t *testing.T) {
 			t.Errorf("it ended with %v", err)
 		}
 	})
-	t.Run("is told twice", func(t *testing.T) {
+	t.Run("is interrupted by a second signal", func(t *testing.T) {
 		p, _, scraped := begin(t, "1m")
 		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)

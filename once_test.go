@@ -14,7 +14,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// runOnce runs an exporter until it ends by itself.
+// runOnce runs an exporter that exits by itself.
 func runOnce(t *testing.T, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs strings.Builder
@@ -44,49 +44,49 @@ func TestOnce(t *testing.T) {
 		up     map[string]float64
 	}{
 		{
-			"of flags", key,
+			"a target of flags", key,
 			[]string{"--truefoundry.url=" + good.URL, "--truefoundry.target=acme"},
 			0, `target "acme" works: tokens listed: 3 \(personal-access-token\)\n`,
 			map[string]float64{"acme": 1},
 		},
 		{
-			"of two kinds", key,
+			"two kinds", key,
 			[]string{"--truefoundry.url=" + good.URL, "--truefoundry.target=acme", "--truefoundry.kind=personal-access-token", "--truefoundry.kind=virtual-account"},
 			0, `target "acme" works: tokens listed: 3 \(personal-access-token\), 0 \(virtual-account\)\n`,
 			map[string]float64{"acme": 1},
 		},
 		{
-			"of flags that do not work", key,
+			"a target of flags that fails", key,
 			[]string{"--truefoundry.url=" + bad.URL, "--truefoundry.target=acme"},
 			1, `target "acme" failed: personal-access-token: 403 Forbidden .*: the API key may not list these tokens.*\n`,
 			map[string]float64{"acme": 0},
 		},
 		{
-			"of a file", nil,
-			[]string{"--config.file=" + write(t, "targets.yml", configOf("acme", good.URL, controlplanetest.Key, "globex", good.URL, controlplanetest.Key))},
+			"a configuration file", nil,
+			[]string{"--config.file=" + writeFile(t, "targets.yml", configFile("acme", good.URL, controlplanetest.Key, "globex", good.URL, controlplanetest.Key))},
 			0, `target "acme" works: .*\ntarget "globex" works: .*\n`,
 			map[string]float64{"acme": 1, "globex": 1},
 		},
 		{
-			"of a file of which one target does not work", nil,
-			[]string{"--config.file=" + write(t, "targets.yml", configOf("acme", good.URL, controlplanetest.Key, "globex", bad.URL, controlplanetest.Key))},
+			"a configuration file with a target that fails", nil,
+			[]string{"--config.file=" + writeFile(t, "targets.yml", configFile("acme", good.URL, controlplanetest.Key, "globex", bad.URL, controlplanetest.Key))},
 			1, `target "acme" works: .*\ntarget "globex" failed: .*\n`,
 			map[string]float64{"acme": 1, "globex": 0},
 		},
 		{
-			"of the demonstration", nil,
+			"the demo", nil,
 			[]string{"--demo"},
 			1, `target "demo-personal" works: .* 40 .*\ntarget "demo-services" works: .* 5 .*\ntarget "demo-broken" failed: .*401.*\n`,
 			map[string]float64{"demo-personal": 1, "demo-services": 1, "demo-broken": 0},
 		},
 		{
-			"with another path, and an address at which it never listens", key,
+			"another path and listen address", key,
 			[]string{"--truefoundry.url=" + good.URL, "--truefoundry.target=acme", "--web.telemetry-path=/m/", "--web.listen-address=127.0.0.1:1"},
 			0, `target "acme" works: .*\n`,
 			map[string]float64{"acme": 1},
 		},
 		{
-			"with a log", key,
+			"logging enabled", key,
 			[]string{"--truefoundry.url=" + bad.URL, "--truefoundry.target=acme", "--log.level=error"},
 			1, `level=error .*msg="listing failed".*\ntarget "acme" failed: .*\n`,
 			map[string]float64{"acme": 0},
@@ -108,11 +108,11 @@ func TestOnce(t *testing.T) {
 			}
 			for name := range families {
 				if !strings.HasPrefix(name, "truefoundry_") {
-					t.Errorf("there is %s", name)
+					t.Errorf("got the metric %s", name)
 				}
 			}
 			if len(families["truefoundry_exporter_build_info"].GetMetric()) != 1 {
-				t.Error("it does not say which version it is")
+				t.Error("truefoundry_exporter_build_info is missing")
 			}
 		})
 	}
@@ -122,7 +122,7 @@ func TestOnceShape(t *testing.T) {
 	token := controlplanetest.Token(1)
 	token.Name, token.TenantName = "zebra-name", "zebra-tenant"
 	good := controlplanetest.Start(t, controlplanetest.Always(token))
-	code, stdout, stderr := runOnce(t, nil, "--once.shape", "--config.file="+write(t, "targets.yml", configOf("zebra-target", good.URL, controlplanetest.Key)))
+	code, stdout, stderr := runOnce(t, nil, "--once.shape", "--config.file="+writeFile(t, "targets.yml", configFile("zebra-target", good.URL, controlplanetest.Key)))
 	if code != 0 || stderr != "target \"zebra-target\" works: tokens listed: 1 (personal-access-token)\n" {
 		t.Errorf("it ended with %d and wrote %s", code, stderr)
 	}
@@ -145,8 +145,7 @@ func TestOnceShape(t *testing.T) {
 	metricstest.Present(t, stdout, "message: string of 12 (1)")
 }
 
-// Nobody is told that all is well by a file that is not written.
-func TestOnceFailsWhereItCannotWrite(t *testing.T) {
+func TestOnceFailsIfItCannotWrite(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +163,7 @@ func TestOnceFailsWhereItCannotWrite(t *testing.T) {
 	}
 }
 
-// An interrupt ends it, and is no success.
-func TestOnceIsInterrupted(t *testing.T) {
+func TestOnceFailsIfInterrupted(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	defer close(finish)
 	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Hold(begun, finish))
@@ -185,11 +183,10 @@ func TestOnceIsInterrupted(t *testing.T) {
 	}
 }
 
-// The line for cron in docs/configuration.md does what it says, with and without a control plane.
-func TestTheLineForCronOfTheDocs(t *testing.T) {
-	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(read(t, "docs/configuration.md"))
+func TestCronExampleOfTheDocsWorks(t *testing.T) {
+	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(readFile(t, "docs/configuration.md"))
 	if found == nil {
-		t.Fatal("there is no such line")
+		t.Fatal("docs/configuration.md has no line for cron")
 	}
 	up := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	down := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(503))
@@ -205,8 +202,8 @@ func TestTheLineForCronOfTheDocs(t *testing.T) {
 	} {
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", line)
 		cmd.Env = []string{
-			beExporter + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + dir + ":/usr/bin:/bin",
-			"TARGETS=" + write(t, "targets.yml", configOf("acme", tt.url, controlplanetest.Key)),
+			envRunMain + "=1", "GORACE=atexit_sleep_ms=0", "PATH=" + dir + ":/usr/bin:/bin",
+			"TARGETS=" + writeFile(t, "targets.yml", configFile("acme", tt.url, controlplanetest.Key)),
 		}
 		output, err := cmd.CombinedOutput()
 		if err != nil {
@@ -217,6 +214,6 @@ func TestTheLineForCronOfTheDocs(t *testing.T) {
 		if err != nil || len(files) != 1 || filepath.Base(files[0]) != "truefoundry.prom" {
 			t.Fatalf("%v: there are %q", err, files)
 		}
-		wantLines(t, read(t, files[0]), tt.want)
+		wantLines(t, readFile(t, files[0]), tt.want)
 	}
 }

@@ -30,25 +30,25 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// canary returns the secret that is given in the place of that name. What is
-// escaped somewhere stands in its middle: both of its halves are longer than the
-// parts that are looked for.
+// canary returns a secret, which is different for each name. Its middle contains
+// characters that are escaped in some formats. Both halves are longer than minLeak.
 func canary(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	text := hex.EncodeToString(sum[:])
 	return text[:20] + `&"\/+` + text[20:40]
 }
 
-// part is how much of a secret may not be shown, in bytes.
-const part = 8
+// minLeak is the length of the shortest part of a secret that counts as exposed, in
+// bytes.
+const minLeak = 8
 
-// canaries are secrets, by all of their parts and those of their Base64. Pages do
-// not show any of these; the log quotes what servers say, and does not show the
-// whole of a secret.
+// canaries maps each part of length minLeak of secrets and of their Base64 encodings
+// to the name of the secret. Pages must not contain any of these. The log may quote
+// parts of what a server sent, but no secret as a whole.
 type canaries map[string]string
 
-// add adds a secret. Whatever stands before it where it is encoded, one of the
-// three ways to do that is the one of the three here.
+// add adds a secret. Its Base64 encoding depends on the position of the secret in the
+// encoded text, modulo 3.
 func (c canaries) add(name, secret string) {
 	texts := []string{secret}
 	for before := range 3 {
@@ -56,30 +56,30 @@ func (c canaries) add(name, secret string) {
 		texts = append(texts, encoded[4:len(encoded)-2])
 	}
 	for _, text := range texts {
-		for i := range len(text) - part + 1 {
-			c[text[i:i+part]] = name
+		for i := range len(text) - minLeak + 1 {
+			c[text[i:i+minLeak]] = name
 		}
 	}
 }
 
-// absent fails the test if the text shows one of the secrets.
-func (c canaries) absent(t *testing.T, where, text string) {
+// wantNone fails the test if text contains a part of a secret.
+func (c canaries) wantNone(t *testing.T, where, text string) {
 	t.Helper()
 	if text == "" {
 		t.Errorf("%s is empty", where)
 	}
 	shown := map[string]bool{}
-	for i := range len(text) - part + 1 {
-		if name := c[text[i:i+part]]; name != "" && !shown[name] {
+	for i := range len(text) - minLeak + 1 {
+		if name := c[text[i:i+minLeak]]; name != "" && !shown[name] {
 			shown[name] = true
 			t.Errorf("%s shows the %s: … %s …", where, name, text[max(0, i-200):min(len(text), i+100)])
 		}
 	}
 }
 
-// absentAsAWhole fails the test if the text shows one of the secrets, as it was sent
-// or as Go quotes it, once or twice.
-func absentAsAWhole(t *testing.T, where, text string, secrets ...string) {
+// wantNoSecrets fails the test if text contains one of the secrets as a whole,
+// verbatim or quoted by Go once or twice.
+func wantNoSecrets(t *testing.T, where, text string, secrets ...string) {
 	t.Helper()
 	if text == "" {
 		t.Errorf("%s is empty", where)
@@ -94,50 +94,50 @@ func absentAsAWhole(t *testing.T, where, text string, secrets ...string) {
 	}
 }
 
-// pages are asked for with the headers of those who ask.
+// pages are the pages that are checked for secrets.
 var pages = []struct{ name, path, accept string }{
 	{"/metrics", "/metrics", "text/plain"},
 	{"/metrics as OpenMetrics", "/metrics", "application/openmetrics-text; version=1.0.0"},
 	{"the landing page", "/", "text/html"},
-	{"a page that is not there", "/nowhere", "*/*"},
+	{"a page that does not exist", "/nowhere", "*/*"},
 }
 
-// witness is an exporter all of whose output is looked at.
-type witness struct {
+// monitoredProcess is an exporter whose output is checked for secrets.
+type monitoredProcess struct {
 	*process
 	canaries canaries
-	quoted   []string // secrets that servers repeat, so that the log may show parts of them
-	read     chan struct{}
+	echoed   []string      // secrets that servers send back; the log may contain parts of them
+	logRead  chan struct{} // closed when the log has been read
 }
 
-// watch starts an exporter that says as much as it can.
-func watch(t *testing.T, c canaries, env []string, args ...string) *witness {
+// startMonitored starts an exporter with debug logging.
+func startMonitored(t *testing.T, c canaries, env []string, args ...string) *monitoredProcess {
 	t.Helper()
-	w := &witness{process: start(t, env, append(args, "--log.level=debug")...), canaries: c, read: make(chan struct{})}
+	w := &monitoredProcess{process: start(t, env, append(args, "--log.level=debug")...), canaries: c, logRead: make(chan struct{})}
 	go func() {
-		defer close(w.read)
+		defer close(w.logRead)
 		io.Copy(&w.log, w.stderr)
 	}()
-	// What everybody on the machine can see of it.
+	// Every user of the machine can see the arguments.
 	arguments, err := exec.CommandContext(t.Context(), "ps", "-ww", "-o", "args=", "-p", strconv.Itoa(w.Process.Pid)).Output()
 	if err != nil || !bytes.Contains(arguments, []byte("--log.level=debug")) {
 		t.Errorf("the arguments are %s: %v", arguments, err)
 	}
-	c.absent(t, "the process's arguments", string(arguments))
+	c.wantNone(t, "the process's arguments", string(arguments))
 	return w
 }
 
-// look looks at all pages and returns the metrics.
-func (w *witness) look(t *testing.T, client *http.Client, prepare func(*http.Request)) (metrics string) {
+// checkPages checks all pages for secrets and returns the metrics.
+func (w *monitoredProcess) checkPages(t *testing.T, client *http.Client, prepare func(*http.Request)) (metrics string) {
 	t.Helper()
 	for _, page := range pages {
-		_, body := ask(t, client, w.url+page.path, func(req *http.Request) {
+		_, body := fetch(t, client, w.url+page.path, func(req *http.Request) {
 			req.Header.Set("Accept", page.accept)
 			prepare(req)
 		})
-		w.canaries.absent(t, page.name, body)
-		if strings.Contains(body, sentByAServer) {
-			t.Errorf("%s shows what a server said: %s", page.name, body)
+		w.canaries.wantNone(t, page.name, body)
+		if strings.Contains(body, serverText) {
+			t.Errorf("%s contains text sent by a server: %s", page.name, body)
 		}
 		if metrics == "" {
 			metrics = body
@@ -146,33 +146,34 @@ func (w *witness) look(t *testing.T, client *http.Client, prepare func(*http.Req
 	return metrics
 }
 
-// end ends the exporter by a signal and looks at its log, which it returns.
-func (w *witness) end(t *testing.T, signal os.Signal) string {
+// stop ends the exporter with a signal. It checks the log for secrets and returns it.
+func (w *monitoredProcess) stop(t *testing.T, signal os.Signal) string {
 	t.Helper()
 	if err := w.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
-	<-w.read
+	<-w.logRead
 	if err := w.Wait(); (err != nil) != (signal != syscall.SIGTERM) {
 		t.Errorf("it ended with %v", err)
 	}
-	if w.quoted != nil {
-		absentAsAWhole(t, "the log", w.log.String(), w.quoted...)
+	if w.echoed != nil {
+		wantNoSecrets(t, "the log", w.log.String(), w.echoed...)
 	} else {
-		w.canaries.absent(t, "the log", w.log.String())
+		w.canaries.wantNone(t, "the log", w.log.String())
 	}
 	return w.log.String()
 }
 
-// eavesdropper remembers which secrets came to it, and repeats them.
-type eavesdropper struct {
+// secretEcho provides servers that record which secrets they receive, and send them
+// back.
+type secretEcho struct {
 	mu    sync.Mutex
-	heard map[string]bool
+	seen  map[string]bool // by name
 	names []string
 }
 
-// all returns all secrets.
-func (e *eavesdropper) all() []string {
+// secrets returns all secrets.
+func (e *secretEcho) secrets() []string {
 	secrets := make([]string, len(e.names))
 	for i, name := range e.names {
 		secrets[i] = canary(name)
@@ -180,35 +181,34 @@ func (e *eavesdropper) all() []string {
 	return secrets
 }
 
-// hear returns which secrets the request has in it, in the forms in which they
-// may be sent.
-func (e *eavesdropper) hear(r *http.Request) (secrets []string) {
+// record records and returns the secrets that a request contains.
+func (e *secretEcho) record(r *http.Request) (secrets []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, basic, _ := r.BasicAuth()
 	proxied := &http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
 	_, proxy, _ := proxied.BasicAuth()
 	unescaped, _ := url.QueryUnescape(basic)
-	said := []string{basic, unescaped, proxy, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.FormValue("client_secret")}
-	said = append(said, r.Header["X-Secret"]...)
+	values := []string{basic, unescaped, proxy, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), r.FormValue("client_secret")}
+	values = append(values, r.Header["X-Secret"]...)
 	for _, name := range e.names {
-		if slices.Contains(said, canary(name)) {
-			e.heard[name] = true
+		if slices.Contains(values, canary(name)) {
+			e.seen[name] = true
 			secrets = append(secrets, canary(name))
 		}
 	}
 	return secrets
 }
 
-// sentByAServer stands in everything that a server says.
-const sentByAServer = "said-by-a-server"
+// serverText is part of everything that a server sends.
+const serverText = "sent-by-a-server"
 
-// repeat returns the secrets in many forms, and all headers of the request.
-func repeat(r *http.Request, secrets []string) string {
+// echo returns the secrets in many encodings, and all headers of the request.
+func echo(r *http.Request, secrets []string) string {
 	r = r.Clone(r.Context())
 	r.Header.Del("Proxy-Authorization")
 	var b strings.Builder
-	b.WriteString(sentByAServer + " ")
+	b.WriteString(serverText + " ")
 	for _, secret := range secrets {
 		if secret == canary("proxy's password") {
 			continue // a proxy is trusted not to repeat it
@@ -221,47 +221,47 @@ func repeat(r *http.Request, secrets []string) string {
 	return b.String()
 }
 
-// answers are those of control planes that repeat what they are sent, by the
-// path below which each is found, with the reason that the exporter gives.
-var answers = []struct {
+// echoResponses are the responses of control planes that send back what they receive:
+// each is served below path, and reason is how the exporter classifies it.
+var echoResponses = []struct {
 	path, reason string
-	answer       func(w http.ResponseWriter, repeated string)
+	write        func(w http.ResponseWriter, echoed string)
 }{
-	{"message", "unauthorized", func(w http.ResponseWriter, repeated string) {
+	{"message", "unauthorized", func(w http.ResponseWriter, echoed string) {
 		w.WriteHeader(http.StatusUnauthorized)
-		json.NewEncoder(w).Encode(map[string]string{"message": repeated})
+		json.NewEncoder(w).Encode(map[string]string{"message": echoed})
 	}},
-	{"page", "server_error", func(w http.ResponseWriter, repeated string) {
-		http.Error(w, "<html>"+repeated, http.StatusInternalServerError)
+	{"page", "server_error", func(w http.ResponseWriter, echoed string) {
+		http.Error(w, "<html>"+echoed, http.StatusInternalServerError)
 	}},
-	{"list", "bad_response", func(w http.ResponseWriter, repeated string) {
-		w.Header().Set("Content-Type", repeated)
-		fmt.Fprint(w, repeated)
+	{"list", "bad_response", func(w http.ResponseWriter, echoed string) {
+		w.Header().Set("Content-Type", echoed)
+		fmt.Fprint(w, echoed)
 	}},
-	{"field", "bad_response", func(w http.ResponseWriter, repeated string) {
-		fmt.Fprintf(w, `{"data": %q}`, repeated)
+	{"field", "bad_response", func(w http.ResponseWriter, echoed string) {
+		fmt.Fprintf(w, `{"data": %q}`, echoed)
 	}},
-	{"encoding", "bad_response", func(w http.ResponseWriter, repeated string) {
-		w.Header().Set("Content-Encoding", repeated)
-		fmt.Fprint(w, repeated)
+	{"encoding", "bad_response", func(w http.ResponseWriter, echoed string) {
+		w.Header().Set("Content-Encoding", echoed)
+		fmt.Fprint(w, echoed)
 	}},
-	{"redirect", "redirect", func(w http.ResponseWriter, repeated string) {
-		w.Header().Set("Location", "https://"+url.UserPassword("key", repeated).String()+"@"+repeated[:20]+".example/?"+url.QueryEscape(repeated))
+	{"redirect", "redirect", func(w http.ResponseWriter, echoed string) {
+		w.Header().Set("Location", "https://"+url.UserPassword("key", echoed).String()+"@"+echoed[:20]+".example/?"+url.QueryEscape(echoed))
 		w.WriteHeader(http.StatusFound)
 	}},
-	{"later", "rate_limited", func(w http.ResponseWriter, repeated string) {
-		w.Header().Set("Retry-After", repeated)
+	{"later", "rate_limited", func(w http.ResponseWriter, echoed string) {
+		w.Header().Set("Retry-After", echoed)
 		w.WriteHeader(http.StatusTooManyRequests)
 	}},
-	{"status", "connection", func(w http.ResponseWriter, repeated string) { speak(w, repeated+"\r\n\r\n") }},
-	{"header", "connection", func(w http.ResponseWriter, repeated string) { speak(w, "HTTP/1.1 200 OK\r\n"+repeated+"\r\n\r\n") }},
-	{"length", "connection", func(w http.ResponseWriter, repeated string) {
-		speak(w, "HTTP/1.1 200 OK\r\nContent-Length: "+repeated+"\r\n\r\n")
+	{"status", "connection", func(w http.ResponseWriter, echoed string) { writeRaw(w, echoed+"\r\n\r\n") }},
+	{"header", "connection", func(w http.ResponseWriter, echoed string) { writeRaw(w, "HTTP/1.1 200 OK\r\n"+echoed+"\r\n\r\n") }},
+	{"length", "connection", func(w http.ResponseWriter, echoed string) {
+		writeRaw(w, "HTTP/1.1 200 OK\r\nContent-Length: "+echoed+"\r\n\r\n")
 	}},
 }
 
-// speak answers with something that may be no HTTP.
-func speak(w http.ResponseWriter, text string) {
+// writeRaw writes text to the connection, which need not be HTTP.
+func writeRaw(w http.ResponseWriter, text string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)
@@ -270,57 +270,57 @@ func speak(w http.ResponseWriter, text string) {
 	io.WriteString(conn, text)
 }
 
-// repeaters returns the handler of the control planes that repeat, and of one
-// that works, below /works.
-func (e *eavesdropper) repeaters(t *testing.T) http.Handler {
+// newHandler returns the handler of control planes that echo, and of one that works,
+// below /works.
+func (e *secretEcho) newHandler(t *testing.T) http.Handler {
 	t.Helper()
 	mux := http.NewServeMux()
-	for _, a := range answers {
+	for _, a := range echoResponses {
 		mux.HandleFunc("/"+a.path+"/", func(w http.ResponseWriter, r *http.Request) {
-			if secrets := e.hear(r); len(secrets) > 0 {
-				a.answer(w, repeat(r, secrets))
+			if secrets := e.record(r); len(secrets) > 0 {
+				a.write(w, echo(r, secrets))
 			}
 		})
 	}
 	works := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	mux.Handle("/works/", http.StripPrefix("/works", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if secrets := e.hear(r); len(secrets) > 0 {
+		if secrets := e.record(r); len(secrets) > 0 {
 			r.Header.Set("Authorization", "Bearer "+controlplanetest.Key)
 		}
 		r.RequestURI = r.URL.RequestURI()
 		works.ServeHTTP(w, r)
 	})))
 	mux.HandleFunc("POST /oauth2/token", func(w http.ResponseWriter, r *http.Request) {
-		if len(e.hear(r)) > 0 {
+		if len(e.record(r)) > 0 {
 			w.Header().Set("Content-Type", "application/json")
 			json.NewEncoder(w).Encode(map[string]any{"access_token": canary("access token"), "token_type": "Bearer", "expires_in": 3600})
 			return
 		}
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 	})
-	mux.HandleFunc("POST /oauth2/refused", func(w http.ResponseWriter, r *http.Request) {
-		secrets := e.hear(r)
+	mux.HandleFunc("POST /oauth2/rejected", func(w http.ResponseWriter, r *http.Request) {
+		secrets := e.record(r)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
-		json.NewEncoder(w).Encode(map[string]string{"error": repeat(r, secrets), "error_description": repeat(r, secrets)})
+		json.NewEncoder(w).Encode(map[string]string{"error": echo(r, secrets), "error_description": echo(r, secrets)})
 	})
 	return mux
 }
 
-// Every way to give a secret for a control plane, and everything that a control
-// plane can do with it: it works with those who take it, and is shown by nobody.
-func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
+// Every way to configure a secret is combined with every response of a control plane.
+// Control planes that accept the secret work, and no output contains it.
+func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 	names := []string{
 		"API key", "API key of a file", "client's secret", "client's secret of a file",
-		"client's secret that is refused", "access token", "header", "header of a file", "proxy's password",
+		"client's rejected secret", "access token", "header", "header of a file", "proxy's password",
 	}
-	c, e := canaries{}, &eavesdropper{heard: map[string]bool{}, names: names}
+	c, e := canaries{}, &secretEcho{seen: map[string]bool{}, names: names}
 	for _, name := range names {
 		c.add(name, canary(name))
 	}
-	handler := e.repeaters(t)
+	handler := e.newHandler(t)
 	plain, encrypted, closed := httptest.NewServer(handler), httptest.NewUnstartedServer(handler), httptest.NewServer(nil)
-	logErrors(encrypted.Config, log.NewNopLogger())
+	encrypted.Config.ErrorLog = newErrorLog(log.NewNopLogger())
 	encrypted.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(encrypted.Close)
@@ -333,14 +333,14 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 	privateKey := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
 	certificate := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: encrypted.Certificate().Raw}))
 
-	file := write(t, "targets.yml", "")
+	file := writeFile(t, "targets.yml", "")
 	for _, name := range names {
-		rewrite(t, filepath.Join(filepath.Dir(file), strings.ReplaceAll(name, " ", "-")), canary(name)+"\n")
+		replaceFile(t, filepath.Join(filepath.Dir(file), strings.ReplaceAll(name, " ", "-")), canary(name)+"\n")
 	}
-	rewrite(t, filepath.Join(filepath.Dir(file), "private-key"), privateKey)
-	rewrite(t, filepath.Join(filepath.Dir(file), "certificate"), certificate)
+	replaceFile(t, filepath.Join(filepath.Dir(file), "private-key"), privateKey)
+	replaceFile(t, filepath.Join(filepath.Dir(file), "certificate"), certificate)
 
-	quote := strconv.Quote // as YAML has it, too
+	quote := strconv.Quote // YAML has the same syntax
 	proxy := "http://" + url.UserPassword("exporter", canary("proxy's password")).String() + "@" + plain.Listener.Addr().String()
 	const (
 		opaque = "authorization: {credentials: opaque}"
@@ -353,7 +353,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 		"bearer_token_file":  "bearer_token_file: API-key-of-a-file",
 		"client_secret":      fmt.Sprintf(oauth2, plain.URL+"/oauth2/token", "", quote(canary("client's secret"))),
 		"client_secret_file": fmt.Sprintf(oauth2, plain.URL+"/oauth2/token", "_file", "client's-secret-of-a-file"),
-		"refused":            fmt.Sprintf(oauth2, plain.URL+"/oauth2/refused", "", quote(canary("client's secret that is refused"))),
+		"rejected":           fmt.Sprintf(oauth2, plain.URL+"/oauth2/rejected", "", quote(canary("client's rejected secret"))),
 		"http_headers":       opaque + "\n  http_headers: {X-Secret: {secrets: [" + quote(canary("header")) + "]}}",
 		"http_headers_files": opaque + "\n  http_headers: {X-Secret: {files: [header-of-a-file]}}",
 		"proxy_url":          opaque + "\n  proxy_url: " + quote(proxy),
@@ -363,8 +363,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 	}
 	type place struct {
 		url, reason string
-		// direct: the reason is another one behind a proxy.
-		direct bool
+		direct      bool // the reason would be different behind a proxy
 	}
 	places := map[string]place{
 		"works":     {plain.URL + "/works", "", false},
@@ -373,7 +372,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 		"no TLS":    {strings.Replace(plain.URL, "http:", "https:", 1) + "/works", "tls", true},
 		"needs TLS": {strings.Replace(encrypted.URL, "https:", "http:", 1) + "/works", "client_error", true},
 	}
-	for _, a := range answers {
+	for _, a := range echoResponses {
 		places[a.path] = place{plain.URL + "/" + a.path, a.reason, false}
 	}
 	var (
@@ -388,7 +387,7 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 			switch {
 			case source == "proxy_url" && p.direct:
 				continue
-			case source == "refused":
+			case source == "rejected":
 				p.reason = "connection"
 			case strings.HasPrefix(source, "tls_key") && at == "TLS":
 				p.reason = ""
@@ -400,21 +399,21 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 			}
 		}
 	}
-	rewrite(t, file, config.String())
+	replaceFile(t, file, config.String())
 
 	for _, format := range []string{formatLogfmt, formatJSON} {
 		t.Run(format, func(t *testing.T) {
-			clear(e.heard)
-			w := watch(t, c, nil, "--config.file="+file, "--log.format="+format, "--web.enable-lifecycle", "--truefoundry.max-concurrency=16", "--truefoundry.timeout=5m")
-			w.quoted = e.all()
-			metrics := strings.Split(metricstest.WithoutControlPlane(w.look(t, http.DefaultClient, func(*http.Request) {})), "\n")
+			clear(e.seen)
+			w := startMonitored(t, c, nil, "--config.file="+file, "--log.format="+format, "--web.enable-lifecycle", "--truefoundry.max-concurrency=16", "--truefoundry.timeout=5m")
+			w.echoed = e.secrets()
+			metrics := strings.Split(metricstest.WithoutControlPlane(w.checkPages(t, http.DefaultClient, func(*http.Request) {})), "\n")
 			for _, line := range want {
 				if !slices.Contains(metrics, line) {
 					t.Errorf("no line %s", line)
 				}
 			}
-			if heard := slices.Sorted(maps.Keys(e.heard)); len(heard) != len(names) {
-				t.Errorf("only these were sent: %q", heard)
+			if seen := slices.Sorted(maps.Keys(e.seen)); len(seen) != len(names) {
+				t.Errorf("only these secrets were sent: %q", seen)
 			}
 
 			resp, err := http.Post(w.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
@@ -422,15 +421,15 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer resp.Body.Close()
-			answer, err := io.ReadAll(resp.Body)
+			response, err := io.ReadAll(resp.Body)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.absent(t, "the answer to a reload", string(answer))
+			c.wantNone(t, "the response to a reload", string(response))
 
-			log := w.end(t, syscall.SIGTERM)
-			if n := strings.Count(log, "listing failed"); n < len(want)/2 {
-				t.Errorf("%d failures are logged", n)
+			logged := w.stop(t, syscall.SIGTERM)
+			if n := strings.Count(logged, "listing failed"); n < len(want)/2 {
+				t.Errorf("got %d logged failures", n)
 			}
 		})
 	}
@@ -439,20 +438,19 @@ func TestSecretsOfAFileAreShownNowhere(t *testing.T) {
 		if err != nil {
 			t.Errorf("%q ended with %v: %s", args, err, output)
 		}
-		c.absent(t, strings.Join(args, " "), string(output))
+		c.wantNone(t, strings.Join(args, " "), string(output))
 	}
 }
 
-// The same, of the one target that flags and the environment describe.
-func TestSecretsOfFlagsAndTheEnvironmentAreShownNowhere(t *testing.T) {
+func TestSecretsOfFlagsAndEnvironmentAreNotExposed(t *testing.T) {
 	names := []string{"API key", "API key of a file", "proxy's password"}
-	c, e := canaries{}, &eavesdropper{heard: map[string]bool{}, names: names}
+	c, e := canaries{}, &secretEcho{seen: map[string]bool{}, names: names}
 	for _, name := range names {
 		c.add(name, canary(name))
 	}
-	server := httptest.NewServer(e.repeaters(t))
+	server := httptest.NewServer(e.newHandler(t))
 	t.Cleanup(server.Close)
-	file := write(t, "key", canary("API key of a file")+"\n")
+	file := writeFile(t, "key", canary("API key of a file")+"\n")
 	proxy := "http://" + url.UserPassword("exporter", canary("proxy's password")).String() + "@" + server.Listener.Addr().String()
 	for name, tt := range map[string]struct {
 		env, args []string
@@ -464,24 +462,24 @@ func TestSecretsOfFlagsAndTheEnvironmentAreShownNowhere(t *testing.T) {
 			[]string{"--truefoundry.api-key-file=" + file},
 			server.URL, "API key of a file",
 		},
-		// No proxy is asked for what is on loopback.
+		// net/http uses no proxy for loopback addresses.
 		"proxy": {[]string{"TFY_API_KEY=opaque", "HTTP_PROXY=" + proxy}, nil, "http://control-plane.example", "proxy's password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, path := range []string{"works", "message", "status"} {
-				clear(e.heard)
-				w := watch(t, c, tt.env, append(slices.Clone(tt.args), "--truefoundry.url="+tt.url+"/"+path)...)
-				w.quoted = e.all()
-				metrics := w.look(t, http.DefaultClient, func(*http.Request) {})
+				clear(e.seen)
+				w := startMonitored(t, c, tt.env, append(slices.Clone(tt.args), "--truefoundry.url="+tt.url+"/"+path)...)
+				w.echoed = e.secrets()
+				metrics := w.checkPages(t, http.DefaultClient, func(*http.Request) {})
 				up := 0
 				if path == "works" {
 					up = 1
 				}
 				wantLines(t, metrics, fmt.Sprintf("truefoundry_up{target=%q} %d", strings.TrimPrefix(tt.url, "http://"), up))
-				if !e.heard[tt.sent] {
+				if !e.seen[tt.sent] {
 					t.Errorf("%s: the %s was not sent", path, tt.sent)
 				}
-				w.end(t, syscall.SIGTERM)
+				w.stop(t, syscall.SIGTERM)
 			}
 		})
 	}
@@ -491,7 +489,7 @@ func TestSecretsOfFlagsAndTheEnvironmentAreShownNowhere(t *testing.T) {
 		if err == nil || !strings.Contains(string(output), "http_proxy is not the URL of a proxy") {
 			t.Errorf("a proxy with a wrong URL, %q: %v: %s", args, err, output)
 		}
-		c.absent(t, "the error of a proxy's URL", string(output))
+		c.wantNone(t, "the error of a proxy's URL", string(output))
 	}
 	env := []string{"TFY_API_KEY=" + canary("API key"), "TFY_HOST=" + server.URL, "HTTP_PROXY=" + proxy}
 	for _, flag := range []string{"--config.check", "--help", "--version"} {
@@ -499,38 +497,35 @@ func TestSecretsOfFlagsAndTheEnvironmentAreShownNowhere(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s ended with %v: %s", flag, err, output)
 		}
-		c.absent(t, flag, string(output))
+		c.wantNone(t, flag, string(output))
 	}
 }
 
-// Those who may scrape have a password, and the exporter has its hash and a
-// private key.
-func TestSecretsOfTheListenerAreShownNowhere(t *testing.T) {
+func TestSecretsOfWebConfigAreNotExposed(t *testing.T) {
 	const password = "open sesame"
 	issuer, key, certificate := selfSigned(t)
 	c := canaries{}
 	c.add("password", password)
-	c.add("hash", hashOfPassword)
+	c.add("hash", passwordHash)
 	c.add("wrong password", canary("wrong password"))
 	c.add("private key", base64.StdEncoding.EncodeToString(key))
-	plain := "basic_auth_users: {prometheus: " + hashOfPassword + "}\n"
+	plain := "basic_auth_users: {prometheus: " + passwordHash + "}\n"
 	for scheme, good := range map[string]string{"http": plain, "https": plain + "tls_server_config: " + certificate} {
 		t.Run(scheme, func(t *testing.T) {
-			file := write(t, "web.yml", good)
-			w := watch(t, c, nil, "--demo", "--web.config.file="+file)
+			file := writeFile(t, "web.yml", good)
+			w := startMonitored(t, c, nil, "--demo", "--web.config.file="+file)
 			w.url = scheme + strings.TrimPrefix(w.url, "http")
-			w.look(t, issuer.Client(), func(req *http.Request) { req.SetBasicAuth("prometheus", password) })
-			status, body := ask(t, issuer.Client(), w.url+"/metrics", func(req *http.Request) { req.SetBasicAuth("prometheus", canary("wrong password")) })
-			if c.absent(t, "a refusal", body); status != http.StatusUnauthorized {
+			w.checkPages(t, issuer.Client(), func(req *http.Request) { req.SetBasicAuth("prometheus", password) })
+			status, body := fetch(t, issuer.Client(), w.url+"/metrics", func(req *http.Request) { req.SetBasicAuth("prometheus", canary("wrong password")) })
+			if c.wantNone(t, "a refusal", body); status != http.StatusUnauthorized {
 				t.Errorf("the wrong password: %d", status)
 			}
-			w.end(t, syscall.SIGTERM)
+			w.stop(t, syscall.SIGTERM)
 		})
 	}
 }
 
-// A secret in the wrong place is an error, which does not repeat it.
-func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
+func TestMisplacedSecretsAreNotRepeatedInErrors(t *testing.T) {
 	c := canaries{}
 	c.add("API key", canary("API key"))
 	key := strconv.Quote(canary("API key"))
@@ -552,14 +547,14 @@ func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
 		}
 		output, err := command(t, env, args...).CombinedOutput()
 		if err == nil {
-			t.Errorf("%q %q is no error: %s", env, args, output)
+			t.Errorf("%q %q: got no error: %s", env, args, output)
 		}
-		c.absent(t, "the error", string(output))
+		c.wantNone(t, "the error", string(output))
 	}
 
-	good := configOf("acme", "http://127.0.0.1:1", "opaque")
-	file := write(t, "targets.yml", good)
-	w := watch(t, c, nil, "--config.file="+file, "--web.enable-lifecycle")
+	good := configFile("acme", "http://127.0.0.1:1", "opaque")
+	file := writeFile(t, "targets.yml", good)
+	w := startMonitored(t, c, nil, "--config.file="+file, "--web.enable-lifecycle")
 	for _, bad := range []string{
 		key,
 		key + ": x",
@@ -581,48 +576,48 @@ func TestSecretsInTheWrongPlaceAreNotRepeated(t *testing.T) {
 		"targets: '" + canary("API key"),
 		"targets: *" + canary("API key")[:20],
 	} {
-		rewrite(t, file, bad)
+		replaceFile(t, file, bad)
 		resp, err := http.Post(w.url+"/-/reload", "", nil) //nolint:noctx // the exporter ends with the test
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(resp.Body)
+		response, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusInternalServerError {
 			t.Errorf("%s: %v", resp.Status, err)
 		}
-		c.absent(t, "the answer to a reload", string(answer))
-		c.absent(t, "the landing page", get(t, w.url))
+		c.wantNone(t, "the response to a reload", string(response))
+		c.wantNone(t, "the landing page", get(t, w.url))
 	}
-	w.end(t, syscall.SIGTERM)
-	// The last of these.
+	w.stop(t, syscall.SIGTERM)
+	// The file still is the last of these.
 	for _, args := range [][]string{nil, {"--config.check"}} {
 		output, err := command(t, nil, append(args, "--config.file="+file)...).CombinedOutput()
 		if err == nil {
-			t.Errorf("it is no error: %s", output)
+			t.Errorf("got no error: %s", output)
 		}
-		c.absent(t, "the error", string(output))
+		c.wantNone(t, "the error", string(output))
 	}
 }
 
-// The stack of an exporter that is killed while it scrapes, with secrets in use.
-func TestSecretsAreNotInTheStackOfACrash(t *testing.T) {
+// The exporter is killed while it sends secrets.
+func TestSecretsAreNotInStackTraces(t *testing.T) {
 	c := canaries{}
 	c.add("API key", canary("API key"))
 	c.add("header", canary("header"))
-	asked := make(chan struct{}, 2)
+	requests := make(chan struct{}, 2)
 	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			asked <- struct{}{}
+			requests <- struct{}{}
 			<-r.Context().Done()
 		})
 	})
-	config := configOf("acme", cp.URL, strconv.Quote(canary("API key"))) +
+	config := configFile("acme", cp.URL, strconv.Quote(canary("API key"))) +
 		"- name: globex\n  url: " + cp.URL + "\n  authorization: {credentials: opaque}\n  http_headers: {X-Secret: {secrets: [" + strconv.Quote(canary("header")) + "]}}\n"
-	file := write(t, "targets.yml", config)
+	file := writeFile(t, "targets.yml", config)
 	for _, signal := range []os.Signal{syscall.SIGQUIT, syscall.SIGABRT} {
 		t.Run(signal.String(), func(t *testing.T) {
-			w := watch(t, c, []string{"GOTRACEBACK=system"}, "--config.file="+file)
+			w := startMonitored(t, c, []string{"GOTRACEBACK=system"}, "--config.file="+file)
 			scraped := make(chan struct{})
 			go func() {
 				defer close(scraped)
@@ -630,21 +625,21 @@ func TestSecretsAreNotInTheStackOfACrash(t *testing.T) {
 					resp.Body.Close()
 				}
 			}()
-			<-asked
-			<-asked
-			stack := w.end(t, signal)
+			<-requests
+			<-requests
+			stack := w.stop(t, signal)
 			<-scraped
 			for _, want := range []string{"goroutine ", "client.(*Client).get(", "runtime.main("} {
 				if !strings.Contains(stack, want) {
-					t.Errorf("the stack has no %s:\n%s", want, stack)
+					t.Errorf("the stack trace does not contain %s:\n%s", want, stack)
 				}
 			}
 		})
 	}
 }
 
-// The API lists no secrets. One that did would have them ignored.
-func TestSecretsThatAControlPlaneListsAreNotKept(t *testing.T) {
+// The API lists no secrets. If it did, they would be ignored.
+func TestSecretsInListsAreIgnored(t *testing.T) {
 	secret := canary("listed token")
 	c := canaries{}
 	c.add("listed token", secret)
@@ -667,17 +662,17 @@ func TestSecretsThatAControlPlaneListsAreNotKept(t *testing.T) {
 			change(item)
 		}))
 	}
-	part := func(item map[string]any, name string) map[string]any { return item[name].(map[string]any) }
+	object := func(item map[string]any, name string) map[string]any { return item[name].(map[string]any) }
 	jwt := func(item map[string]any) map[string]any { return item["jwts"].([]any)[0].(map[string]any) }
 	for _, field := range []string{"token", "jwt", "secret", "value", "apiKey", "accessToken", "metadata", "subjectType", "subjectId"} {
 		add("with "+field, func(item map[string]any) { item[field] = secret })
 		add("with a JWT's "+field, func(item map[string]any) { jwt(item)[field] = secret })
-		add("with a manifest's "+field, func(item map[string]any) { part(item, "manifest")[field] = secret })
+		add("with a manifest's "+field, func(item map[string]any) { object(item, "manifest")[field] = secret })
 		add("with a subject's other "+field, func(item map[string]any) {
-			part(item, "createdBySubject")[field+"-"] = map[string]any{field: secret}
+			object(item, "createdBySubject")[field+"-"] = map[string]any{field: secret}
 		})
 	}
-	// Where a time, a number or an object is expected, the error names the field.
+	// Values of the wrong type are logged by the names of their fields.
 	for _, field := range []string{"createdAt", "lastAccessedAt", "isExpired", "nextScheduledRotation", "manifest", "jwts", "createdBySubject"} {
 		add("with text as "+field, func(item map[string]any) { item[field] = secret })
 		add("with an object as "+field, func(item map[string]any) { item[field] = map[string]any{"token": secret} })
@@ -692,16 +687,16 @@ func TestSecretsThatAControlPlaneListsAreNotKept(t *testing.T) {
 	for _, format := range []string{formatLogfmt, formatJSON} {
 		t.Run(format, func(t *testing.T) {
 			cp := controlplanetest.Start(t, controlplanetest.Always(items...))
-			w := watch(t, c, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--log.format="+format)
-			metrics := w.look(t, http.DefaultClient, func(*http.Request) {})
+			w := startMonitored(t, c, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL, "--log.format="+format)
+			metrics := w.checkPages(t, http.DefaultClient, func(*http.Request) {})
 			target := strings.TrimPrefix(cp.URL, "http://")
 			wantLines(t, metrics,
 				fmt.Sprintf(`truefoundry_listing_tokens{kind="personal-access-token",target=%q} %d`, target, len(items)-4),
 				fmt.Sprintf(`truefoundry_listing_invalid_items{kind="personal-access-token",target=%q} 4`, target),
 				fmt.Sprintf(`truefoundry_listing_invalid_fields{field="jwts.expiry",kind="personal-access-token",target=%q} 1`, target),
 			)
-			if log := w.end(t, syscall.SIGTERM); !strings.Contains(log, "cannot be read") {
-				t.Errorf("the log says nothing of what could not be read:\n%s", log)
+			if logged := w.stop(t, syscall.SIGTERM); !strings.Contains(logged, "cannot be read") {
+				t.Errorf("the log does not say what could not be read:\n%s", logged)
 			}
 		})
 	}

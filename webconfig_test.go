@@ -10,10 +10,11 @@ import (
 	"testing"
 )
 
-// hashOfPassword is that of the password "open sesame".
-const hashOfPassword = "$2a$04$oPS7qjjNYrKG7ob2zQeahO9xPeCZ1OqscYQpiVdIe2eoKPeYjqed2"
+// passwordHash is the hash of the password "open sesame".
+const passwordHash = "$2a$04$oPS7qjjNYrKG7ob2zQeahO9xPeCZ1OqscYQpiVdIe2eoKPeYjqed2"
 
-// selfSigned returns a certificate with its key, and their tls_server_config.
+// selfSigned returns a server with a certificate, its key, and a tls_server_config
+// of both.
 func selfSigned(t *testing.T) (issuer *httptest.Server, key []byte, config string) {
 	t.Helper()
 	issuer = httptest.NewTLSServer(nil)
@@ -28,32 +29,31 @@ func selfSigned(t *testing.T) (issuer *httptest.Server, key []byte, config strin
 	return issuer, key, "{cert: " + block("CERTIFICATE", issuer.Certificate().Raw) + ", key: " + block("PRIVATE KEY", key) + "}"
 }
 
-// The toolkit reads the file anew for each request, and asks for a password where
-// there are users.
-func TestWhoIsLetInByAWebConfigurationThatIsDamaged(t *testing.T) {
-	file := write(t, "web.yml", "basic_auth_users: {prometheus: "+hashOfPassword+"}\n")
+// The toolkit reads the file for each request.
+func TestDamagedWebConfigFile(t *testing.T) {
+	file := writeFile(t, "web.yml", "basic_auth_users: {prometheus: "+passwordHash+"}\n")
 	p := start(t, nil, "--demo", "--web.config.file="+file)
 	status := func() int {
-		status, _ := ask(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) { req.SetBasicAuth("prometheus", "open sesame") })
+		status, _ := fetch(t, http.DefaultClient, p.url+"/metrics", func(req *http.Request) { req.SetBasicAuth("prometheus", "open sesame") })
 		return status
 	}
 	if got := status(); got != http.StatusOK {
-		t.Errorf("with the password: %d", got)
+		t.Errorf("valid file: %d", got)
 	}
 	for _, tt := range []struct {
 		name, text string
 		want       int
 	}{
-		{"half of it", "basic_auth_users: {prometheus: $2a$", http.StatusInternalServerError},
-		{"no YAML", "basic_auth_users: [", http.StatusInternalServerError},
+		{"truncated", "basic_auth_users: {prometheus: $2a$", http.StatusInternalServerError},
+		{"invalid YAML", "basic_auth_users: [", http.StatusInternalServerError},
 		{"another field", "basic_auth_user: {}", http.StatusInternalServerError},
 		{"another type", "basic_auth_users: [prometheus]", http.StatusInternalServerError},
-		{"half a hash", "basic_auth_users: {prometheus: " + hashOfPassword[:30] + "}", http.StatusUnauthorized},
-		// SECURITY.md warns of these.
-		{"nothing", "", http.StatusOK},
+		{"truncated hash", "basic_auth_users: {prometheus: " + passwordHash[:30] + "}", http.StatusUnauthorized},
+		// SECURITY.md warns about these.
+		{"empty", "", http.StatusOK},
 		{"no users", "basic_auth_users: {}", http.StatusOK},
 	} {
-		rewrite(t, file, tt.text)
+		replaceFile(t, file, tt.text)
 		if got := status(); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}

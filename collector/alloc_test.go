@@ -13,8 +13,8 @@ import (
 
 func clock() time.Time { return noon }
 
-// tokensOf returns n tokens that have every metric.
-func tokensOf(n int) []client.Token {
+// newTokens returns n tokens that have every metric.
+func newTokens(n int) []client.Token {
 	days := int64(60)
 	tokens := make([]client.Token, n)
 	for i := range tokens {
@@ -32,7 +32,7 @@ func tokensOf(n int) []client.Token {
 func BenchmarkRows(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
-			tokens := tokensOf(n)
+			tokens := newTokens(n)
 			b.ReportAllocs()
 			for b.Loop() {
 				collector.SnapshotOf(tokens, clock)
@@ -45,7 +45,7 @@ func BenchmarkWriteTokens(b *testing.B) {
 	for name, openMetrics := range map[string]bool{"text": false, "OpenMetrics": true} {
 		for _, n := range []int{1000, 10_000} {
 			b.Run(fmt.Sprintf("%d tokens as %s", n, name), func(b *testing.B) {
-				snapshot := collector.SnapshotOf(tokensOf(n), clock)
+				snapshot := collector.SnapshotOf(newTokens(n), clock)
 				b.ReportAllocs()
 				for b.Loop() {
 					if err := snapshot.WriteTokens(io.Discard, openMetrics); err != nil {
@@ -57,33 +57,31 @@ func BenchmarkWriteTokens(b *testing.B) {
 	}
 }
 
-// The tokens of the benchmarks have every metric.
-func TestTokensOfTheBenchmarksHaveEveryMetric(t *testing.T) {
+func TestBenchmarkTokensHaveEveryMetric(t *testing.T) {
 	var text strings.Builder
-	if err := collector.SnapshotOf(tokensOf(1), clock).WriteTokens(&text, false); err != nil {
+	if err := collector.SnapshotOf(newTokens(1), clock).WriteTokens(&text, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range collector.TokenMetrics() {
 		if !strings.Contains(text.String(), "\n"+name+"{") {
-			t.Errorf("tokensOf has no %s", name)
+			t.Errorf("newTokens has no %s", name)
 		}
 	}
 }
 
-// A token costs its labels, and a part of what is allocated for the listing.
-func TestAllocationsOfAListingsRows(t *testing.T) {
+// The labels of a token are allocated; everything else is allocated per listing.
+func TestRowsAllocateOncePerToken(t *testing.T) {
 	for _, n := range []int{1000, 10_000} {
-		tokens := tokensOf(n)
+		tokens := newTokens(n)
 		if perToken := testing.AllocsPerRun(5, func() { collector.SnapshotOf(tokens, clock) }) / float64(n); perToken > 1.05 {
-			t.Errorf("%.2f allocations a token of %d", perToken, n)
+			t.Errorf("%.2f allocations per token for %d tokens", perToken, n)
 		}
 	}
 }
 
-// A scrape allocates a buffer, however many tokens there are.
-func TestAllocationsOfAScrape(t *testing.T) {
+func TestWriteAllocationsDoNotDependOnTokens(t *testing.T) {
 	for _, n := range []int{10, 10_000} {
-		snapshot := collector.SnapshotOf(tokensOf(n), clock)
+		snapshot := collector.SnapshotOf(newTokens(n), clock)
 		if allocations := testing.AllocsPerRun(5, func() {
 			if err := snapshot.WriteTokens(io.Discard, true); err != nil {
 				t.Fatal(err)

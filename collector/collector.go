@@ -1,5 +1,5 @@
-// Package collector turns the tokens of TrueFoundry control planes, listed anew
-// for each scrape, into Prometheus metrics.
+// Package collector exports the tokens of TrueFoundry control planes as Prometheus
+// metrics. It lists the tokens at each scrape.
 package collector
 
 import (
@@ -19,41 +19,40 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// CreatorLabel is what the label creator holds.
+// CreatorLabel selects the value of the creator label.
 type CreatorLabel string
 
-// The choices for the label creator.
+// Values of the creator label.
 const (
-	// CreatorSlug is the creator's slug (the e-mail address of a user), or the
-	// next best of what the API calls the creator: client.Subject's Name.
+	// CreatorSlug is the Name of client.Subject: the creator's slug, which is the
+	// e-mail address of a user, or else another name.
 	CreatorSlug CreatorLabel = "slug"
-	// CreatorID is the creator's id and nothing else, for those who may not
-	// store e-mail addresses.
+	// CreatorID is the creator's ID. It avoids storing e-mail addresses.
 	CreatorID CreatorLabel = "id"
 )
 
-// DefaultTimeout is the Timeout of Options that have none.
+// DefaultTimeout is the default of Options.Timeout.
 const DefaultTimeout = time.Minute
 
 // Options configure a Collector. The zero value is usable.
 type Options struct {
-	// CreatorLabel is CreatorSlug by default.
+	// CreatorLabel selects the value of the creator label. The default is CreatorSlug.
 	CreatorLabel CreatorLabel
-	// Timeout limits how long the listings of a scrape may take, whatever deadline
-	// its context has. It is DefaultTimeout by default.
+	// Timeout limits the duration of a scrape, in addition to the deadline of its
+	// context. The default is DefaultTimeout.
 	Timeout time.Duration
-	// Logger logs when listings begin to fail and when they work again. By default
+	// Logger logs when listings start to fail and when they recover. By default,
 	// nothing is logged.
 	Logger log.Logger
-	// Now is the clock, time.Now by default.
+	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
 }
 
-// Collector lists all tokens of all targets each time it is asked, and keeps
-// none of them. It is safe for concurrent use.
+// Collector lists all tokens of all targets at each scrape and caches none of them. It
+// is safe for concurrent use.
 type Collector struct {
 	opts Options
-	// targets are replaced as a whole. Scrapes under way keep the ones they have.
+	// targets is replaced as a whole. Scrapes in flight keep the previous targets.
 	targets atomic.Pointer[[]*target]
 
 	mu     sync.Mutex
@@ -62,8 +61,8 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// New returns a Collector for the targets. It fails if an option is invalid, and
-// where Set does.
+// New returns a Collector of the targets. It returns an error if an option is invalid,
+// or if Set does.
 func New(opts Options, targets ...Target) (*Collector, error) {
 	opts.CreatorLabel = cmp.Or(opts.CreatorLabel, CreatorSlug)
 	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
@@ -86,18 +85,18 @@ func New(opts Options, targets ...Target) (*Collector, error) {
 	return c, nil
 }
 
-// Timeout returns the Timeout of the Options.
+// Timeout returns the maximum duration of a scrape.
 func (c *Collector) Timeout() time.Duration { return c.opts.Timeout }
 
-// Set replaces the targets. Scrapes under way go on with the targets that they
-// began with. The counters and the status of a target survive while there is a
-// target of its name and control plane. Set fails, and replaces nothing, if a
-// target lacks something or two of them have the same name.
+// Set replaces the targets. Scrapes in flight keep the previous targets. A target that
+// has the name and the control plane of a previous one keeps its counters and status.
+// If a target is invalid or two targets have the same name, Set returns an error and
+// replaces nothing.
 func (c *Collector) Set(targets ...Target) error {
 	names := map[string]bool{}
 	for i := range targets {
 		t := &targets[i]
-		if err := t.check(); err != nil {
+		if err := t.validate(); err != nil {
 			return fmt.Errorf("target %q: %w", t.Name, err)
 		}
 		if names[t.Name] {
@@ -107,7 +106,8 @@ func (c *Collector) Set(targets ...Target) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next, states := make([]*target, len(targets)), map[targetID]*targetState{}
+	next := make([]*target, len(targets))
+	states := map[targetID]*targetState{}
 	for i, cfg := range targets {
 		id := targetID{cfg.Name, client.ControlPlane(cfg.Client.URL)}
 		state := c.states[id]
@@ -125,7 +125,8 @@ func (c *Collector) Set(targets ...Target) error {
 	return nil
 }
 
-func (t *Target) check() error {
+// validate returns an error if the target is invalid.
+func (t *Target) validate() error {
 	switch {
 	case t.Name == "" || !utf8.ValidString(t.Name):
 		return errors.New("the Name must be UTF-8 and not empty")
@@ -158,15 +159,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // Snapshot holds the metrics of one scrape.
 type Snapshot struct{ targets []targetSnapshot }
 
-// targetSnapshot is a target with what a scrape got of its listings.
+// targetSnapshot is a target with the outcomes of its listings.
 type targetSnapshot struct {
 	*target
 
 	outcomes []outcome
 }
 
-// Scrape lists the tokens of all targets, concurrently and within ctx's deadline
-// and the Options' Timeout. A listing that fails is no error: the metrics tell.
+// Scrape lists the tokens of all targets concurrently. It ends at the deadline of ctx or
+// after Options.Timeout. Failed listings are reported in the metrics.
 func (c *Collector) Scrape(ctx context.Context) *Snapshot {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()

@@ -32,31 +32,31 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// noon is when the clock of a test stands, unless it says otherwise.
+// noon is the time of the tests that do not set another one.
 var noon = time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)
 
-// set is what a test of the collector may choose.
-type set struct {
+// testConfig configures a collector with one target.
+type testConfig struct {
 	collector.Options
 	client.Config
 	name, apiKeyToken string
 	kinds             []client.Kind
 }
 
-func (s *set) target() collector.Target {
+func (s *testConfig) target() collector.Target {
 	return collector.Target{Name: s.name, Kinds: s.kinds, APIKeyToken: s.apiKeyToken, Client: s.Config}
 }
 
-// newCollector returns a collector of one target: a control plane that serves
-// at the URL, but is known by a name that is the same in every run.
-func newCollector(t *testing.T, server string, choose ...func(*set)) *collector.Collector {
+// newCollector returns a collector of the control plane at a URL. Its host name in
+// metrics is the same in every run.
+func newCollector(t *testing.T, server string, configure ...func(*testConfig)) *collector.Collector {
 	t.Helper()
-	s := newSet(t, server, choose...)
+	s := newTestConfig(t, server, configure...)
 	return s.collector(t, s.target())
 }
 
 // collector returns a collector of the targets with the Options of s.
-func (s *set) collector(t *testing.T, targets ...collector.Target) *collector.Collector {
+func (s *testConfig) collector(t *testing.T, targets ...collector.Target) *collector.Collector {
 	t.Helper()
 	c, err := collector.New(s.Options, targets...)
 	if err != nil {
@@ -65,15 +65,16 @@ func (s *set) collector(t *testing.T, targets ...collector.Target) *collector.Co
 	return c
 }
 
-// replace makes the targets those of c.
-func replace(t *testing.T, c *collector.Collector, targets ...collector.Target) {
+// setTargets replaces the targets of c.
+func setTargets(t *testing.T, c *collector.Collector, targets ...collector.Target) {
 	t.Helper()
 	if err := c.Set(targets...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func newSet(t *testing.T, server string, choose ...func(*set)) set {
+// newTestConfig returns the default configuration with changes.
+func newTestConfig(t *testing.T, server string, configure ...func(*testConfig)) testConfig {
 	t.Helper()
 	u, err := client.ParseURL("http://acme.truefoundry.example")
 	if err != nil {
@@ -85,7 +86,7 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	s := set{
+	s := testConfig{
 		collector.Options{CreatorLabel: collector.CreatorSlug, Timeout: time.Minute, Logger: log.NewNopLogger(), Now: clock},
 		client.Config{
 			URL: u, APIPrefix: fakecontrolplane.Prefix, Credentials: client.StaticKey(controlplanetest.Key, "inline"),
@@ -95,13 +96,13 @@ func newSet(t *testing.T, server string, choose ...func(*set)) set {
 		"",
 		[]client.Kind{client.PersonalAccessToken},
 	}
-	for _, f := range choose {
+	for _, f := range configure {
 		f(&s)
 	}
 	return s
 }
 
-// scrape returns what c exposes to a scraper with the timeout, 10 seconds by default.
+// scrape returns the exposition of c. The default timeout is 10 seconds.
 func scrape(t *testing.T, c *collector.Collector, timeout ...time.Duration) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), append(timeout, 10*time.Second)[0])
@@ -109,7 +110,7 @@ func scrape(t *testing.T, c *collector.Collector, timeout ...time.Duration) stri
 	return metricstest.Exposition(t, c.Scrape(ctx))
 }
 
-func value(m *dto.Metric, label string) string {
+func labelValue(m *dto.Metric, label string) string {
 	for _, pair := range m.Label {
 		if pair.GetName() == label {
 			return pair.GetValue()
@@ -118,8 +119,8 @@ func value(m *dto.Metric, label string) string {
 	return ""
 }
 
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
+// compareGolden compares got with a file of testdata.
+func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
 	if *collector.Update {
@@ -132,12 +133,12 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs; -update rewrites it:\n%s", file, difference(string(want), got))
+		t.Errorf("%s differs, run the test with -update to update it:\n%s", file, diff(string(want), got))
 	}
 }
 
-// difference returns the lines that only one of two texts has.
-func difference(want, got string) string {
+// diff returns the lines that only one of the texts contains.
+func diff(want, got string) string {
 	var b strings.Builder
 	only := func(sign, text, other string) {
 		lines := strings.Split(other, "\n")
@@ -152,8 +153,8 @@ func difference(want, got string) string {
 	return b.String()
 }
 
-// everything has a token for each row of the contract.
-func everything() []any {
+// allMetricsTokens returns tokens that together have every metric.
+func allMetricsTokens() []any {
 	at := func(text string) *time.Time {
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil {
@@ -195,16 +196,16 @@ func everything() []any {
 	return []any{healthy, rotating, eternal, expired, awkward, unreadable, replaced, successor, healthy, "no item at all"}
 }
 
-func TestExposition(t *testing.T) {
+func TestExpositionMatchesGoldenFiles(t *testing.T) {
 	for _, tt := range expositions() {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), tt.faults...)
-			golden(t, tt.name+".prom", scrape(t, newCollector(t, cp.URL)))
+			compareGolden(t, tt.name+".prom", scrape(t, newCollector(t, cp.URL)))
 		})
 	}
 }
 
-// goldenTest is a golden file, and the list that it is made of.
+// goldenTest is a golden file and the list that it shows.
 type goldenTest struct {
 	name   string
 	items  []any
@@ -213,17 +214,16 @@ type goldenTest struct {
 
 func expositions() []goldenTest {
 	return []goldenTest{
-		{name: "example", items: everything()[1:2]},
-		{name: "everything", items: everything(), faults: []controlplanetest.Fault{faults.Total(func(total int) any { return total + 2 })}},
+		{name: "example", items: allMetricsTokens()[1:2]},
+		{name: "everything", items: allMetricsTokens(), faults: []controlplanetest.Fault{faults.Total(func(total int) any { return total + 2 })}},
 		{name: "no_tokens"},
-		{name: "unauthorized", items: everything(), faults: []controlplanetest.Fault{faults.Status(http.StatusUnauthorized)}},
+		{name: "unauthorized", items: allMetricsTokens(), faults: []controlplanetest.Fault{faults.Status(http.StatusUnauthorized)}},
 	}
 }
 
-// What is written for scrapers is what a registry gathers, which sorts and checks
-// everything and is written by the library: in both formats, of the lists of the
-// golden files and of tokens of all sorts.
-func TestWrittenAndCollectedMetricsAreTheSame(t *testing.T) {
+// Write encodes tokens itself, and must produce the same as a registry and expfmt, for
+// golden files and random tokens.
+func TestWriteAndCollectExposeTheSameMetrics(t *testing.T) {
 	tests := expositions()
 	random := rand.New(rand.NewPCG(5, 6))
 	text := func() string {
@@ -248,13 +248,13 @@ func TestWrittenAndCollectedMetricsAreTheSame(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), tt.faults...)
-			// Two targets, whose tokens a registry sorts among each other.
-			two := func() *collector.Collector {
-				a, b := newSet(t, cp.URL), newSet(t, cp.URL, func(s *set) { s.name = "a \"b\"" })
+			// A registry sorts the tokens of both targets together.
+			newTwoTargets := func() *collector.Collector {
+				a, b := newTestConfig(t, cp.URL), newTestConfig(t, cp.URL, func(s *testConfig) { s.name = "a \"b\"" })
 				return a.collector(t, a.target(), b.target())
 			}
-			collected := metricstest.Register(t, two())
-			snapshot := two().Scrape(t.Context())
+			collected := metricstest.Gather(t, newTwoTargets())
+			snapshot := newTwoTargets().Scrape(t.Context())
 			for _, format := range []expfmt.Format{expfmt.NewFormat(expfmt.TypeTextPlain), expfmt.NewFormat(expfmt.TypeOpenMetrics)} {
 				var got, want strings.Builder
 				if err := snapshot.Write(&got, format); err != nil {
@@ -267,14 +267,14 @@ func TestWrittenAndCollectedMetricsAreTheSame(t *testing.T) {
 					}
 				}
 				if got, want := sortedFamilies(got.String()), sortedFamilies(want.String()); got != want {
-					t.Errorf("as %s:\n%s", format, difference(want, got))
+					t.Errorf("as %s:\n%s", format, diff(want, got))
 				}
 			}
 		})
 	}
 }
 
-// sortedFamilies sorts the families of an exposition, and their series.
+// sortedFamilies sorts the families of an exposition and their samples.
 func sortedFamilies(exposition string) string {
 	families := strings.Split(exposition, "# HELP ")
 	for i, family := range families {
@@ -286,7 +286,6 @@ func sortedFamilies(exposition string) string {
 	return strings.Join(families, "# HELP ")
 }
 
-// Every row of the contract that one target can show is in a golden file.
 func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 	seen, err := os.ReadFile("testdata/everything.prom")
 	if err != nil {
@@ -295,7 +294,7 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 	descs := make(chan *prometheus.Desc)
 	go func() {
 		defer close(descs)
-		newCollector(t, "http://nobody").Describe(descs)
+		newCollector(t, "http://unused").Describe(descs)
 	}()
 	for desc := range descs {
 		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(desc.String())[1]
@@ -305,21 +304,21 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 	}
 }
 
-func TestListWithoutATotalReportsNone(t *testing.T) {
+func TestListWithoutTotalHasNoReportedTokens(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...), faults.Total(func(int) any { return nil }))
 	got := scrape(t, newCollector(t, cp.URL))
 	metricstest.Present(t, got, `truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 1`)
 	metricstest.Absent(t, got, "truefoundry_listing_reported_tokens")
 }
 
-func TestCreatorLabelHoldsTheIDWhereAskedTo(t *testing.T) {
-	cp := controlplanetest.Start(t, controlplanetest.Always(everything()...))
-	got := scrape(t, newCollector(t, cp.URL, func(s *set) { s.CreatorLabel = collector.CreatorID }))
+func TestCreatorLabelMayBeTheID(t *testing.T) {
+	cp := controlplanetest.Start(t, controlplanetest.Always(allMetricsTokens()...))
+	got := scrape(t, newCollector(t, cp.URL, func(s *testConfig) { s.CreatorLabel = collector.CreatorID }))
 	metricstest.Present(t, got, `creator="user-1"`)
 	metricstest.Absent(t, got, "@acme.example")
 }
 
-func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
+func TestCreatorIsTheFirstKnownName(t *testing.T) {
 	subject := func(fields map[string]any) any {
 		return map[string]any{"id": "t", "createdBy": "created-by", "createdBySubject": fields}
 	}
@@ -336,16 +335,15 @@ func TestCreatorIsTheFirstThatIsKnown(t *testing.T) {
 	}
 }
 
-// A control plane below a path is told by it, and asked below it.
-func TestControlPlaneBelowAPath(t *testing.T) {
+func TestControlPlaneMayHaveAPath(t *testing.T) {
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
 	server := httptest.NewServer(http.StripPrefix("/tfy", cp))
 	t.Cleanup(server.Close)
-	got := scrape(t, newCollector(t, server.URL, func(s *set) { s.URL.Path = "/tfy" }))
+	got := scrape(t, newCollector(t, server.URL, func(s *testConfig) { s.URL.Path = "/tfy" }))
 	metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
 }
 
-func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
+func TestEachTokenIsExposedOnceForAnyPageSize(t *testing.T) {
 	const n = 2500
 	for _, limit := range []int{1000, 100, 7} {
 		for name, fault := range map[string]controlplanetest.Fault{
@@ -354,18 +352,18 @@ func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%d_%s", limit, name), func(t *testing.T) {
 				cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(n)...), fault)
-				c := newCollector(t, cp.URL, func(s *set) {
+				c := newCollector(t, cp.URL, func(s *testConfig) {
 					if name == "granted" {
 						s.PageSize = limit
 					}
 				})
 				ids := map[string]int{}
 				for _, metric := range metricstest.Parse(t, scrape(t, c, time.Minute))["truefoundry_token_expiry_timestamp_seconds"].Metric {
-					ids[value(metric, "token_id")]++
+					ids[labelValue(metric, "token_id")]++
 				}
 				for i := range n {
 					if id := controlplanetest.Token(i).ID; ids[id] != 1 {
-						t.Fatalf("%s is there %d times", id, ids[id])
+						t.Fatalf("%s is exposed %d times", id, ids[id])
 					}
 				}
 				if len(ids) != n {
@@ -376,9 +374,8 @@ func TestAllTokensAreThereOnceWhateverThePages(t *testing.T) {
 	}
 }
 
-// What a failed scrape says, and what it does not: half a list looks as if
-// tokens were deleted.
-func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
+// A failed scrape must not expose a part of the tokens: the others would seem deleted.
+func TestFailuresAreExposedUntilTheNextSuccess(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	writeKey := func(text string) {
 		t.Helper()
@@ -389,12 +386,12 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 	writeKey(controlplanetest.Key)
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(30)...), fault.Wrap)
-	c := newCollector(t, cp.URL, func(s *set) {
+	c := newCollector(t, cp.URL, func(s *testConfig) {
 		s.Credentials = controlplanetest.KeyFile(key)
 		s.PageSize = 10
 	})
 	listings := 0
-	good := func() {
+	wantSuccess := func() {
 		t.Helper()
 		got := scrape(t, c)
 		metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
@@ -402,7 +399,7 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		listings++
 		metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listings_total{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} %d`, listings))
 	}
-	good()
+	wantSuccess()
 	failures := map[string]int{}
 	for _, tt := range []struct {
 		name   string
@@ -410,18 +407,18 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 		key    string
 		reason string
 	}{
-		{"key is empty", nil, "", "credentials"},
-		{"key is not valid", nil, "other-key", "unauthorized"},
-		{"may not", faults.Status(http.StatusForbidden), controlplanetest.Key, "forbidden"},
-		{"a proxy wants something", faults.Status(http.StatusProxyAuthRequired), controlplanetest.Key, "intermediary"},
-		{"last page fails", faults.At(20, faults.Status(http.StatusInternalServerError)), controlplanetest.Key, "server_error"},
+		{"empty key", nil, "", "credentials"},
+		{"invalid key", nil, "other-key", "unauthorized"},
+		{"forbidden", faults.Status(http.StatusForbidden), controlplanetest.Key, "forbidden"},
+		{"proxy authentication required", faults.Status(http.StatusProxyAuthRequired), controlplanetest.Key, "intermediary"},
+		{"error on the last page", faults.At(20, faults.Status(http.StatusInternalServerError)), controlplanetest.Key, "server_error"},
 		{"no such path", faults.Status(http.StatusNotFound), controlplanetest.Key, "client_error"},
 		{"moved", faults.Status(http.StatusFound, "Location", "https://elsewhere.example/"), controlplanetest.Key, "redirect"},
 		{"too many requests", faults.Status(http.StatusTooManyRequests), controlplanetest.Key, "rate_limited"},
-		{"hangs up", faults.Reset(), controlplanetest.Key, "connection"},
+		{"connection reset", faults.Reset(), controlplanetest.Key, "connection"},
 		{"not JSON", faults.Body("<html>"), controlplanetest.Key, "bad_response"},
-		{"no end", faults.IgnoreOffset(), controlplanetest.Key, "incomplete"},
-		{"hangs", faults.Hang(), controlplanetest.Key, "timeout"},
+		{"endless list", faults.IgnoreOffset(), controlplanetest.Key, "incomplete"},
+		{"no response", faults.Hang(), controlplanetest.Key, "timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			writeKey(tt.key)
@@ -445,15 +442,15 @@ func TestFailureIsInTheMetricsAndEndsWithTheNextGoodListing(t *testing.T) {
 
 			writeKey(controlplanetest.Key)
 			fault.Set(nil)
-			good()
+			wantSuccess()
 		})
 	}
 }
 
-func TestKeyFileThatComesLaterWorksWithTheNextScrape(t *testing.T) {
+func TestKeyFileMayBeCreatedLater(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
-	c := newCollector(t, cp.URL, func(s *set) { s.Credentials = controlplanetest.KeyFile(key) })
+	c := newCollector(t, cp.URL, func(s *testConfig) { s.Credentials = controlplanetest.KeyFile(key) })
 	got := scrape(t, c)
 	metricstest.Present(t, got, `reason="credentials",target="acme"} 1`)
 	metricstest.Absent(t, got, "truefoundry_listing_last_success_timestamp_seconds")

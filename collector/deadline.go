@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// movableDeadline is a context whose deadline can be moved to a later time
-// while it runs.
+// movableDeadline is a context whose deadline can be extended.
 type movableDeadline struct {
 	context.Context
 	cancel context.CancelCauseFunc
@@ -17,9 +16,9 @@ type movableDeadline struct {
 	timer    *time.Timer
 }
 
-// withMovableDeadline returns a context that ends at the latest of the deadlines
-// given to it, or when it is stopped, which the caller must do in the end. Its
-// context.Cause tells which: context.DeadlineExceeded or context.Canceled.
+// withMovableDeadline returns a context that ends at its deadline or when it is stopped.
+// Its context.Cause is context.DeadlineExceeded or context.Canceled. The caller must
+// stop it to release its timer.
 func withMovableDeadline(deadline time.Time) *movableDeadline {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &movableDeadline{
@@ -30,20 +29,19 @@ func withMovableDeadline(deadline time.Time) *movableDeadline {
 	}
 }
 
-// Deadline implements context.Context. What it returns may move to later.
+// Deadline implements context.Context. The deadline may be extended later.
 func (d *movableDeadline) Deadline() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.deadline, true
 }
 
-// extend moves the deadline, never to an earlier time. It returns false where
-// the context has ended.
+// extend moves the deadline to a later time. It returns false if the context has ended.
 func (d *movableDeadline) extend(deadline time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.timer.Stop() {
-		return false // it has fired, even if the context does not know yet
+		return false // the timer has fired, even if the context is not done yet
 	}
 	if deadline.After(d.deadline) {
 		d.deadline = deadline

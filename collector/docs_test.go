@@ -20,13 +20,12 @@ func TestEachMetricIsDocumented(t *testing.T) {
 	docstest.Region(t, document, "target metrics", collector.TargetMetricsTable(types), *collector.Update)
 }
 
-// The README shows the most telling lines of the golden file.
+// The README shows some lines of the golden file.
 func TestReadmeShowsTheExample(t *testing.T) {
 	shown := regexp.MustCompile(`(?m)^truefoundry_(token_(expiry|last_accessed|next_rotation)_\w+|token_expired|listing_tokens|up)\{.*\n`).FindAllString(readFile(t, "testdata/example.prom"), -1)
 	docstest.Region(t, "../README.md", "example", "```\n"+strings.Join(shown, "")+"```", *collector.Update)
 }
 
-// readFile returns the text of a file.
 func readFile(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)

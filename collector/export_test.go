@@ -10,11 +10,11 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// Update is set to rewrite golden files and what documents repeat of the code.
-var Update = flag.Bool("update", false, "rewrite golden files and the regions of documents")
+// Update is set to update golden files and generated documentation.
+var Update = flag.Bool("update", false, "update golden files and generated documentation")
 
-// Holds tells whether c holds on to a run of a listing.
-func (c *Collector) Holds() bool {
+// HasRuns reports whether a listing of c is in progress.
+func (c *Collector) HasRuns() bool {
 	for _, t := range *c.targets.Load() {
 		for _, l := range t.listings {
 			if l.current != nil {
@@ -25,14 +25,14 @@ func (c *Collector) Holds() bool {
 	return false
 }
 
-// SnapshotOf returns the metrics of a listing with these tokens.
+// SnapshotOf returns the snapshot of a listing with these tokens.
 func SnapshotOf(tokens []client.Token, now func() time.Time) *Snapshot {
 	t := &target{targetID: targetID{"acme", "acme.truefoundry.example"}, creatorLabel: CreatorSlug, now: now}
 	res := t.result(client.PersonalAccessToken, &client.Listing{Tokens: tokens})
 	return &Snapshot{[]targetSnapshot{{t, []outcome{{result: res}}}}}
 }
 
-// TokenMetrics returns the names of the metrics of a token.
+// TokenMetrics returns the names of the token metrics.
 func TokenMetrics() (names []string) {
 	for _, m := range tokenMetrics {
 		names = append(names, m.name)
@@ -40,13 +40,13 @@ func TokenMetrics() (names []string) {
 	return names
 }
 
-// WriteTokens writes the metrics of the tokens alone.
+// WriteTokens writes the token metrics only.
 func (s *Snapshot) WriteTokens(w io.Writer, openMetrics bool) error {
 	return s.writeTokens(w, openMetrics)
 }
 
-// TokenMetricsTable is the table of the metrics of a token in Markdown. The types are
-// those of the metrics by name.
+// TokenMetricsTable returns the documentation of the token metrics as Markdown. types maps
+// the names of metrics to their types.
 func TokenMetricsTable(types map[string]string) string {
 	var b strings.Builder
 	shared, all := labelNames(tokenLabels, false), labelNames(tokenLabels, true)
@@ -62,7 +62,7 @@ func TokenMetricsTable(types map[string]string) string {
 	return b.String()
 }
 
-// TargetMetricsTable is the same for the metrics of targets and listings.
+// TargetMetricsTable is like TokenMetricsTable for the metrics of targets and listings.
 func TargetMetricsTable(types map[string]string) string {
 	var b strings.Builder
 	b.WriteString("| name | type | labels | meaning | absent if |\n|---|---|---|---|---|\n")

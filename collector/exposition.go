@@ -16,24 +16,25 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// tokenRow holds the metrics of a token. Nearly all of an exposition consists of
-// these, so they are written without metric families in between, which would take
-// several times as long.
+// tokenRow holds the metrics of a token. Rows make up nearly all of an exposition, and
+// are written directly: encoding metric families would take several times as long.
 type tokenRow struct {
-	// labels are those of truefoundry_token_info, as text without the last brace.
+	// labels are the labels of truefoundry_token_info as text, without the closing
+	// brace.
 	labels string
 	// infoOnly are the parts of labels that the other metrics do not have.
 	infoOnly [infoOnlyLabels]span
-	// values are in the order of tokenMetrics; NaN if there is none.
+	// values are in the order of tokenMetrics. A value is NaN if the token does not
+	// have the metric.
 	values []float64
 }
 
+// span is a part of a string.
 type span struct{ start, end uint32 }
 
 var escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
-// rows returns a row for each token, sorted by ID: the same tokens make the same
-// exposition.
+// rows returns a row for each token, sorted by ID to make expositions stable.
 func (t *target) rows(kind client.Kind, tokens []client.Token, now time.Time) []tokenRow {
 	sorted := make([]*client.Token, len(tokens))
 	for i := range tokens {
@@ -61,8 +62,7 @@ func (t *target) rows(kind client.Kind, tokens []client.Token, now time.Time) []
 	return rows
 }
 
-// appendLabels appends the text of a token's labels, and notes which parts are
-// infoOnly.
+// appendLabels appends the labels of a token and sets r.infoOnly.
 func (r *tokenRow) appendLabels(text []byte, source *labelSource) []byte {
 	separator, infoOnly := byte('{'), 0
 	for i := range sortedTokenLabels {
@@ -79,8 +79,8 @@ func (r *tokenRow) appendLabels(text []byte, source *labelSource) []byte {
 	return text
 }
 
-// appendTo appends the row's series of a metric to an exposition.
-func (r *tokenRow) appendTo(text []byte, metric int, openMetrics bool) []byte {
+// appendSample appends the sample of a metric.
+func (r *tokenRow) appendSample(text []byte, metric int, openMetrics bool) []byte {
 	text = append(text, tokenMetrics[metric].name...)
 	var start uint32
 	if metric != infoMetric {
@@ -95,7 +95,7 @@ func (r *tokenRow) appendTo(text []byte, metric int, openMetrics bool) []byte {
 
 func appendValue(text []byte, value float64, openMetrics bool) []byte {
 	start := len(text)
-	if value == 0 || value == 1 { // like most values
+	if value == 0 || value == 1 { // the most common values
 		text = append(text, '0'+byte(value))
 	} else {
 		text = strconv.AppendFloat(text, value, 'g', -1, 64)
@@ -106,8 +106,7 @@ func appendValue(text []byte, value float64, openMetrics bool) []byte {
 	return text
 }
 
-// labelValues returns the values of the labels of a metric, in the order of
-// sortedTokenLabels.
+// labelValues returns the label values of a metric, in the order of sortedTokenLabels.
 func (r *tokenRow) labelValues(metric int) []string {
 	values := make([]string, 0, len(sortedTokenLabels))
 	rest := r.labels
@@ -115,16 +114,15 @@ func (r *tokenRow) labelValues(metric int) []string {
 		quoted, _ := strconv.QuotedPrefix(rest[len(",")+len(l.name)+len("="):])
 		rest = rest[len(",")+len(l.name)+len("=")+len(quoted):]
 		if !l.infoOnly || metric == infoMetric {
-			value, _ := strconv.Unquote(quoted) // the escapes are among those of Go
+			value, _ := strconv.Unquote(quoted) // the escapes are a subset of Go's
 			values = append(values, value)
 		}
 	}
 	return values
 }
 
-// Write writes the metrics in the format, which is text or OpenMetrics, without
-// the line that ends an exposition in OpenMetrics. The labels of a token are
-// written as they are; all else is left to the Prometheus libraries.
+// Write writes the metrics in the text format or OpenMetrics, without the # EOF line of
+// OpenMetrics.
 func (s *Snapshot) Write(w io.Writer, format expfmt.Format) error {
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(targetMetrics{s}); err != nil {
@@ -143,10 +141,10 @@ func (s *Snapshot) Write(w io.Writer, format expfmt.Format) error {
 	return s.writeTokens(w, format.FormatType() == expfmt.TypeOpenMetrics)
 }
 
-// bufferSize is how much text is collected before it is written, in bytes.
+// bufferSize is the size of the chunks in which token metrics are written, in bytes.
 const bufferSize = 32 << 10
 
-// writeTokens writes the metrics of the tokens.
+// writeTokens writes the metrics of all tokens, family by family.
 func (s *Snapshot) writeTokens(w io.Writer, openMetrics bool) error {
 	text := make([]byte, 0, bufferSize+bufferSize/8)
 	for i, m := range tokenMetrics {
@@ -159,7 +157,7 @@ func (s *Snapshot) writeTokens(w io.Writer, openMetrics bool) error {
 				text = append(text, "# HELP "+m.name+" "+m.help+"\n# TYPE "+m.name+" gauge\n"...)
 				hasHeader = true
 			}
-			text = row.appendTo(text, i, openMetrics)
+			text = row.appendSample(text, i, openMetrics)
 			if len(text) >= bufferSize {
 				if _, err := w.Write(text); err != nil {
 					return err
@@ -172,7 +170,7 @@ func (s *Snapshot) writeTokens(w io.Writer, openMetrics bool) error {
 	return err
 }
 
-// rows iterates over the rows of all listings that succeeded.
+// rows iterates over the rows of all successful listings.
 func (s *Snapshot) rows(yield func(*tokenRow) bool) {
 	for _, t := range s.targets {
 		for _, o := range t.outcomes {
@@ -188,7 +186,7 @@ func (s *Snapshot) rows(yield func(*tokenRow) bool) {
 	}
 }
 
-// collectTokens sends the metrics of the tokens.
+// collectTokens sends the metrics of all tokens.
 func (s *Snapshot) collectTokens(ch chan<- prometheus.Metric) {
 	for row := range s.rows {
 		labelValues := row.labelValues(infoMetric + 1)
@@ -207,15 +205,15 @@ func (s *Snapshot) collectTokens(ch chan<- prometheus.Metric) {
 // targetMetrics collects the metrics of targets and listings.
 type targetMetrics struct{ *Snapshot }
 
-// Describe implements prometheus.Collector. It sends nothing, so that a registry
-// does not check anew at each scrape what tests have checked.
+// Describe implements prometheus.Collector. It sends nothing, so that registries do not
+// check the metrics at each scrape. Tests do.
 func (targetMetrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (m targetMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range m.targets {
 		success := !slices.ContainsFunc(t.outcomes, func(o outcome) bool { return o.result == nil })
-		up.gauge(ch, boolean(success), t.name, t.controlPlane)
+		up.gauge(ch, boolToFloat(success), t.name, t.controlPlane)
 		if expiry, ok := timestamp(t.key.expiry()); ok {
 			apiKeyExpiry.gauge(ch, expiry, t.name, t.controlPlane)
 		}
@@ -230,7 +228,7 @@ func (m targetMetrics) Collect(ch chan<- prometheus.Metric) {
 
 // collect sends the metrics of a listing.
 func (l *listing) collect(ch chan<- prometheus.Metric, o outcome, labelValues ...string) {
-	listingSuccess.gauge(ch, boolean(o.result != nil), labelValues...)
+	listingSuccess.gauge(ch, boolToFloat(o.result != nil), labelValues...)
 	listingDuration.gauge(ch, o.duration.Seconds(), labelValues...)
 	l.state.collect(ch, labelValues...)
 	if o.result == nil {
@@ -243,20 +241,20 @@ func (l *listing) collect(ch chan<- prometheus.Metric, o outcome, labelValues ..
 		listingReportedTokens.gauge(ch, float64(o.result.Reported), labelValues...)
 	}
 	for _, field := range client.Fields() {
-		listingInvalidFields.gauge(ch, float64(o.result.InvalidFields[field]), with(labelValues, string(field))...)
+		listingInvalidFields.gauge(ch, float64(o.result.InvalidFields[field]), withLabel(labelValues, string(field))...)
 	}
 }
 
-// collect sends what was counted so far.
+// collect sends the counters and the time of the last success.
 func (s *listingState) collect(ch chan<- prometheus.Metric, labelValues ...string) {
 	s.mu.Lock()
 	ended, failures, lastSuccess := s.ended, maps.Clone(s.errors), s.status.LastSuccess
 	s.mu.Unlock()
 	listings.counter(ch, ended, labelValues...)
-	// All reasons from the start: increase() does not see the first increment of a
-	// series that was not there before.
+	// Every reason is exported from the start, since increase() ignores the first
+	// sample of a new series.
 	for _, reason := range client.Reasons() {
-		listingErrors.counter(ch, failures[reason], with(labelValues, string(reason))...)
+		listingErrors.counter(ch, failures[reason], withLabel(labelValues, string(reason))...)
 	}
 	if last, ok := timestamp(lastSuccess); ok {
 		listingLastSuccess.gauge(ch, last, labelValues...)

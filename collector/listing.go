@@ -9,13 +9,13 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// listing lists one kind of token of one target. Scrapes that overlap share one
-// run of it, and its result.
+// listing lists tokens of one kind from one target. Overlapping scrapes share a run and
+// its result.
 type listing struct {
 	kind client.Kind
 	// list lists the tokens. Its errors are of type *client.Error.
 	list func(context.Context) (*result, error)
-	// state is updated once at the end of each run.
+	// state is updated at the end of each run.
 	state *listingState
 	now   func() time.Time
 
@@ -23,38 +23,39 @@ type listing struct {
 	current *run
 }
 
-// run is one listing under way, shared by all scrapes that wait for it.
+// run is a listing in progress.
 type run struct {
 	ctx     *movableDeadline
-	waiters int
+	waiters int           // scrapes that wait for the result
 	done    chan struct{} // closed when result is set
 	result  *result       // nil if the listing failed
 }
 
-// result is what scrapes share of a successful listing.
+// result is the result of a successful listing. It is shared by scrapes.
 type result struct {
-	// Listing is the client's, without its Tokens.
+	// Listing is the client's result, without its Tokens.
 	*client.Listing
 
 	rows []tokenRow
-	// apiKeyToken is the token that the API key belongs to; nil if there is none.
+	// apiKeyToken is the token that the API key belongs to, or nil if it is not listed.
 	apiKeyToken *client.Token
-	// expired counts the tokens that have ended, and nextExpiry is when the first
-	// of the others ends; zero if none does.
-	expired    int
+	// expired is the number of expired tokens.
+	expired int
+	// nextExpiry is the earliest expiry of the other tokens. It is zero if none of them
+	// expires.
 	nextExpiry time.Time
 	unsynced   unsynced
 }
 
-// outcome is what one scrape gets of a listing.
+// outcome is the outcome of a listing for one scrape.
 type outcome struct {
 	result   *result // nil if the listing failed
 	duration time.Duration
 }
 
-// scrape joins the run under way, or starts one, and waits for it until ctx
-// ends, which must have a deadline. The run ends at the latest deadline of
-// those who wait for it, and is cancelled when the last of them leaves.
+// scrape joins the current run, or starts one, and waits for its result until ctx ends.
+// ctx must have a deadline. The run ends at the latest deadline of its waiters, and is
+// cancelled when the last of them leaves.
 func (l *listing) scrape(ctx context.Context) outcome {
 	start := l.now()
 	r := l.join(ctx)
@@ -68,6 +69,7 @@ func (l *listing) scrape(ctx context.Context) outcome {
 	return outcome{result: res, duration: l.now().Sub(start)}
 }
 
+// join joins the current run, or starts one.
 func (l *listing) join(ctx context.Context) *run {
 	deadline, _ := ctx.Deadline()
 	l.mu.Lock()
@@ -87,24 +89,25 @@ func (l *listing) join(ctx context.Context) *run {
 	return r
 }
 
-// grace is how long a run that has reached its deadline may take to say why.
-const grace = 100 * time.Millisecond
+// gracePeriod is how long a run that has reached its deadline may take to return its
+// error.
+const gracePeriod = 100 * time.Millisecond
 
-// leave stops waiting for r. It returns r's result if r ended at the same
-// moment, else nil. When the last waiter leaves, the run ends too: it has failed
-// if that waiter's deadline has passed, else it is cancelled.
+// leave stops waiting for r, and ends r if nobody else waits for it. Then r has failed
+// if the deadline of ctx has passed, and is cancelled otherwise. leave returns the
+// result of r if there is one already.
 func (l *listing) leave(ctx context.Context, r *run) *result {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r.waiters--
 	if r.waiters == 0 && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		r.ctx.expire()
-		// The listing knows how far it got, unless it hangs where no context reaches,
-		// as in a file.
+		// Wait for the run's own error, which says how far it got. A run that is blocked
+		// by something that ignores the context, like a file, does not return one.
 		l.mu.Unlock()
 		select {
 		case <-r.done:
-		case <-time.After(grace):
+		case <-time.After(gracePeriod):
 		}
 		l.mu.Lock()
 	}
@@ -114,7 +117,8 @@ func (l *listing) leave(ctx context.Context, r *run) *result {
 	return r.result
 }
 
-// finish ends r with its first result; later ones are dropped. l.mu is held.
+// finish ends r with a result or an error, unless r has ended already. The caller must
+// hold l.mu.
 func (l *listing) finish(r *run, res *result, err error) {
 	select {
 	case <-r.done:
@@ -125,9 +129,9 @@ func (l *listing) finish(r *run, res *result, err error) {
 		l.current = nil
 	}
 	if err != nil {
-		l.state.failed(l, err)
+		l.state.setFailed(l, err)
 	} else {
-		l.state.succeeded(l, res)
+		l.state.setSucceeded(l, res)
 	}
 	r.result = res
 	close(r.done)

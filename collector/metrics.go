@@ -10,13 +10,12 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// metric is a row of the public contract. Describe, the exposition and the tables
-// of docs/metrics.md are made from these rows.
+// metric describes a metric. docs/metrics.md is generated from these descriptions.
 type metric struct {
 	name   string
 	help   string
 	labels []string
-	// absent says when there is no series; empty if there always is one.
+	// absent describes when there is no series. It is empty if there always is one.
 	absent string
 	desc   *prometheus.Desc
 }
@@ -33,30 +32,30 @@ func (m *metric) counter(ch chan<- prometheus.Metric, value int, labelValues ...
 	ch <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(value), labelValues...)
 }
 
-// tokenMetric is a gauge of each token. value returns false if there is no value,
-// and so no series.
+// tokenMetric is a gauge of each token. value returns false if the token does not have
+// the metric.
 type tokenMetric struct {
 	*metric
 
 	value func(t *client.Token, now time.Time) (float64, bool)
 }
 
-// tokenLabel is a label of a token's metrics.
+// tokenLabel is a label of token metrics.
 type tokenLabel struct {
 	name  string
 	value func(*labelSource) string
-	// infoOnly labels belong to truefoundry_token_info alone.
+	// infoOnly is true for labels that only truefoundry_token_info has.
 	infoOnly bool
 }
 
-// labelSource is what the labels of a token are made from.
+// labelSource holds what label values are taken from.
 type labelSource struct {
 	target *target
 	token  *client.Token
 	kind   client.Kind
 }
 
-// tokenLabels are the labels of tokens, in the order of the docs.
+// tokenLabels are the labels of token metrics, in the order of the documentation.
 var tokenLabels = []tokenLabel{
 	{name: "target", value: func(s *labelSource) string { return s.target.name }},
 	{name: "control_plane", value: func(s *labelSource) string { return s.target.controlPlane }},
@@ -70,10 +69,10 @@ var tokenLabels = []tokenLabel{
 	{name: "token_type", value: func(s *labelSource) string { return s.token.Type }, infoOnly: true},
 }
 
-// infoOnlyLabels is the number of those that are infoOnly.
+// infoOnlyLabels is the number of infoOnly labels.
 const infoOnlyLabels = 2
 
-// sortedTokenLabels are the same in the order of an exposition.
+// sortedTokenLabels are the tokenLabels in the order of an exposition.
 var sortedTokenLabels = slices.SortedFunc(slices.Values(tokenLabels), func(a, b tokenLabel) int {
 	return strings.Compare(a.name, b.name)
 })
@@ -103,21 +102,21 @@ const infoMetric = 0
 
 var tokenMetrics = []tokenMetric{
 	infoMetric: {
-		newMetric("truefoundry_token_info", "A token that the control plane lists; always 1.", "", labelNames(sortedTokenLabels, true)...),
+		newMetric("truefoundry_token_info", "A token that is listed by the control plane. The value is always 1.", "", labelNames(sortedTokenLabels, true)...),
 		func(*client.Token, time.Time) (float64, bool) { return 1, true },
 	},
 	tokenGauge("truefoundry_token_has_expiry",
 		"Whether the token has an expiry (1) or never expires (0).",
 		"the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) {
-			return boolean(!t.Expiry.At.IsZero()), t.Expiry.Readable
+			return boolToFloat(!t.Expiry.At.IsZero()), t.Expiry.Readable
 		}),
 	tokenGauge("truefoundry_token_expiry_timestamp_seconds",
 		"When the token stops working, in seconds since the Unix epoch.",
 		"the token never expires, or the expiry could not be read",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Expiry.At) }),
 	tokenGauge("truefoundry_token_expired",
-		"Whether the token is expired, as the API says; where it does not say, whether it has an expiry that has passed.",
+		"Whether the token is expired according to the API, or has an expiry in the past if the API does not say.",
 		"the API does not say, and the expiry could not be read",
 		expired),
 	tokenGauge("truefoundry_token_created_timestamp_seconds",
@@ -125,20 +124,20 @@ var tokenMetrics = []tokenMetric{
 		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Created) }),
 	tokenGauge("truefoundry_token_issued_timestamp_seconds",
-		"When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was.",
+		"When the token's current JWT was created, or the token itself if it has no JWT, in seconds since the Unix epoch.",
 		"it is missing or unreadable",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.Issued) }),
 	tokenGauge("truefoundry_token_last_accessed_timestamp_seconds",
-		"When the token last authenticated somebody, in seconds since the Unix epoch.",
+		"When the token was last used to authenticate, in seconds since the Unix epoch.",
 		"the token was never used, or the control plane does not report its use",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.LastAccessed) }),
 	tokenGauge("truefoundry_token_auto_rotate_interval_seconds",
-		"How often the token rotates by itself, in seconds.",
-		"the token does not rotate by itself",
+		"Interval at which the token is rotated automatically, in seconds.",
+		"the token is not rotated automatically",
 		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.AutoRotateInterval) }),
 	tokenGauge("truefoundry_token_auto_rotate_grace_period_seconds",
-		"How long the previous JWT goes on working after a rotation, in seconds.",
-		"the token does not rotate by itself",
+		"How long the previous JWT remains valid after a rotation, in seconds.",
+		"the token is not rotated automatically",
 		func(t *client.Token, _ time.Time) (float64, bool) { return days(t.GracePeriod) }),
 	tokenGauge("truefoundry_token_next_rotation_timestamp_seconds",
 		"When the token's next rotation is due, in seconds since the Unix epoch.",
@@ -148,10 +147,10 @@ var tokenMetrics = []tokenMetric{
 		"Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, "+
 			"stops working later and is not called expired by the API.",
 		"",
-		func(t *client.Token, _ time.Time) (float64, bool) { return boolean(t.Replaced), true }),
+		func(t *client.Token, _ time.Time) (float64, bool) { return boolToFloat(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",
-		"When the last of the token's JWTs that are not current stops working, in seconds since the Unix epoch.",
-		"there is no other JWT that expires",
+		"When the last of the token's previous JWTs stops working, in seconds since the Unix epoch.",
+		"there is no previous JWT that expires",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.PreviousJWTExpiry) }),
 	tokenGauge("truefoundry_token_secret_store_sync_timestamp_seconds",
 		"When the token's current JWT was last written to its secret store, or failed to be, in seconds since the Unix epoch. "+
@@ -164,48 +163,48 @@ var tokenMetrics = []tokenMetric{
 			return timestamp(t.SecretStoreSync.At)
 		}),
 	tokenGauge("truefoundry_token_secret_store_sync_failed",
-		"Whether the token's current JWT did not reach its secret store; the log tells why. Experimental: inferred from the API's SDKs.",
+		"Whether the token's current JWT could not be written to its secret store. The reason is logged. Experimental: inferred from the API's SDKs.",
 		"the control plane does not report it",
 		func(t *client.Token, _ time.Time) (float64, bool) {
 			if t.SecretStoreSync == nil {
 				return 0, false
 			}
-			return boolean(t.SecretStoreSync.Failed), true
+			return boolToFloat(t.SecretStoreSync.Failed), true
 		}),
 }
 
-// expired takes the API's word before the clock's.
+// expired returns what the API says, or else compares the expiry with now.
 func expired(t *client.Token, now time.Time) (float64, bool) {
 	if t.Expired != nil {
-		return boolean(*t.Expired), true
+		return boolToFloat(*t.Expired), true
 	}
 	never := t.Expiry.At.IsZero()
-	return boolean(!never && !t.Expiry.At.After(now)), t.Expiry.Readable
+	return boolToFloat(!never && !t.Expiry.At.After(now)), t.Expiry.Readable
 }
 
 const absentOnFailure = "the listing failed"
 
-// These labels identify a target, and one of its listings.
+// Labels of targets and of their listings.
 var (
 	targetLabels  = []string{"target", "control_plane"}
 	listingLabels = []string{"target", "control_plane", "kind"}
 )
 
-// with returns labels and one more.
-func with(labels []string, label string) []string { return append(slices.Clip(labels), label) }
+// withLabel returns labels with label appended.
+func withLabel(labels []string, label string) []string { return append(slices.Clip(labels), label) }
 
 var (
 	up = newMetric("truefoundry_up",
 		"Whether every listing of the target succeeded in this scrape.",
 		"", targetLabels...)
 	apiKeyExpiry = newMetric("truefoundry_api_key_expiry_timestamp_seconds",
-		"When the API key that the exporter itself uses stops working, in seconds since the Unix epoch.",
-		"the key does not say so and its token is not named or not listed, or the key never ends", targetLabels...)
+		"When the API key of the exporter stops working, in seconds since the Unix epoch.",
+		"the key does not contain its expiry and its token is not configured or not listed, or the key never expires", targetLabels...)
 	listingSuccess = newMetric("truefoundry_listing_success",
 		"Whether the listing succeeded in this scrape.",
 		"", listingLabels...)
 	listings = newMetric("truefoundry_listings_total",
-		"Listings that ended, well or not.",
+		"Listings that have ended, successfully or not.",
 		"", listingLabels...)
 	listingDuration = newMetric("truefoundry_listing_duration_seconds",
 		"How long this scrape waited for the listing, in seconds.",
@@ -214,7 +213,7 @@ var (
 		"Distinct tokens in the listing.",
 		absentOnFailure, listingLabels...)
 	listingReportedTokens = newMetric("truefoundry_listing_reported_tokens",
-		"Tokens in the list by the API's own count (pagination.total).",
+		"Tokens in the list according to the API (pagination.total).",
 		absentOnFailure+", or the API gave no count", listingLabels...)
 	listingDuplicateTokens = newMetric("truefoundry_listing_duplicate_tokens",
 		"Items dropped because the same listing had their token already.",
@@ -223,26 +222,26 @@ var (
 		"Items dropped because they could not be read at all.",
 		absentOnFailure, listingLabels...)
 	listingInvalidFields = newMetric("truefoundry_listing_invalid_fields",
-		"Values dropped because they could not be read, by the path of their field in the API's answer.",
-		absentOnFailure, with(listingLabels, "field")...)
+		"Values dropped because they could not be read, by the path of their field in the API's response.",
+		absentOnFailure, withLabel(listingLabels, "field")...)
 	listingLastSuccess = newMetric("truefoundry_listing_last_success_timestamp_seconds",
 		"When the listing last succeeded, in seconds since the Unix epoch.",
 		"it has not succeeded since the exporter started", listingLabels...)
 	listingErrors = newMetric("truefoundry_listing_errors_total",
 		"Failed listings, by reason.",
-		"", with(listingLabels, "reason")...)
+		"", withLabel(listingLabels, "reason")...)
 	apiRequests = newMetric("truefoundry_exporter_api_requests_total",
-		"Requests to the control plane, by HTTP status; none where no answer came.",
-		"no request has had this outcome yet", with(targetLabels, "code")...)
+		"Requests to the control plane, by HTTP status. The code is none if there was no response.",
+		"no request has had this outcome yet", withLabel(targetLabels, "code")...)
 	apiRequestDuration = newMetric("truefoundry_exporter_api_request_duration_seconds",
-		"How long requests to the control plane took until their answer was read, in seconds.",
+		"Duration of requests to the control plane until their response was read, in seconds.",
 		"", targetLabels...)
 	apiRetries = newMetric("truefoundry_exporter_api_retries_total",
 		"Requests to the control plane that were repeated.",
 		"", targetLabels...)
 )
 
-// allMetrics returns every metric of the collector, in the order of the docs.
+// allMetrics returns all metrics, in the order of the documentation.
 func allMetrics() []*metric {
 	var all []*metric
 	for _, m := range tokenMetrics {
@@ -253,18 +252,19 @@ func allMetrics() []*metric {
 		listingLastSuccess, listingErrors, apiKeyExpiry, apiRequests, apiRequestDuration, apiRetries)
 }
 
-func boolean(b bool) float64 {
+func boolToFloat(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// timestamp returns false for the zero time, which means that there is none.
+// timestamp returns t in seconds since the Unix epoch, or false if t is zero.
 func timestamp(t time.Time) (float64, bool) {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9, !t.IsZero()
 }
 
+// days converts days to seconds. It returns false if n is nil.
 func days(n *int64) (float64, bool) {
 	if n == nil {
 		return 0, false

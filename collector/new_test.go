@@ -12,9 +12,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-func TestOptionsHaveDefaults(t *testing.T) {
+func TestNewUsesDefaults(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
-	s := newSet(t, cp.URL)
+	s := newTestConfig(t, cp.URL)
 	c, err := collector.New(collector.Options{}, s.target())
 	if err != nil {
 		t.Fatal(err)
@@ -27,16 +27,15 @@ func TestOptionsHaveDefaults(t *testing.T) {
 	}
 }
 
-// What is wrong with the options or with a target is named, and the targets that
-// were there before stay.
-func TestWhatCannotBeCollectedIsRefused(t *testing.T) {
-	good := func(name string) collector.Target {
+// The error names the invalid value, and Set keeps the previous targets.
+func TestNewAndSetRejectInvalidValues(t *testing.T) {
+	valid := func(name string) collector.Target {
 		return collector.Target{
 			Name: name, Kinds: client.Kinds(),
 			Client: client.Config{URL: &url.URL{Scheme: "https", Host: "acme.example"}, Credentials: client.StaticKey("key", "inline")},
 		}
 	}
-	before, err := collector.New(collector.Options{}, good("before"))
+	before, err := collector.New(collector.Options{}, valid("before"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +56,16 @@ func TestWhatCannotBeCollectedIsRefused(t *testing.T) {
 		{`two targets "b"`, collector.Options{}, func(t *collector.Target) { t.Name = "b" }},
 		{"needs the URL", collector.Options{}, func(t *collector.Target) { *t = collector.Target{Name: "c", Kinds: client.Kinds()} }},
 	} {
-		target := good("a")
+		target := valid("a")
 		tt.change(&target)
-		if c, err := collector.New(tt.options, target, good("b")); err == nil || !strings.Contains(err.Error(), tt.want) || c != nil {
-			t.Errorf("%v is the error, not %q", err, tt.want)
+		if c, err := collector.New(tt.options, target, valid("b")); err == nil || !strings.Contains(err.Error(), tt.want) || c != nil {
+			t.Errorf("New returned %v, want %q", err, tt.want)
 		}
 		if tt.options.CreatorLabel != "" || tt.options.Timeout != 0 {
 			continue
 		}
-		if err := before.Set(target, good("b")); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%v is the error of Set, not %q", err, tt.want)
+		if err := before.Set(target, valid("b")); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Set returned %v, want %q", err, tt.want)
 		}
 	}
 	if status := before.Status(); len(status) != 1 || status[0].Name != "before" {

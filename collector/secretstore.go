@@ -3,25 +3,22 @@ package collector
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/go-kit/log/level"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// unsynced are the tokens that did not reach their secret stores. Only the log says
-// why.
+// unsynced describes the tokens that were not written to their secret stores. Reasons
+// are only logged.
 type unsynced struct {
 	count    int
 	examples []string
 }
 
-// maxUnsynced is the number of examples.
-const maxUnsynced = 10
+// maxUnsyncedExamples is the maximum number of examples.
+const maxUnsyncedExamples = 10
 
-// unsyncedTokens returns the tokens that did not reach their secret stores.
+// unsyncedTokens returns the tokens that were not written to their secret stores.
 func unsyncedTokens(tokens []client.Token) (u unsynced) {
 	for i := range tokens {
 		t := &tokens[i]
@@ -35,22 +32,14 @@ func unsyncedTokens(tokens []client.Token) (u unsynced) {
 		u.examples = append(u.examples, text)
 	}
 	u.count = len(u.examples)
-	slices.Sort(u.examples) // the tokens have no order
-	u.examples = slices.Clone(u.examples[:min(u.count, maxUnsynced)])
+	slices.Sort(u.examples) // the order of tokens may change
+	u.examples = slices.Clone(u.examples[:min(u.count, maxUnsyncedExamples)])
 	return u
 }
 
-// logUnsynced names the first of the tokens that did not reach their secret stores.
-// s.mu is held.
+// logUnsynced logs which tokens were not written to their secret stores. The caller
+// must hold s.mu.
 func (s *listingState) logUnsynced(u unsynced, now time.Time) {
-	examples := strings.Join(u.examples, "; ")
-	if !s.unsynced.shouldLog(examples, now) {
-		return
-	}
-	if examples == "" {
-		level.Info(s.logger).Log("msg", "tokens reach their secret stores again")
-		return
-	}
-	level.Warn(s.logger).Log("msg", "tokens did not reach their secret stores: whoever reads them from there gets the ones of before, which end",
-		"tokens", u.count, "examples", examples)
+	s.logExamples(&s.unsynced, now, u.examples, "tokens reach their secret stores again",
+		"tokens did not reach their secret stores: applications that read them from there get the previous ones, which will expire", "tokens", u.count)
 }

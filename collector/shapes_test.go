@@ -16,13 +16,13 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// shapesTime is when the lists of testdata/shapes are read: tokens of them have
-// expired, are in their grace period, and have life left.
+// shapesTime is the time at which the lists of testdata/shapes are read. Some of their
+// tokens have expired by then, and some are in their grace period.
 func shapesTime() time.Time { return time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC) }
 
-// listing returns what is exposed of a control plane that answers with the body,
-// and with an empty page beyond the first.
-func listing(t *testing.T, kind client.Kind, status int, body string) string {
+// scrapeResponse returns the exposition of a control plane that sends body as its first
+// page.
+func scrapeResponse(t *testing.T, kind client.Kind, status int, body string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("offset") != "0" {
@@ -33,17 +33,17 @@ func listing(t *testing.T, kind client.Kind, status int, body string) string {
 		fmt.Fprint(w, body)
 	}))
 	t.Cleanup(server.Close)
-	return scrape(t, newCollector(t, server.URL, func(s *set) {
+	return scrape(t, newCollector(t, server.URL, func(s *testConfig) {
 		s.kinds, s.Options.Now, s.Config.Now = []client.Kind{kind}, shapesTime, shapesTime
 	}))
 }
 
-// told is what a scrape tells of tokens, and of what could not be read of them.
-var told = regexp.MustCompile(`^truefoundry_(token_\w+|listing_(reported_)?tokens|listing_invalid_items)\{|^truefoundry_listing_invalid_fields\{.* [1-9]`)
+// tokenSample matches the samples of tokens, and of values that could not be read.
+var tokenSample = regexp.MustCompile(`^truefoundry_(token_\w+|listing_(reported_)?tokens|listing_invalid_items)\{|^truefoundry_listing_invalid_fields\{.* [1-9]`)
 
-// Each list in testdata/shapes has a form that the API, or an older version of
-// it, is known or believed to have.
-func TestShapesOfLists(t *testing.T) {
+// Each list in testdata/shapes is known or believed to be a response of the API or of an
+// older version.
+func TestKnownResponses(t *testing.T) {
 	files, err := filepath.Glob("testdata/shapes/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -65,17 +65,17 @@ func TestShapesOfLists(t *testing.T) {
 				kind = client.VirtualAccount
 			}
 			var text strings.Builder
-			for line := range strings.Lines(listing(t, kind, http.StatusOK, string(body))) {
-				if told.MatchString(line) {
+			for line := range strings.Lines(scrapeResponse(t, kind, http.StatusOK, string(body))) {
+				if tokenSample.MatchString(line) {
 					text.WriteString(line)
 				}
 			}
-			golden(t, "shapes/"+name+".prom", text.String())
+			compareGolden(t, "shapes/"+name+".prom", text.String())
 		})
 	}
 }
 
-func TestShapesOfErrors(t *testing.T) {
+func TestKnownErrorResponses(t *testing.T) {
 	want := map[string]struct {
 		status int
 		reason client.Reason
@@ -99,9 +99,9 @@ func TestShapesOfErrors(t *testing.T) {
 			}
 			want, known := want[filepath.Base(file)]
 			if !known {
-				t.Fatal("nobody says what becomes of it")
+				t.Fatal("there is no expected reason for this file")
 			}
-			text := listing(t, client.VirtualAccount, want.status, string(body))
+			text := scrapeResponse(t, client.VirtualAccount, want.status, string(body))
 			for _, reason := range client.Reasons() {
 				failures := 0
 				if reason == want.reason {

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,11 +15,11 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// targetID identifies a target: its counters have these labels.
+// targetID identifies a target. Its counters have these labels.
 type targetID struct{ name, controlPlane string }
 
-// targetState is what is kept of a target between scrapes, and when its
-// configuration changes. No tokens are kept.
+// targetState is the state of a target, which is kept between scrapes and when its
+// configuration changes. It contains no tokens.
 type targetState struct {
 	targetID
 
@@ -30,8 +31,8 @@ type targetState struct {
 	access   *accessState
 }
 
-// accessState is kept only while a target is asked in the same way with the same
-// API key.
+// accessState is the state that depends on a target's URL and API key. It is kept while
+// Target.Identity is the same.
 type accessState struct {
 	identity string
 	client   client.State
@@ -49,13 +50,13 @@ func newTargetState(id targetID) *targetState {
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: apiRetries.name, Help: apiRetries.help}, apiRetries.labels),
 		listings: map[client.Kind]*listingState{},
 	}
-	// These exist before the first request.
+	// Export these before the first request.
 	s.duration.WithLabelValues(id.name, id.controlPlane)
 	s.retries.WithLabelValues(id.name, id.controlPlane)
 	return s
 }
 
-// trace counts the requests of the target's client.
+// trace returns callbacks that count the requests of the target's client.
 func (s *targetState) trace() client.Trace {
 	return client.Trace{
 		Request: func(status int, duration time.Duration) {
@@ -70,7 +71,7 @@ func (s *targetState) trace() client.Trace {
 	}
 }
 
-// listing returns the state of one of the target's listings.
+// listing returns the state of a listing.
 func (s *targetState) listing(kind client.Kind, logger log.Logger, now func() time.Time) *listingState {
 	l := s.listings[kind]
 	if l == nil {
@@ -80,24 +81,24 @@ func (s *targetState) listing(kind client.Kind, logger log.Logger, now func() ti
 	return l
 }
 
-// apiKeyState is what is known of a target's API key.
+// apiKeyState holds the expiry of a target's API key.
 type apiKeyState struct {
 	mu sync.Mutex
-	// keyExpiry is when the key itself says that it ends, and tokenExpiry when its
-	// token does in a listing; zero if that is not known.
+	// keyExpiry is the expiry that the key itself contains, and tokenExpiry the expiry
+	// of its token in a listing. Each is zero if it is unknown.
 	keyExpiry, tokenExpiry time.Time
 	missingToken           logThrottle
 }
 
-// setExpiry notes when the key itself says that it ends.
-func (k *apiKeyState) setExpiry(expiry time.Time) {
+// setKeyExpiry sets the expiry that the key itself contains.
+func (k *apiKeyState) setKeyExpiry(expiry time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keyExpiry = expiry
 }
 
-// setToken notes the key's token, nil if it is not listed. It returns true if its
-// absence is to be logged.
+// setToken sets the key's token, or nil if it is not listed. It returns true if its
+// absence should be logged.
 func (k *apiKeyState) setToken(token *client.Token, now time.Time) (logMissing bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,7 +112,7 @@ func (k *apiKeyState) setToken(token *client.Token, now time.Time) (logMissing b
 	return k.missingToken.shouldLog(problem, now) && problem != ""
 }
 
-// expiry returns when the key ends, zero if that is not known.
+// expiry returns the expiry of the key, or zero if it is unknown.
 func (k *apiKeyState) expiry() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,14 +122,14 @@ func (k *apiKeyState) expiry() time.Time {
 	return k.keyExpiry
 }
 
-// listingState is what is kept of a listing between its runs.
+// listingState is the state of a listing, which is kept between runs.
 type listingState struct {
 	logger log.Logger
 	now    func() time.Time
 
 	mu sync.Mutex
-	// owner is the listing of the current configuration. Runs of earlier ones are
-	// counted, but change nothing else.
+	// owner is the listing of the current configuration. Runs of previous
+	// configurations are counted, but do not change the status.
 	owner      *listing
 	status     ListingStatus
 	ended      int
@@ -144,9 +145,9 @@ func (s *listingState) setOwner(l *listing) {
 	s.owner = l
 }
 
-// failed notes that a run of l failed with err, which is of type *client.Error. A
-// run that was cancelled is not counted.
-func (s *listingState) failed(l *listing, err error) {
+// setFailed records that a run of l failed with err, which is of type *client.Error.
+// Cancelled runs are not counted.
+func (s *listingState) setFailed(l *listing, err error) {
 	var failure *client.Error
 	errors.As(err, &failure)
 	if failure.Canceled() {
@@ -167,8 +168,8 @@ func (s *listingState) failed(l *listing, err error) {
 	}
 }
 
-// succeeded notes the result of a run of l.
-func (s *listingState) succeeded(l *listing, res *result) {
+// setSucceeded records the result of a run of l.
+func (s *listingState) setSucceeded(l *listing, res *result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended++
@@ -185,25 +186,30 @@ func (s *listingState) succeeded(l *listing, res *result) {
 	s.logUnsynced(res.unsynced, now)
 }
 
-// logUnreadable names the first of what could not be read. s.mu is held.
+// logUnreadable logs which values could not be read. The caller must hold s.mu.
 func (s *listingState) logUnreadable(list *client.Listing, now time.Time) {
-	named := make([]string, len(list.Examples))
-	for i, u := range list.Examples {
-		named[i] = u.String()
-	}
-	examples := strings.Join(named, "; ")
-	if !s.unreadable.shouldLog(examples, now) {
-		return
-	}
-	if examples == "" {
-		level.Info(s.logger).Log("msg", "everything in the listing can be read again")
-		return
+	examples := make([]string, len(list.Examples))
+	for i, example := range list.Examples {
+		examples[i] = example.String()
 	}
 	values := 0
 	for _, n := range list.InvalidFields {
 		values += n
 	}
-	level.Warn(s.logger).Log("msg", "parts of the listing cannot be read", "items", list.InvalidItems, "values", values, "examples", examples)
+	s.logExamples(&s.unreadable, now, examples, "everything in the listing can be read again",
+		"parts of the listing cannot be read", "items", list.InvalidItems, "values", values)
+}
+
+// logExamples logs a problem if its examples have changed, or that it is resolved.
+func (s *listingState) logExamples(throttle *logThrottle, now time.Time, examples []string, resolved, problem string, keyvals ...any) {
+	text := strings.Join(examples, "; ")
+	switch {
+	case !throttle.shouldLog(text, now):
+	case text == "":
+		level.Info(s.logger).Log("msg", resolved)
+	default:
+		level.Warn(s.logger).Log(slices.Concat([]any{"msg", problem}, keyvals, []any{"examples", text})...)
+	}
 }
 
 // snapshot returns the current status.
@@ -213,17 +219,17 @@ func (s *listingState) snapshot() ListingStatus {
 	return s.status
 }
 
-// logInterval is how often a problem that lasts is logged again.
+// logInterval is the interval at which an unresolved problem is logged again.
 const logInterval = time.Hour
 
-// logThrottle keeps a problem that lasts from being logged at each scrape.
+// logThrottle prevents a problem from being logged at each scrape.
 type logThrottle struct {
-	problem string // empty if there is none
-	logged  time.Time
+	problem string    // empty if there is none
+	logged  time.Time // when the problem was last logged
 }
 
-// shouldLog returns whether the problem, or its end, is to be logged: because it
-// is new, or because it was last logged an hour ago.
+// shouldLog reports whether a problem should be logged, because it is new or was last
+// logged logInterval ago. An empty problem means that it is resolved.
 func (t *logThrottle) shouldLog(problem string, now time.Time) bool {
 	if problem == t.problem && (problem == "" || now.Sub(t.logged) < logInterval) {
 		return false

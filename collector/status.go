@@ -16,28 +16,29 @@ type TargetStatus struct {
 // ListingStatus is the status of a listing after the scrapes so far.
 type ListingStatus struct {
 	Kind client.Kind
-	// Failing is whether the listing failed when it was last tried.
+	// Failing reports whether the last attempt failed.
 	Failing bool
-	// LastSuccess and LastFailure are when the listing last succeeded and when
-	// it last failed; zero if it never did.
+	// LastSuccess and LastFailure are the times of the last success and the last
+	// failure. Each is zero if there was none.
 	LastSuccess, LastFailure time.Time
-	// Failure is the last failure; nil if there was none.
+	// Failure is the last failure, or nil if there was none.
 	Failure *client.Error
 	// Tokens is the number of tokens listed at LastSuccess.
 	Tokens int
-	// Expired is the number of those that had ended by then.
+	// Expired is the number of these tokens that had expired at LastSuccess.
 	Expired int
-	// NextExpiry is when the first of the others ends; zero if none does.
+	// NextExpiry is the earliest expiry of the other tokens. It is zero if none of them
+	// expires.
 	NextExpiry time.Time
 }
 
-// HelpURL returns where the documentation explains failures with the reason.
+// HelpURL returns the URL of the documentation of failures with the reason.
 func HelpURL(reason client.Reason) string {
 	return "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/docs/troubleshooting.md#" + string(reason)
 }
 
-// Status returns the status of the targets, in the order of their
-// configuration, without asking the control planes.
+// Status returns the status of the targets, in the order of the configuration. It sends
+// no requests.
 func (c *Collector) Status() []TargetStatus {
 	var all []TargetStatus
 	for _, t := range *c.targets.Load() {

@@ -12,25 +12,23 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// Target is a control plane to be asked with one API key.
+// Target is a control plane whose tokens are listed with one API key.
 type Target struct {
-	// Name is the value of the label target. It is unique.
+	// Name is the value of the target label. It must be unique.
 	Name string
-	// Kinds are the kinds of token to list, at least one.
+	// Kinds are the kinds of token to list. There must be at least one.
 	Kinds []client.Kind
-	// APIKeyToken is the name of the listed token that the API key belongs to. It
-	// tells when a key ends that does not say so itself. It may be empty.
+	// APIKeyToken is the name of the listed token that the API key belongs to. It is
+	// used to look up the expiry of keys that do not contain it. It may be empty.
 	APIKeyToken string
-	// Identity changes with the URL and with the source of the API key. While it
-	// is the same, what is known of the key and of the control plane (such as a
-	// Retry-After) survives Set.
+	// Identity identifies the URL and the source of the API key. While it is the same,
+	// Set keeps the state of the client (such as a Retry-After) and the key's expiry.
 	Identity string
-	// Client configures the target's client. The Collector sets its Trace and its
-	// State.
+	// Client configures the target's client. The Collector sets Trace and State.
 	Client client.Config
 }
 
-// target is a Target with its client and its listings.
+// target is a Target with its client and listings.
 type target struct {
 	targetID
 
@@ -44,6 +42,7 @@ type target struct {
 	now          func() time.Time
 }
 
+// newTarget returns a target that continues with state.
 func newTarget(cfg Target, state *targetState, opts *Options) (*target, error) {
 	cfg.Client.Trace = state.trace()
 	if state.access == nil || state.access.identity != cfg.Identity {
@@ -78,13 +77,13 @@ func newTarget(cfg Target, state *targetState, opts *Options) (*target, error) {
 	return t, nil
 }
 
-// list reads the API key and lists the tokens that it can see.
+// list reads the API key and lists the tokens of a kind.
 func (t *target) list(ctx context.Context, kind client.Kind) (*result, error) {
 	credential, err := t.client.Credential(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t.key.setExpiry(credential.Expiry)
+	t.key.setKeyExpiry(credential.Expiry)
 	list, err := t.client.List(ctx, credential, kind)
 	if err != nil {
 		return nil, err
@@ -96,7 +95,7 @@ func (t *target) list(ctx context.Context, kind client.Kind) (*result, error) {
 	return t.result(kind, list), nil
 }
 
-// result makes the result of a listing.
+// result converts a listing to a result.
 func (t *target) result(kind client.Kind, list *client.Listing) *result {
 	now := t.now()
 	res := &result{Listing: list, rows: t.rows(kind, list.Tokens, now), unsynced: unsyncedTokens(list.Tokens)}
@@ -114,15 +113,15 @@ func (t *target) result(kind client.Kind, list *client.Listing) *result {
 		}
 	}
 	if res.apiKeyToken != nil {
-		token := *res.apiKeyToken // a copy, to let go of the others
+		token := *res.apiKeyToken // a copy, so that the other tokens are not retained
 		res.apiKeyToken = &token
 	}
 	list.Tokens = nil
 	return res
 }
 
-// lastIssued returns the token that was issued last. Either may be nil. Of tokens
-// that have the same name, that is the one in use.
+// lastIssued returns the token that was issued last. Either may be nil. Of several
+// tokens with the same name, the last one is in use.
 func lastIssued(a, b *client.Token) *client.Token {
 	if a == nil || b != nil && b.Issued.After(a.Issued) {
 		return b
@@ -130,8 +129,8 @@ func lastIssued(a, b *client.Token) *client.Token {
 	return a
 }
 
-// updateAPIKeyExpiry looks for the token that the API key belongs to, if all
-// listings of the target succeeded.
+// updateAPIKeyExpiry looks up the expiry of the API key's token if all listings of the
+// target succeeded.
 func (t *target) updateAPIKeyExpiry(outcomes []outcome) {
 	if t.apiKeyToken == "" {
 		return

@@ -16,7 +16,7 @@ import (
 
 const chartDir = "../../deploy/helm/truefoundry-exporter"
 
-// schema is what the chart knows of a value.
+// schema is a part of the chart's JSON schema.
 type schema struct {
 	Ref                  string             `json:"$ref"`
 	Properties           map[string]*schema `json:"properties"`
@@ -24,9 +24,9 @@ type schema struct {
 	Definitions          map[string]*schema `json:"definitions"`
 }
 
-// The chart knows each field of the configuration file, or has a hint of what to
-// write instead, and it knows no others.
-func TestTheChartKnowsTheFields(t *testing.T) {
+// The chart supports each field of the configuration file, or has a hint what to use
+// instead. It supports no other fields.
+func TestChartSupportsTheFieldsOfTheFile(t *testing.T) {
 	var root schema
 	if err := json.Unmarshal(readChart(t, "values.schema.json"), &root); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestTheChartKnowsTheFields(t *testing.T) {
 		delete(own, name)
 	}
 	if got, want := slices.Sorted(maps.Keys(inFile)), slices.Sorted(maps.Keys(own)); !slices.Equal(got, want) {
-		t.Errorf("the chart knows the fields %q of a target, the exporter %q", got, want)
+		t.Errorf("the chart supports the fields %q of a target, the exporter %q", got, want)
 	}
 	c.compare(t, "targets.http", http, of)
 }
@@ -61,7 +61,7 @@ type chartFields struct {
 	hints       map[string]string
 }
 
-// compare compares what the chart has at a path with a type.
+// compare compares the chart's schema of the field at path with its type.
 func (c chartFields) compare(t *testing.T, path string, chart *schema, of reflect.Type) {
 	t.Helper()
 	if chart.Ref != "" {
@@ -79,14 +79,14 @@ func (c chartFields) compare(t *testing.T, path string, chart *schema, of reflec
 		known, hint := chart.Properties[name], c.hints[path+"."+name]+c.hints[name]
 		switch {
 		case known == nil && hint == "":
-			t.Errorf("the chart does not know %s.%s, and has no hint of what to write instead", path, name)
+			t.Errorf("the chart does not support %s.%s, and has no hint what to use instead", path, name)
 		case known != nil && len(c.resolved(known).Properties) > 0, field == reflect.TypeFor[*commoncfg.Headers]():
 			c.compare(t, path+"."+name, known, field)
 		}
 	}
 	for name := range chart.Properties {
 		if fields[name] == nil {
-			t.Errorf("the exporter does not know the chart's %s.%s", path, name)
+			t.Errorf("the exporter does not support the chart's %s.%s", path, name)
 		}
 	}
 }
@@ -98,10 +98,10 @@ func (c chartFields) resolved(s *schema) *schema {
 	return c.definitions[strings.TrimPrefix(s.Ref, "#/definitions/")]
 }
 
-// fieldsOf returns the fields that a struct has in YAML.
-func fieldsOf(of reflect.Type) map[string]reflect.Type {
+// fieldsOf returns the types of a struct's fields by their names in YAML.
+func fieldsOf(typ reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
-	for field := range of.Fields() {
+	for field := range typ.Fields() {
 		switch name, options, _ := strings.Cut(field.Tag.Get("yaml"), ","); {
 		case options == "inline":
 			maps.Copy(fields, fieldsOf(field.Type))
@@ -112,7 +112,7 @@ func fieldsOf(of reflect.Type) map[string]reflect.Type {
 	return fields
 }
 
-// snakeCase returns a name of the values as it is in the configuration file.
+// snakeCase converts the name of a chart value to the name of a field in the file.
 func snakeCase(name string) string {
 	var snake strings.Builder
 	for _, r := range name {

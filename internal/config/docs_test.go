@@ -15,23 +15,23 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 )
 
-var update = flag.Bool("update", false, "rewrite the table of fields in docs/configuration.md")
+var update = flag.Bool("update", false, "update the table of fields in docs/configuration.md")
 
-// Two targets with nothing but what is required, one for each kind of credentials.
+// Targets with the required fields only, one for each kind of credentials.
 const (
 	plainTarget  = "targets:\n- name: acme\n  url: https://acme.example\n  authorization: {credentials_file: key}\n"
 	oauth2Target = "targets:\n- name: acme\n  url: https://acme.example\n  oauth2: {client_id: me, client_secret_file: secret, token_url: https://idp.example}\n"
 )
 
-// requiredFields are those that a target cannot be without.
+// requiredFields are the required fields of a target.
 var requiredFields = []string{"name", "url", "oauth2.client_id", "oauth2.token_url"}
 
-// notAccepted is how the meaning of a field begins that exists in Prometheus, and
-// that the exporter refuses.
+// notAccepted is how the description of a field begins that Prometheus has but the exporter
+// rejects.
 const notAccepted = "Not accepted"
 
-// The table has each field of a target, with its type and its default. The meanings
-// are written by hand in the document.
+// The table lists each field of a target with its type and its default. The meanings are
+// maintained in the document.
 func TestEachFieldOfATargetIsDocumented(t *testing.T) {
 	const document = "../../docs/configuration.md"
 	text, err := os.ReadFile(document)
@@ -43,40 +43,40 @@ func TestEachFieldOfATargetIsDocumented(t *testing.T) {
 		meanings[row[1]] = row[2]
 	}
 	d := documentedFields{meanings: meanings}
-	d.walk("", reflect.TypeFor[fileTarget]())
+	d.add("", reflect.TypeFor[fileTarget]())
 	var b strings.Builder
 	b.WriteString("| field | type | default | meaning |\n|---|---|---|---|\n")
 	for _, f := range d.fields {
 		if meanings[f.path] == "" {
-			t.Errorf("%s does not say what the field %s means", document, f.path)
+			t.Errorf("%s does not describe the field %s", document, f.path)
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.path, typeName(f), defaultOf(t, f.path), meanings[f.path])
 	}
 	docstest.Region(t, document, "fields", b.String(), *update)
 }
 
-func TestFieldsThatAreNotAcceptedAreRefused(t *testing.T) {
+func TestFieldsDocumentedAsNotAcceptedAreRejected(t *testing.T) {
 	text, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rows := regexp.MustCompile("(?m)^\\| `([a-z0-9_.]+)` \\| ([a-z ]+) \\| [^|]* \\| "+notAccepted).FindAllStringSubmatch(string(text), -1)
 	if len(rows) == 0 {
-		t.Error("no field is refused")
+		t.Error("no field is documented as not accepted")
 	}
 	for _, row := range rows {
 		value := map[string]string{"boolean": "true", "object": "{}", "map": "{a: b}"}[row[2]]
 		if value == "" {
 			value = "text"
 		}
-		parent, name, below := strings.Cut(row[1], ".")
+		parent, name, nested := strings.Cut(row[1], ".")
 		config := plainTarget + "  " + parent + ": " + value + "\n"
 		switch {
-		case below && parent == "authorization":
+		case nested && parent == "authorization":
 			config = strings.Replace(plainTarget, "credentials_file: key", name+": "+value, 1)
-		case below && parent == "oauth2":
+		case nested && parent == "oauth2":
 			config = strings.Replace(oauth2Target, "client_id", name+": "+value+", client_id", 1)
-		case below:
+		case nested:
 			config = plainTarget + "  " + parent + ": {" + name + ": " + value + "}\n"
 		}
 		if _, err := parse([]byte(config), "."); err == nil {
@@ -85,10 +85,10 @@ func TestFieldsThatAreNotAcceptedAreRefused(t *testing.T) {
 	}
 }
 
-// documentedField is a field of a target, with its path in the file.
+// documentedField is a field of a target.
 type documentedField struct {
 	path string
-	of   reflect.Type
+	typ  reflect.Type
 }
 
 type documentedFields struct {
@@ -96,71 +96,71 @@ type documentedFields struct {
 	fields   []documentedField
 }
 
-// walk adds the fields of a struct. Those below a field that is not accepted, and
-// those of oauth2.tls_config, which are the ones of tls_config, have no rows.
-func (d *documentedFields) walk(path string, of reflect.Type) {
-	for field := range of.Fields() {
+// add adds the fields of a struct. Fields below a field that is not accepted have no rows,
+// and neither have those of oauth2.tls_config, which are the same as those of tls_config.
+func (d *documentedFields) add(path string, typ reflect.Type) {
+	for field := range typ.Fields() {
 		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		below := field.Type
-		if below.Kind() == reflect.Pointer {
-			below = below.Elem()
+		fieldType := field.Type
+		if fieldType.Kind() == reflect.Pointer {
+			fieldType = fieldType.Elem()
 		}
 		if options == "inline" {
-			d.walk(path, below)
+			d.add(path, fieldType)
 			continue
 		}
 		if name == "" || name == "-" {
 			continue
 		}
-		at := documentedField{path + name, below}
-		d.fields = append(d.fields, at)
+		f := documentedField{path + name, fieldType}
+		d.fields = append(d.fields, f)
 		switch {
-		case strings.HasPrefix(d.meanings[at.path], notAccepted):
-		case below == reflect.TypeFor[commoncfg.Headers]():
-			d.walk(at.path+".*.", reflect.TypeFor[commoncfg.Header]())
-		case isObject(below) && (below != reflect.TypeFor[commoncfg.TLSConfig]() || path == ""):
-			d.walk(at.path+".", below)
+		case strings.HasPrefix(d.meanings[f.path], notAccepted):
+		case fieldType == reflect.TypeFor[commoncfg.Headers]():
+			d.add(f.path+".*.", reflect.TypeFor[commoncfg.Header]())
+		case isObject(fieldType) && (fieldType != reflect.TypeFor[commoncfg.TLSConfig]() || path == ""):
+			d.add(f.path+".", fieldType)
 		}
 	}
 }
 
 // isObject reports whether a type has fields in YAML.
-func isObject(of reflect.Type) bool {
-	return of.Kind() == reflect.Struct && of != reflect.TypeFor[commoncfg.URL]() && of != reflect.TypeFor[baseURL]()
+func isObject(typ reflect.Type) bool {
+	return typ.Kind() == reflect.Struct && typ != reflect.TypeFor[commoncfg.URL]()
 }
 
-// typeName is the type of a field in the words of the document.
+// typeName returns the type of a field as it is documented.
 func typeName(f documentedField) string {
 	name := map[reflect.Type]string{
 		reflect.TypeFor[commoncfg.URL]():        "URL",
-		reflect.TypeFor[baseURL]():              "URL",
 		reflect.TypeFor[commoncfg.Secret]():     "secret",
 		reflect.TypeFor[commoncfg.TLSVersion](): "TLS version",
 		reflect.TypeFor[commoncfg.Headers]():    "map",
-	}[f.of]
+	}[f.typ]
 	switch {
 	case name != "":
 		return name
+	case f.path == "url":
+		return "URL"
 	case strings.HasSuffix(f.path, "_file"):
 		return "path"
 	case strings.HasSuffix(f.path, ".files"):
 		return "list of paths"
-	case f.of.Kind() == reflect.Struct:
+	case f.typ.Kind() == reflect.Struct:
 		return "object"
-	case f.of.Kind() == reflect.Map:
+	case f.typ.Kind() == reflect.Map:
 		return "map"
-	case f.of == reflect.TypeFor[[]commoncfg.Secret]():
+	case f.typ == reflect.TypeFor[[]commoncfg.Secret]():
 		return "list of secrets"
-	case f.of.Kind() == reflect.Slice:
+	case f.typ.Kind() == reflect.Slice:
 		return "list of strings"
-	case f.of.Kind() == reflect.Bool:
+	case f.typ.Kind() == reflect.Bool:
 		return "boolean"
 	}
-	return f.of.Kind().String()
+	return f.typ.Kind().String()
 }
 
-// defaultOf returns what a field is where it is not set: "required", a value, or
-// nothing.
+// defaultOf returns the default of a field: "required", a value, or an empty string.
 func defaultOf(t *testing.T, path string) string {
 	t.Helper()
 	config := plainTarget
@@ -204,8 +204,8 @@ func defaultOf(t *testing.T, path string) string {
 	return ""
 }
 
-// valueOf returns the value of a field by its name in YAML, the zero Value if it is
-// not there.
+// valueOf returns the value of a field by its name in YAML, or the zero Value if it is not
+// set.
 func valueOf(object reflect.Value, name string) reflect.Value {
 	if object.Kind() == reflect.Pointer {
 		object = object.Elem()

@@ -17,8 +17,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// Load reads a file of targets. Errors name lines and fields, never values: any of
-// them may be a secret in the wrong place. Files that the file names are not read.
+// Load reads the targets of a configuration file. It does not read the files that the
+// configuration names. Errors contain the names of fields and their lines, but no
+// values, since any value may be a secret in the wrong place.
 func Load(path string) ([]Target, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // the user names it
 	if file := (*os.PathError)(nil); errors.As(err, &file) {
@@ -36,24 +37,24 @@ func Load(path string) ([]Target, error) {
 	return targets, nil
 }
 
-// parse parses the text of a file in dir.
+// parse parses a configuration file. Relative paths in it are relative to dir.
 func parse(text []byte, dir string) ([]Target, error) {
 	var root yaml.Node
 	if err := yaml.Load(text, &root); err != nil {
-		return nil, explain(&root, err)
+		return nil, describeLoadError(&root, err)
 	}
-	if key := keyThatIsNotText(&root); key != nil {
+	if key := findNonStringKey(&root); key != nil {
 		return nil, fmt.Errorf("line %d: the name of a field must be plain text", key.Line)
 	}
 	var file struct {
 		Targets []fileTarget `yaml:"targets"`
 	}
 	if err := root.Load(&file, yaml.WithKnownFields()); err != nil {
-		return nil, explain(&root, err)
+		return nil, describeLoadError(&root, err)
 	}
 	if list := field(root.Content[0], "targets"); list != nil {
 		for i, node := range list.Content {
-			if node.ShortTag() == "!!null" {
+			if isNull(node) {
 				return nil, fmt.Errorf("line %d: targets[%d]: it is empty", node.Line, i)
 			}
 		}
@@ -62,144 +63,159 @@ func parse(text []byte, dir string) ([]Target, error) {
 		return nil, errors.New("it has no targets: list them under targets")
 	}
 	var targets []Target
-	names := map[string]int{}
+	lines := map[string]int{} // by name
 	for i := range file.Targets {
 		t := &file.Targets[i]
-		if line, taken := names[string(t.Name)]; taken {
+		if line, taken := lines[t.Name]; taken {
 			return nil, fmt.Errorf("line %d: targets[%d].name: the target of line %d has this name already", t.node.Line, i, line)
 		}
-		names[string(t.Name)] = t.node.Line
+		lines[t.Name] = t.node.Line
 		t.HTTP.SetDirectory(dir)
-		targets = append(targets, t.target())
+		targets = append(targets, t.resolve())
 	}
 	return targets, nil
 }
 
-// fileTarget is a Target as it is written in a file.
+// fileTarget is an item of targets in a configuration file.
 type fileTarget struct {
-	Name        targetName                 `yaml:"name"`
-	URL         baseURL                    `yaml:"url"`
-	APIPrefix   apiPrefix                  `yaml:"api_prefix"`
-	Kinds       kinds                      `yaml:"kinds"`
+	Name        string                     `yaml:"name"`
+	URL         string                     `yaml:"url"`
+	APIPrefix   string                     `yaml:"api_prefix"`
+	Kinds       []client.Kind              `yaml:"kinds"`
 	APIKeyToken string                     `yaml:"api_key_token"`
 	HTTP        commoncfg.HTTPClientConfig `yaml:",inline"`
 
-	node *yaml.Node
+	node   *yaml.Node
+	target Target // made from the fields above
 }
 
-// UnmarshalYAML implements yaml.Unmarshaler. The defaults and the validation of an
-// inlined configuration are up to the type that contains it.
+// UnmarshalYAML implements yaml.Unmarshaler. It sets the defaults of HTTP and
+// validates it: an inlined type cannot do so itself.
 func (t *fileTarget) UnmarshalYAML(node *yaml.Node) error {
 	type plain fileTarget
-	t.node, t.APIPrefix, t.Kinds, t.HTTP = node, client.DefaultAPIPrefix, kinds{client.PersonalAccessToken}, DefaultHTTP()
+	t.node, t.APIPrefix, t.Kinds, t.HTTP = node, client.DefaultAPIPrefix, []client.Kind{client.PersonalAccessToken}, DefaultHTTP()
 	t.HTTP.ProxyFromEnvironment = false
 	if err := node.Load((*plain)(t), yaml.WithKnownFields()); err != nil {
 		return err
 	}
-	if a := t.HTTP.Authorization; a != nil && a.Type != "" && !strings.EqualFold(a.Type, bearer) {
-		return t.problem("must be "+bearer+", which is what the API expects: leave it out", "authorization", "type")
+	for _, check := range []func() error{t.checkTarget, t.checkHTTP, t.checkHeaders, t.checkCredentials} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
-	if t.HTTP.BasicAuth != nil {
-		return t.problem("the API expects its key in the header that this would occupy: use authorization, with credentials_file", "basic_auth")
-	}
-	proxyFromEnvironment(node, &t.HTTP.ProxyConfig)
-	if t.HTTP.OAuth2 != nil {
-		proxyFromEnvironment(field(node, "oauth2"), &t.HTTP.OAuth2.ProxyConfig)
-	}
-	if a := t.HTTP.Authorization; a != nil && a.Credentials != "" && a.CredentialsFile != "" {
-		return t.problem("it has credentials and credentials_file: leave out one of them", "authorization")
-	}
-	if err := t.HTTP.Validate(); err != nil {
-		return problem{node, err.Error()}
-	}
-	return t.check()
+	return t.checkConnection(&t.HTTP.ProxyConfig, t.HTTP.TLSConfig)
 }
 
-// proxyFromEnvironment switches the proxy of the environment on, unless the node says
-// otherwise or names a proxy.
-func proxyFromEnvironment(node *yaml.Node, proxy *commoncfg.ProxyConfig) {
-	value := field(node, "proxy_from_environment")
-	if (value == nil || value.ShortTag() == "!!null") && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
+// problem returns an error about the field at path, or about the innermost field of
+// path that is there.
+func (t *fileTarget) problem(text string, path ...string) error {
+	node := t.node
+	for _, name := range path {
+		if child := field(node, name); child != nil {
+			node = child
+		}
+	}
+	return &nodeError{node, text}
+}
+
+// headerName matches the token syntax of RFC 9110.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// checkTarget validates the fields that are not part of HTTP.
+func (t *fileTarget) checkTarget() error {
+	if node := field(t.node, "api_prefix"); node != nil && isNull(node) {
+		return &nodeError{node, `has no value: write "" where there is no prefix, or leave it out for ` + client.DefaultAPIPrefix}
+	}
+	if node := findReference(t.node); node != nil {
+		return &nodeError{node, "there is no secret manager to refer to: give a file, with …_file"}
+	}
+	if t.Name == "" {
+		return t.problem("it needs a name")
+	}
+	if node := field(t.node, "url"); node == nil || isNull(node) {
+		return t.problem("it needs a url")
+	}
+	var err error
+	t.target, err = NewTarget(t.Name, t.URL, t.APIPrefix, t.Kinds)
+	if invalid := (*FieldError)(nil); errors.As(err, &invalid) {
+		return t.problem(invalid.Err.Error(), invalid.Field)
+	}
+	return nil
+}
+
+// checkHTTP validates HTTP like prometheus/common, except for what the API does not
+// support.
+func (t *fileTarget) checkHTTP() error {
+	a := t.HTTP.Authorization
+	switch {
+	case a != nil && a.Type != "" && !strings.EqualFold(a.Type, bearer):
+		return t.problem("must be "+bearer+", which is what the API expects: leave it out", "authorization", "type")
+	case t.HTTP.BasicAuth != nil:
+		return t.problem("the API expects its key in the header that this would occupy: use authorization, with credentials_file", "basic_auth")
+	case a != nil && a.Credentials != "" && a.CredentialsFile != "":
+		return t.problem("it has credentials and credentials_file: leave out one of them", "authorization")
+	case t.HTTP.FollowRedirects:
+		return t.problem("redirects are never followed, so that the API key goes nowhere else: leave this out", "follow_redirects")
+	}
+	setProxyFromEnvironment(t.node, &t.HTTP.ProxyConfig)
+	if t.HTTP.OAuth2 != nil {
+		setProxyFromEnvironment(field(t.node, "oauth2"), &t.HTTP.OAuth2.ProxyConfig)
+	}
+	if err := t.HTTP.Validate(); err != nil {
+		return t.problem(err.Error())
+	}
+	return nil
+}
+
+// setProxyFromEnvironment enables the proxy of the environment, unless a mapping
+// configures a proxy or disables it.
+func setProxyFromEnvironment(mapping *yaml.Node, proxy *commoncfg.ProxyConfig) {
+	value := field(mapping, "proxy_from_environment")
+	if (value == nil || isNull(value)) && proxy.ProxyURL.URL == nil && proxy.NoProxy == "" {
 		proxy.ProxyFromEnvironment = true
 	}
 }
 
-// problem returns the problem of the field at a path, or of the part of the path that
-// exists.
-func (t *fileTarget) problem(text string, path ...string) error {
-	at := t.node
-	for _, name := range path {
-		if below := field(at, name); below != nil {
-			at = below
+// checkHeaders validates http_headers.
+func (t *fileTarget) checkHeaders() error {
+	if t.HTTP.HTTPHeaders == nil {
+		return nil
+	}
+	for name, header := range t.HTTP.HTTPHeaders.Headers {
+		values := slices.Clone(header.Values)
+		for _, secret := range header.Secrets {
+			values = append(values, string(secret))
+		}
+		if !headerName.MatchString(name) || strings.ContainsFunc(strings.Join(values, ""), unicode.IsControl) {
+			return t.problem("a header has a name or a value that cannot be sent", "http_headers")
 		}
 	}
-	return problem{at, text}
+	return nil
 }
 
-// headerName matches a token of RFC 9110.
-var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
-
-// check returns an error for what the types of the fields accept.
-func (t *fileTarget) check() error {
-	if at := field(t.node, "api_prefix"); at != nil && at.ShortTag() == "!!null" {
-		return problem{at, `has no value: write "" where there is no prefix, or leave it out for ` + client.DefaultAPIPrefix}
-	}
-	if at := reference(t.node); at != nil {
-		return problem{at, "there is no secret manager to refer to: give a file, with …_file"}
-	}
-	switch {
-	case t.Name == "":
-		return t.problem("it needs a name")
-	case t.URL.URL == nil:
-		return t.problem("it needs a url")
-	case t.HTTP.FollowRedirects:
-		return t.problem("redirects are never followed, so that the API key goes nowhere else: leave this out", "follow_redirects")
-	}
-	if err := CheckURL(t.URL.URL, string(t.APIPrefix)); err != nil {
-		return t.problem(err.Error(), "url")
-	}
-	if err := CheckKinds(t.Kinds); err != nil {
-		return t.problem(err.Error(), "kinds")
-	}
-	if headers := t.HTTP.HTTPHeaders; headers != nil {
-		for name, header := range headers.Headers {
-			values := slices.Clone(header.Values)
-			for _, secret := range header.Secrets {
-				values = append(values, string(secret))
-			}
-			if !headerName.MatchString(name) || slices.ContainsFunc(values, func(value string) bool { return strings.ContainsFunc(value, unicode.IsControl) }) {
-				return t.problem("a header has a name or a value that cannot be sent", "http_headers")
-			}
-		}
-	}
-	if err := t.checkConnection(&t.HTTP.ProxyConfig, t.HTTP.TLSConfig); err != nil {
-		return err
-	}
-	return t.checkCredentials()
-}
-
-// checkConnection checks the configuration of a connection: the one at the path, or
-// that of the target itself.
+// checkConnection validates the proxy and TLS configuration of the target, or of the
+// field at path.
 func (t *fileTarget) checkConnection(proxy *commoncfg.ProxyConfig, tls commoncfg.TLSConfig, path ...string) error {
 	if u := proxy.ProxyURL.URL; u != nil && (u.Host == "" || !isProxyScheme(u.Scheme)) {
 		return t.problem("must be absolute, with http://, https:// or socks5://", append(path, "proxy_url")...)
 	}
-	// Files may be corrected while the exporter runs; the rest may not.
+	// Files are not checked: they may be corrected while the exporter runs.
 	tls.CAFile = ""
 	if tls.CertFile != "" || tls.KeyFile != "" {
 		tls.Cert, tls.CertFile, tls.Key, tls.KeyFile = "", "", "", ""
 	}
 	if _, err := commoncfg.NewTLSConfig(&tls); err != nil {
-		// What follows are the names of PEM blocks, which are part of the value.
+		// The names of PEM blocks, which follow, are part of the value.
 		text, _, _ := strings.Cut(err.Error(), " after skipping PEM blocks")
 		return t.problem(text, append(path, "tls_config")...)
 	}
 	return nil
 }
 
-// bearer is the scheme of the header Authorization that the API expects.
+// bearer is the authentication scheme that the API expects.
 const bearer = "Bearer"
 
+// checkCredentials validates authorization and oauth2.
 func (t *fileTarget) checkCredentials() error {
 	authorization, oauth := t.HTTP.Authorization, t.HTTP.OAuth2
 	switch {
@@ -237,76 +253,18 @@ func (t *fileTarget) checkCredentials() error {
 	return nil
 }
 
-// target returns the Target.
-func (t *fileTarget) target() Target {
-	target := Target{
-		Name: string(t.Name), URL: t.URL.URL, APIPrefix: string(t.APIPrefix), Kinds: t.Kinds, APIKeyToken: t.APIKeyToken, HTTP: t.HTTP,
-	}
-	switch authorization := t.HTTP.Authorization; {
+// resolve returns the target. The paths of files must have been resolved.
+func (t *fileTarget) resolve() Target {
+	target := t.target
+	target.APIKeyToken, target.HTTP = t.APIKeyToken, t.HTTP
+	switch a := t.HTTP.Authorization; {
 	case t.HTTP.OAuth2 != nil:
 		target.Credentials.OAuth2 = t.HTTP.OAuth2
-	case authorization.CredentialsFile != "":
-		target.Credentials.KeyFile = authorization.CredentialsFile
+	case a.CredentialsFile != "":
+		target.Credentials.KeyFile = a.CredentialsFile
 	default:
-		target.Credentials.Key = commoncfg.Secret(strings.TrimSpace(string(authorization.Credentials)))
+		target.Credentials.Key = commoncfg.Secret(strings.TrimSpace(string(a.Credentials)))
 		target.Credentials.KeySource = "inline"
 	}
 	return target
-}
-
-type targetName string
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (n *targetName) UnmarshalYAML(node *yaml.Node) error {
-	if err := node.Load((*string)(n)); err != nil {
-		return err
-	}
-	if err := CheckName(string(*n)); err != nil {
-		return problem{node, err.Error()}
-	}
-	return nil
-}
-
-type baseURL struct{ *url.URL }
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (u *baseURL) UnmarshalYAML(node *yaml.Node) error {
-	var text string
-	if err := node.Load(&text); err != nil {
-		return err
-	}
-	parsed, err := client.ParseURL(text)
-	if err != nil {
-		return problem{node, err.Error()}
-	}
-	u.URL = parsed
-	return nil
-}
-
-type apiPrefix string
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (p *apiPrefix) UnmarshalYAML(node *yaml.Node) error {
-	if err := node.Load((*string)(p)); err != nil {
-		return err
-	}
-	parsed, err := client.ParseAPIPrefix(string(*p))
-	if err != nil {
-		return problem{node, err.Error()}
-	}
-	*p = apiPrefix(parsed)
-	return nil
-}
-
-type kinds []client.Kind
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (k *kinds) UnmarshalYAML(node *yaml.Node) error {
-	if err := node.Load((*[]client.Kind)(k)); err != nil {
-		return err
-	}
-	if err := CheckKinds(*k); err != nil {
-		return problem{node, err.Error()}
-	}
-	return nil
 }

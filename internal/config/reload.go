@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Reloader loads a file of targets whenever it is told to. As a prometheus.Collector,
-// it exports whether that succeeded.
+// Reloader reloads a configuration file. It is a prometheus.Collector of metrics about
+// reloads.
 type Reloader struct {
 	file   string
 	apply  func([]Target)
@@ -19,16 +19,16 @@ type Reloader struct {
 
 	successful, lastSuccess prometheus.Gauge
 
-	reloading sync.Mutex
-	mu        sync.Mutex
-	lastTry   time.Time
-	failure   error
+	reloading   sync.Mutex // held during a reload
+	mu          sync.Mutex // protects the fields below
+	lastAttempt time.Time
+	failure     error
 }
 
 var _ prometheus.Collector = (*Reloader)(nil)
 
-// NewReloader returns a Reloader of a file that has just been loaded. Each time it is
-// loaded again, apply is called with its targets.
+// NewReloader returns a Reloader of a file that has just been loaded. After each
+// successful reload, apply is called with the targets.
 func NewReloader(file string, apply func([]Target), logger log.Logger, now func() time.Time) *Reloader {
 	r := &Reloader{
 		file:   file,
@@ -44,37 +44,38 @@ func NewReloader(file string, apply func([]Target), logger log.Logger, now func(
 			Help: "When the configuration file was last loaded, in seconds since the Unix epoch.",
 		}),
 	}
-	r.succeeded()
+	r.setSucceeded()
 	return r
 }
 
-// Reload loads the file. If that fails, the targets stay as they are.
+// Reload reloads the file. If that fails, the targets stay in use.
 func (r *Reloader) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	targets, err := Load(r.file)
 	r.mu.Lock()
-	r.lastTry, r.failure = r.now(), err
+	r.lastAttempt, r.failure = r.now(), err
 	r.mu.Unlock()
 	if err != nil {
 		r.successful.Set(0)
-		level.Error(r.logger).Log("msg", "configuration not reloaded: the one before stays in use", "err", err)
+		level.Error(r.logger).Log("msg", "configuration not reloaded: the previous one stays in use", "err", err)
 		return err
 	}
 	r.apply(targets)
-	r.succeeded()
+	r.setSucceeded()
 	level.Info(r.logger).Log("msg", "configuration reloaded", "file", r.file, "targets", len(targets))
 	return nil
 }
 
-// Failure returns when and why the last attempt failed, nil if it did not.
+// Failure returns the time and the error of the last reload. The error is nil if the
+// reload succeeded.
 func (r *Reloader) Failure() (time.Time, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.lastTry, r.failure
+	return r.lastAttempt, r.failure
 }
 
-func (r *Reloader) succeeded() {
+func (r *Reloader) setSucceeded() {
 	r.successful.Set(1)
 	r.lastSuccess.Set(float64(r.now().UnixNano()) / 1e9)
 }

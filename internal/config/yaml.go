@@ -11,16 +11,19 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// problem is what is wrong with a part of a file. Its text does not repeat values.
-type problem struct {
-	at   *yaml.Node
+// nodeError is an error about a part of a file. Its text contains no values.
+type nodeError struct {
+	node *yaml.Node
 	text string
 }
 
 // Error implements error.
-func (p problem) Error() string { return p.text }
+func (e *nodeError) Error() string { return e.text }
 
-// field returns the value of a mapping's field, nil if there is none.
+// isNull reports whether a node is null or has no value.
+func isNull(node *yaml.Node) bool { return node.ShortTag() == "!!null" }
+
+// field returns the value of a field of a mapping, or nil if there is none.
 func field(mapping *yaml.Node, name string) *yaml.Node {
 	if mapping == nil {
 		return nil
@@ -48,22 +51,23 @@ func field(mapping *yaml.Node, name string) *yaml.Node {
 	return merged
 }
 
-// keyThatIsNotText returns the name of a field below node that is not plain text:
-// fields are looked up by the text of their names.
-func keyThatIsNotText(node *yaml.Node) *yaml.Node {
+// findNonStringKey returns the first key below node that is not a string: field looks
+// keys up by their text.
+func findNonStringKey(node *yaml.Node) *yaml.Node {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 0 && child.ShortTag() != "!!str" && child.ShortTag() != "!!merge" {
 			return child
 		}
-		if key := keyThatIsNotText(child); key != nil {
+		if key := findNonStringKey(child); key != nil {
 			return key
 		}
 	}
 	return nil
 }
 
-// reference returns the value of a field below node that refers to a secret manager.
-func reference(node *yaml.Node) *yaml.Node {
+// findReference returns the value of the first field below node that refers to a
+// secret manager.
+func findReference(node *yaml.Node) *yaml.Node {
 	for i, child := range node.Content {
 		if node.Kind == yaml.MappingNode && i%2 == 0 {
 			if strings.HasSuffix(child.Value, "_ref") {
@@ -71,25 +75,25 @@ func reference(node *yaml.Node) *yaml.Node {
 			}
 			continue
 		}
-		if node.Kind == yaml.MappingNode && slices.Contains(freeNames, node.Content[i-1].Value) {
+		if node.Kind == yaml.MappingNode && slices.Contains(freeForm, node.Content[i-1].Value) {
 			continue
 		}
-		if found := reference(child); found != nil {
+		if found := findReference(child); found != nil {
 			return found
 		}
 	}
 	return nil
 }
 
-// freeNames are the fields below which users choose names.
-var freeNames = []string{"http_headers", "proxy_connect_header", "endpoint_params", "claims"}
+// freeForm lists the fields whose keys are chosen by users.
+var freeForm = []string{"http_headers", "proxy_connect_header", "endpoint_params", "claims"}
 
-// maxProblems is how many problems of a file are reported at a time.
-const maxProblems = 5
+// maxErrors is the maximum number of errors reported for a file.
+const maxErrors = 5
 
-// explain returns the error for a file that cannot be parsed, without the values that
-// err may contain.
-func explain(root *yaml.Node, err error) error {
+// describeLoadError returns err with the paths of the fields that it is about and
+// without the values that it may contain.
+func describeLoadError(root *yaml.Node, err error) error {
 	var (
 		several *yaml.LoadErrors
 		single  *yaml.LoadError
@@ -98,30 +102,30 @@ func explain(root *yaml.Node, err error) error {
 	switch {
 	case errors.As(err, &several):
 		for _, e := range several.Errors {
-			if len(texts) == maxProblems {
+			if len(texts) == maxErrors {
 				texts = append(texts, "and more")
 				break
 			}
-			// An alias repeats the problems of its anchor.
-			if text := explainOne(root, e); !slices.Contains(texts, text) {
+			// An alias repeats the errors of its anchor.
+			if text := describeOne(root, e); !slices.Contains(texts, text) {
 				texts = append(texts, text)
 			}
 		}
 	case errors.As(err, &single):
-		texts = append(texts, explainOne(root, single))
+		texts = append(texts, describeOne(root, single))
 	default:
 		texts = append(texts, "it is not YAML")
 	}
 	return errors.New(strings.Join(texts, "; "))
 }
 
-// These match the names of fields and of headers, and do not match API keys.
+// These match the names of fields and headers, but no API keys.
 var (
-	lowerCase = regexp.MustCompile(`^([a-z_]{1,40}|oauth2|enable_http2)$`)
-	letters   = regexp.MustCompile(`^([A-Za-z_-]{1,40}|oauth2|enable_http2|<<)$`)
+	fieldName         = regexp.MustCompile(`^([a-z_]{1,40}|oauth2|enable_http2)$`)
+	headerOrFieldName = regexp.MustCompile(`^([A-Za-z_-]{1,40}|oauth2|enable_http2|<<)$`)
 )
 
-// hints are for fields that people expect to exist.
+// hints explain fields that do not exist but that users may expect.
 var hints = map[string]string{ //nolint:gosec // the names of fields
 	"kind":             ": it is kinds, a list",
 	"api_key":          ": the file of the key is credentials_file, below authorization",
@@ -134,9 +138,10 @@ var hints = map[string]string{ //nolint:gosec // the names of fields
 	"scrape_configs":   ": this is a configuration of Prometheus",
 }
 
-func explainOne(root *yaml.Node, err *yaml.LoadError) string {
+// describeOne returns the text of a single error.
+func describeOne(root *yaml.Node, err *yaml.LoadError) string {
 	if inner := (*yaml.LoadError)(nil); errors.As(err.Unwrap(), &inner) && inner.Mark.Line > 0 {
-		err = inner // the error within an UnmarshalYAML, with its own position
+		err = inner // returned by an UnmarshalYAML, with a position of its own
 	}
 	line := ""
 	if err.Mark.Line > 0 {
@@ -155,13 +160,13 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	at := func(n *yaml.Node, key bool) bool {
 		return key == isKey && n.Line == err.Mark.Line && n.Column == err.Mark.Column
 	}
-	var own problem
-	if errors.As(err.Unwrap(), &own) {
-		// A merge copies nodes.
+	var invalid *nodeError
+	if errors.As(err.Unwrap(), &invalid) {
+		// Nodes are compared by position since merges copy them.
 		at = func(n *yaml.Node, _ bool) bool {
-			return n.Line == own.at.Line && n.Column == own.at.Column
+			return n.Line == invalid.node.Line && n.Column == invalid.node.Column
 		}
-		line = fmt.Sprintf("line %d: ", own.at.Line)
+		line = fmt.Sprintf("line %d: ", invalid.node.Line)
 	}
 	node, path := find(root, "", at)
 	switch {
@@ -171,13 +176,13 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 		return "it has several documents: put all targets into one"
 	case node == nil:
 		return line + "it cannot be understood"
-	case own.at != nil:
-		return line + path + ": " + own.text
-	case unknown && lowerCase.MatchString(node.Value):
+	case invalid != nil:
+		return line + path + ": " + invalid.text
+	case unknown && fieldName.MatchString(node.Value):
 		return line + path + ": there is no field " + node.Value + hints[node.Value]
 	case unknown:
 		return line + path + ": there is no such field"
-	case repeated && lowerCase.MatchString(node.Value):
+	case repeated && fieldName.MatchString(node.Value):
 		return line + path + ": the field " + node.Value + " is there twice"
 	case repeated:
 		return line + path + ": a field is there twice"
@@ -185,14 +190,14 @@ func explainOne(root *yaml.Node, err *yaml.LoadError) string {
 	return line + path + ": " + describeMismatch(node, err.Message)
 }
 
-// validation matches the errors of the Validate methods of prometheus/common, which
-// contain only names of fields.
-var validation = regexp.MustCompile(`^(at most one of|exactly one of|if) [a-z_,& ]+$`)
+// validationError matches the errors of Validate methods in prometheus/common, which
+// contain the names of fields only.
+var validationError = regexp.MustCompile(`^(at most one of|exactly one of|if) [a-z_,& ]+$`)
 
-// describeMismatch says why a value has the wrong type.
+// describeMismatch describes the type that a value should have.
 func describeMismatch(node *yaml.Node, message string) string {
 	if !strings.HasPrefix(message, "cannot construct ") {
-		if node.Kind == yaml.MappingNode && validation.MatchString(message) {
+		if node.Kind == yaml.MappingNode && validationError.MatchString(message) {
 			return message
 		}
 		return "is not valid"
@@ -211,22 +216,22 @@ func describeMismatch(node *yaml.Node, message string) string {
 	return "must have fields, and not one value"
 }
 
-// find returns the first node for which is returns true, and its path. The path of a
-// field's name is that of the mapping.
-func find(node *yaml.Node, path string, is func(n *yaml.Node, key bool) bool) (*yaml.Node, string) {
-	if node.Kind != yaml.DocumentNode && is(node, false) {
+// find returns the first node that matches, and its path. The path of a key is the
+// path of its mapping.
+func find(node *yaml.Node, path string, matches func(n *yaml.Node, key bool) bool) (*yaml.Node, string) {
+	if node.Kind != yaml.DocumentNode && matches(node, false) {
 		if path == "" {
 			path = "the file"
 		}
 		return node, path
 	}
 	for i, child := range node.Content {
-		below := path
+		childPath := path
 		switch {
 		case node.Kind == yaml.SequenceNode:
-			below = fmt.Sprintf("%s[%d]", path, i)
+			childPath = fmt.Sprintf("%s[%d]", path, i)
 		case node.Kind == yaml.MappingNode && i%2 == 0:
-			if is(child, true) {
+			if matches(child, true) {
 				if path == "" {
 					path = "the file"
 				}
@@ -235,12 +240,12 @@ func find(node *yaml.Node, path string, is func(n *yaml.Node, key bool) bool) (*
 			continue
 		case node.Kind == yaml.MappingNode:
 			name := node.Content[i-1].Value
-			if !letters.MatchString(name) {
+			if !headerOrFieldName.MatchString(name) {
 				name = "…"
 			}
-			below = strings.TrimPrefix(path+"."+name, ".")
+			childPath = strings.TrimPrefix(path+"."+name, ".")
 		}
-		if found, at := find(child, below, is); found != nil {
+		if found, at := find(child, childPath, matches); found != nil {
 			return found, at
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 )
 
-// newCredentials returns the credentials of a target, and the transport to an OAuth2
-// endpoint, nil if there is none.
+// newCredentials returns the credentials of a target, and the transport to its OAuth2
+// token endpoint, or nil if there is none.
 func newCredentials(cfg *config.Credentials) (client.Credentials, *transport) {
 	switch {
 	case cfg.OAuth2 != nil:
@@ -30,7 +30,7 @@ func newCredentials(cfg *config.Credentials) (client.Credentials, *transport) {
 	return client.StaticKey(string(cfg.Key), cfg.KeySource), nil
 }
 
-// keyFile is an API key in a file, which is read for each listing.
+// keyFile is a file that contains an API key. It is read for each listing.
 type keyFile struct{ secretFile }
 
 // Credential implements client.Credentials.
@@ -45,40 +45,38 @@ func (k keyFile) Credential(context.Context) (client.Credential, error) {
 // Refused implements client.Credentials.
 func (keyFile) Refused(client.Credential) {}
 
-// oauth2Tokens are access tokens of an OAuth2 endpoint, requested with the client
-// credentials grant. The transport of prometheus/common would wait for a token
-// without a deadline, and send the client's secret to where a redirect leads.
-type oauth2Tokens struct {
+// oauth2Credentials gets access tokens from an OAuth2 token endpoint with the client
+// credentials grant. Unlike the transport of prometheus/common, it respects deadlines
+// and does not follow redirects, which could expose the client secret.
+type oauth2Credentials struct {
 	endpoint  clientcredentials.Config
 	secret    func() (string, error)
-	source    string // of the secret
+	source    string // describes where the secret comes from
 	transport *transport
 	http      *http.Client
 
-	// requesting is held by the one who asks the endpoint.
-	requesting chan struct{}
+	// requestSem has room for the only caller that may request a token.
+	requestSem chan struct{}
 
-	mu sync.Mutex
-	// token is the last token and credential what was made of it. usedSecret is the
-	// secret that it was requested with.
+	mu         sync.Mutex
 	token      *oauth2.Token
-	credential client.Credential
-	usedSecret string
+	credential client.Credential // made from token
+	usedSecret string            // the secret that token was requested with
 }
 
-func newOAuth2(cfg *commoncfg.OAuth2) *oauth2Tokens {
+func newOAuth2(cfg *commoncfg.OAuth2) *oauth2Credentials {
 	connection := config.DefaultHTTP()
 	connection.TLSConfig, connection.ProxyConfig = cfg.TLSConfig, cfg.ProxyConfig
 	params := url.Values{}
 	for name, value := range cfg.EndpointParams {
 		params.Set(name, value)
 	}
-	o := &oauth2Tokens{
+	o := &oauth2Credentials{
 		endpoint:   clientcredentials.Config{ClientID: cfg.ClientID, TokenURL: cfg.TokenURL, Scopes: cfg.Scopes, EndpointParams: params},
 		secret:     func() (string, error) { return string(cfg.ClientSecret), nil },
 		source:     "inline",
 		transport:  newTransport(connection),
-		requesting: make(chan struct{}, 1),
+		requestSem: make(chan struct{}, 1),
 	}
 	if cfg.ClientSecretFile != "" {
 		file := secretFile(cfg.ClientSecretFile)
@@ -92,7 +90,7 @@ func newOAuth2(cfg *commoncfg.OAuth2) *oauth2Tokens {
 }
 
 // Credential implements client.Credentials.
-func (o *oauth2Tokens) Credential(ctx context.Context) (client.Credential, error) {
+func (o *oauth2Credentials) Credential(ctx context.Context) (client.Credential, error) {
 	secret, err := o.readSecret()
 	if err != nil {
 		return client.Credential{}, err
@@ -101,19 +99,19 @@ func (o *oauth2Tokens) Credential(ctx context.Context) (client.Credential, error
 		return credential, nil
 	}
 	select {
-	case o.requesting <- struct{}{}:
-		defer func() { <-o.requesting }()
+	case o.requestSem <- struct{}{}:
+		defer func() { <-o.requestSem }()
 	case <-ctx.Done():
 		return client.Credential{}, client.ContextError(ctx)
 	}
-	if credential, ok := o.current(secret); ok { // somebody else has just got it
+	if credential, ok := o.current(secret); ok { // another caller has just requested it
 		return credential, nil
 	}
 	return o.request(ctx, secret)
 }
 
-// readSecret returns the client's secret.
-func (o *oauth2Tokens) readSecret() (string, error) {
+// readSecret returns the client secret.
+func (o *oauth2Credentials) readSecret() (string, error) {
 	secret, err := o.secret()
 	if err == nil && secret == "" {
 		err = errors.New("the client's secret is empty")
@@ -121,16 +119,16 @@ func (o *oauth2Tokens) readSecret() (string, error) {
 	return secret, err
 }
 
-// current returns the credential of a token that is valid and was requested with the
-// secret.
-func (o *oauth2Tokens) current(secret string) (client.Credential, bool) {
+// current returns the current credential. It returns false if the token has expired or
+// was requested with another secret.
+func (o *oauth2Credentials) current(secret string) (client.Credential, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.credential, o.usedSecret == secret && o.token.Valid()
 }
 
-// request asks the endpoint for a token. Only one caller does at a time.
-func (o *oauth2Tokens) request(ctx context.Context, secret string) (client.Credential, error) {
+// request requests a token. The caller must hold requestSem.
+func (o *oauth2Credentials) request(ctx context.Context, secret string) (client.Credential, error) {
 	o.endpoint.ClientSecret = secret
 	token, err := o.endpoint.Token(context.WithValue(ctx, oauth2.HTTPClient, o.http))
 	if err != nil {
@@ -146,33 +144,33 @@ func (o *oauth2Tokens) request(ctx context.Context, secret string) (client.Crede
 	return credential, nil
 }
 
-// errorCode is what the code of an OAuth2 error looks like.
+// errorCode matches the error codes of OAuth2.
 var errorCode = regexp.MustCompile(`^[a-z_]{1,40}$`)
 
-// endpointError returns the error of a token that was not granted. It repeats nothing
-// of the response but the code of the error.
+// endpointError returns the error of a failed token request. The only part of the
+// response that it contains is the error code.
 func endpointError(ctx context.Context, err error, secret string) error {
-	const what = "no access token from the OAuth2 endpoint: "
-	refused, ok := errors.AsType[*oauth2.RetrieveError](err)
+	const prefix = "no access token from the OAuth2 endpoint: "
+	response, ok := errors.AsType[*oauth2.RetrieveError](err)
 	if !ok {
 		failure := *client.TransportError(ctx, err, secret)
-		failure.Summary = what + failure.Summary
+		failure.Summary = prefix + failure.Summary
 		return &failure
 	}
 	failure := &client.Error{
 		Reason:  client.ReasonConnection,
-		Summary: fmt.Sprintf("%s%d %s", what, refused.Response.StatusCode, http.StatusText(refused.Response.StatusCode)),
+		Summary: fmt.Sprintf("%s%d %s", prefix, response.Response.StatusCode, http.StatusText(response.Response.StatusCode)),
 		Advice:  "check token_url, client_id and the client's secret",
 	}
-	if errorCode.MatchString(refused.ErrorCode) && refused.ErrorCode != secret {
-		failure.Detail = refused.ErrorCode
+	if errorCode.MatchString(response.ErrorCode) && response.ErrorCode != secret {
+		failure.Detail = response.ErrorCode
 	}
 	return failure
 }
 
-// Refused implements client.Credentials. It drops the token, unless that has been
-// replaced already.
-func (o *oauth2Tokens) Refused(credential client.Credential) {
+// Refused implements client.Credentials. It drops the token, unless it has been replaced
+// already.
+func (o *oauth2Credentials) Refused(credential client.Credential) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.credential == credential {
@@ -181,4 +179,4 @@ func (o *oauth2Tokens) Refused(credential client.Credential) {
 }
 
 // String implements client.Credentials.
-func (o *oauth2Tokens) String() string { return "oauth2 (client secret " + o.source + ")" }
+func (o *oauth2Credentials) String() string { return "oauth2 (client secret " + o.source + ")" }

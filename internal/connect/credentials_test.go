@@ -20,8 +20,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// badKeys are what may be wrong with a file of a key, with what the error says.
-var badKeys = []struct {
+// invalidKeyFiles are invalid key files, with a part of the error.
+var invalidKeyFiles = []struct {
 	name string
 	make func(t *testing.T, path string)
 	want string
@@ -37,7 +37,7 @@ var badKeys = []struct {
 			t.Fatal(err)
 		}
 	}, "is a directory"},
-	// Who runs the tests may be root, who can read all but this.
+	// The tests may run as root, who can read files without permissions.
 	{"unreadable", func(t *testing.T, path string) {
 		t.Helper()
 		if err := os.Symlink(path, path); err != nil {
@@ -46,6 +46,7 @@ var badKeys = []struct {
 	}, "too many levels of symbolic links"},
 }
 
+// content returns a function that writes a file.
 func content(text string) func(*testing.T, string) {
 	return func(t *testing.T, path string) {
 		t.Helper()
@@ -55,8 +56,8 @@ func content(text string) func(*testing.T, string) {
 	}
 }
 
-func TestABadKeyFileFailsItsOwnTargetUntilItIsPutRight(t *testing.T) {
-	for _, tt := range badKeys {
+func TestInvalidKeyFileFailsOnlyItsTargetUntilItIsCorrected(t *testing.T) {
+	for _, tt := range invalidKeyFiles {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := startControlPlane(t)
 			e := newExporter(t)
@@ -65,7 +66,7 @@ func TestABadKeyFileFailsItsOwnTargetUntilItIsPutRight(t *testing.T) {
 			e.use(entries...)
 			e.expect("bad: credentials, good: up")
 			if n := len(cp.Requests()); n != 1 {
-				t.Errorf("%d requests for the one that is good", n)
+				t.Errorf("%d requests for the valid target", n)
 			}
 			metricstest.Present(t, e.log.String(), "file "+e.path("other"))
 			metricstest.Present(t, e.log.String(), tt.want)
@@ -83,12 +84,12 @@ func TestABadKeyFileFailsItsOwnTargetUntilItIsPutRight(t *testing.T) {
 	}
 }
 
-func TestAKeyMayHaveBlanksAround(t *testing.T) {
+func TestWhiteSpaceAroundKeysIsIgnored(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing":             controlplanetest.Key,
-		"a newline behind":    controlplanetest.Key + "\n",
-		"newlines of Windows": controlplanetest.Key + "\r\n\r\n",
-		"blanks":              " \t" + controlplanetest.Key + "  \n",
+		"nothing":                controlplanetest.Key,
+		"a trailing newline":     controlplanetest.Key + "\n",
+		"newlines as on Windows": controlplanetest.Key + "\r\n\r\n",
+		"blanks":                 " \t" + controlplanetest.Key + "  \n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			cp := startControlPlane(t)
@@ -100,8 +101,8 @@ func TestAKeyMayHaveBlanksAround(t *testing.T) {
 	}
 }
 
-func TestEachTargetHasAControlPlaneAndAKeyOfItsOwn(t *testing.T) {
-	keys := record("Authorization")
+func TestEachTargetHasItsOwnControlPlaneAndKey(t *testing.T) {
+	keys := recordHeader("Authorization")
 	first, second := startControlPlane(t), startControlPlane(t, keys.wrap)
 	e := newExporter(t)
 	e.write("other", "tfy-other\n")
@@ -133,8 +134,7 @@ func TestEachKindOfATargetIsListed(t *testing.T) {
 	metricstest.Absent(t, got, `{kind="virtual-account",target="b"}`)
 }
 
-// A control plane inside its cluster has no prefix.
-func TestTheAPIPrefixIsTheTargetsOwn(t *testing.T) {
+func TestEachTargetHasItsOwnAPIPrefix(t *testing.T) {
 	paths := &recorder{part: func(r *http.Request) string { return r.URL.Path }}
 	address := serve(t, paths.wrap(faults.Body(`{"data":[]}`)(nil)))
 	e := newExporter(t)
@@ -146,12 +146,12 @@ func TestTheAPIPrefixIsTheTargetsOwn(t *testing.T) {
 		e.use(target("a", address, withKey, "<<: "+prefix))
 		e.expect("a: up")
 		if got := paths.take(); !slices.Equal(got, []string{want}) {
-			t.Errorf("%s asks for %s, want %s", prefix, got, want)
+			t.Errorf("%s requested %s, want %s", prefix, got, want)
 		}
 	}
 }
 
-func TestTheKeysTokenTellsWhenItEnds(t *testing.T) {
+func TestAPIKeyTokenProvidesTheExpiryOfTheKey(t *testing.T) {
 	cp := startControlPlane(t)
 	cp.Key = "tfy-opaque"
 	e := newExporter(t)
@@ -162,8 +162,9 @@ func TestTheKeysTokenTellsWhenItEnds(t *testing.T) {
 	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="b"}`)
 }
 
-// repeat answers with an error that repeats what came, in clear.
-func repeat(status int) controlplanetest.Fault {
+// echoSecrets returns a fault that responds with an error that contains the secrets of the
+// request.
+func echoSecrets(status int) controlplanetest.Fault {
 	return func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			user, password, _ := r.BasicAuth()
@@ -176,42 +177,43 @@ func repeat(status int) controlplanetest.Fault {
 	}
 }
 
-// endpoint is where access tokens are got.
+// endpoint is an OAuth2 token endpoint.
 type endpoint struct {
 	URL string
 
-	mu     sync.Mutex
-	asked  []string
-	answer http.Handler
+	mu       sync.Mutex
+	requests []string
+	handler  http.Handler
 }
 
-// newEndpoint starts an endpoint that gives the key of the control planes for
-// the secret s3cret, or else does what it is told.
+// newEndpoint starts a token endpoint. Its access tokens are the API key of the control
+// planes.
 func newEndpoint(t *testing.T) *endpoint {
 	t.Helper()
 	o := new(endpoint)
 	o.URL = serve(t, o)
-	o.give(3600)
+	o.setLifetime(3600)
 	return o
 }
 
-// give makes it give tokens that last so many seconds.
-func (o *endpoint) give(seconds int) {
-	o.set(answer("application/json", fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, controlplanetest.Key, seconds)))
+// setLifetime makes the endpoint issue tokens with a lifetime in seconds.
+func (o *endpoint) setLifetime(seconds int) {
+	o.setHandler(respond("application/json", fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, controlplanetest.Key, seconds)))
 }
 
-// answer answers 200 with the text.
-func answer(kind, text string) http.Handler {
+// respond returns a handler that responds with a media type and a text.
+func respond(mediaType, text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", kind)
+		w.Header().Set("Content-Type", mediaType)
 		fmt.Fprint(w, text)
 	})
 }
 
-func (o *endpoint) set(answer http.Handler) {
+// setHandler replaces the handler of token requests.
+func (o *endpoint) setHandler(handler http.Handler) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.answer = answer
+	o.handler = handler
 }
 
 // ServeHTTP implements http.Handler.
@@ -221,37 +223,39 @@ func (o *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		user, password = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	}
 	o.mu.Lock()
-	o.asked = append(o.asked, fmt.Sprintf("%s %s %s:%s", r.Method, r.PostFormValue("grant_type"), user, password))
-	answer := o.answer
+	o.requests = append(o.requests, fmt.Sprintf("%s %s %s:%s", r.Method, r.PostFormValue("grant_type"), user, password))
+	handler := o.handler
 	o.mu.Unlock()
-	answer.ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 }
 
-// take returns who asked since the last call.
+// take returns the requests since the last call.
 func (o *endpoint) take() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	defer func() { o.asked = nil }()
-	return o.asked
+	defer func() { o.requests = nil }()
+	return o.requests
 }
 
-func (o *endpoint) expect(t *testing.T, want ...string) {
+// wantRequests compares the requests since the last call.
+func (o *endpoint) wantRequests(t *testing.T, want ...string) {
 	t.Helper()
 	if got := o.take(); !slices.Equal(got, want) {
-		t.Errorf("the endpoint was asked %q, want %q", got, want)
+		t.Errorf("the endpoint got the requests %q, want %q", got, want)
 	}
 }
 
 const (
-	asked        = "POST client_credentials exporter:s3cret"
-	askedRotated = "POST client_credentials exporter:rotated"
+	tokenRequest        = "POST client_credentials exporter:s3cret"
+	rotatedTokenRequest = "POST client_credentials exporter:rotated"
 )
 
-// oauth2 is the field with that endpoint, with the secret in a file.
+// oauth2 returns the field oauth2 of a target. The client secret is in a file.
 func (o *endpoint) oauth2(more ...string) string {
 	return "oauth2: {client_id: exporter, client_secret_file: secret, token_url: '" + o.URL + "'" + strings.Join(append([]string{""}, more...), ", ") + "}"
 }
 
+// newOAuth2Exporter returns an exporter with a file of the client secret.
 func newOAuth2Exporter(t *testing.T) *exporter {
 	t.Helper()
 	e := newExporter(t)
@@ -259,40 +263,40 @@ func newOAuth2Exporter(t *testing.T) *exporter {
 	return e
 }
 
-func TestAnAccessTokenIsUsedUntilItEnds(t *testing.T) {
+func TestAccessTokenIsReusedUntilItExpires(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: up")
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 
 	e.write("secret", "rotated")
 	e.expect("a: up")
 	e.expect("a: up")
-	o.expect(t, askedRotated)
+	o.wantRequests(t, rotatedTokenRequest)
 
-	// What ends in a second is over before it could be used.
+	// A token that expires within a second is not reused.
 	e.write("secret", "s3cret")
-	o.give(1)
+	o.setLifetime(1)
 	e.expect("a: up")
 	e.expect("a: up")
-	o.expect(t, asked, asked)
+	o.wantRequests(t, tokenRequest, tokenRequest)
 
-	// A new configuration has to ask for itself.
-	o.give(3600)
+	// A new configuration requests its own token.
+	o.setLifetime(3600)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 }
 
-func TestAnAccessTokenIsAskedForAsItIsConfigured(t *testing.T) {
+func TestTokenRequestHasTheConfiguredParameters(t *testing.T) {
 	forms := &recorder{part: func(r *http.Request) string {
 		r.ParseForm()
 		return r.PostForm.Encode()
 	}}
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.set(forms.wrap(o.answer))
+	o.setHandler(forms.wrap(o.handler))
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("scopes: [x, y]", "endpoint_params: {audience: z}")))
 	e.expect("a: up")
@@ -301,27 +305,27 @@ func TestAnAccessTokenIsAskedForAsItIsConfigured(t *testing.T) {
 	}
 }
 
-// Some endpoints want the secret in the header, others in the body.
-func TestHowAnEndpointWantsTheSecretIsFoundOutOnce(t *testing.T) {
+// Some endpoints expect the secret in the header, others in the body.
+func TestAuthenticationStyleOfTheEndpointIsDetectedOnce(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.give(1)
-	give := o.answer
-	o.set(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o.setLifetime(1)
+	issue := o.handler
+	o.setHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		give.ServeHTTP(w, r)
+		issue.ServeHTTP(w, r)
 	}))
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: up")
-	o.expect(t, asked, asked)
+	o.wantRequests(t, tokenRequest, tokenRequest)
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 }
 
-func TestAnAccessTokenThatIsAJWTIsNoKeyThatEnds(t *testing.T) {
+func TestExpiryOfAccessTokensIsNotExported(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()), target("b", cp.URL, withKey))
@@ -331,10 +335,10 @@ func TestAnAccessTokenThatIsAJWTIsNoKeyThatEnds(t *testing.T) {
 	metricstest.Absent(t, got, `truefoundry_api_key_expiry_timestamp_seconds{target="a"}`)
 }
 
-func TestTwoKindsAskForOneAccessToken(t *testing.T) {
+func TestKindsShareOneTokenRequest(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	g := newGate()
-	o.set(g.wrap(o.answer))
+	o.setHandler(g.wrap(o.handler))
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2(), "kinds: [personal-access-token, virtual-account]"))
 	done := make(chan struct{})
@@ -343,32 +347,32 @@ func TestTwoKindsAskForOneAccessToken(t *testing.T) {
 		e.expect("a: up")
 	}()
 	g.wait(t, 1)
-	waitForGoroutines(t, 2, "(*oauth2Tokens).Credential(", func() bool { return g.atOnce() > 1 })
+	waitForGoroutines(t, 2, "(*oauth2Credentials).Credential(", func() bool { return g.maxConcurrency() > 1 })
 	close(g.open)
 	<-done
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 }
 
-func TestAnEndpointThatHangsEndsWithTheListing(t *testing.T) {
+func TestHangingEndpointTimesOutWithTheListing(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	give, gone := o.answer, make(chan struct{}, 10)
-	o.set(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	issue, gone := o.handler, make(chan struct{}, 10)
+	o.setHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
 		gone <- struct{}{}
 	}))
 	e := newOAuth2Exporter(t)
-	// Of two kinds, one asks and the other waits for its turn.
+	// One of the kinds sends the request and the other waits for its turn.
 	e.use(target("a", cp.URL, o.oauth2(), "kinds: [personal-access-token, virtual-account]"))
 	e.expectWithin(200*time.Millisecond, "a: timeout")
 	<-gone
 	metricstest.Present(t, e.log.String(), "the list did not arrive within the scrape's deadline")
-	o.set(give)
+	o.setHandler(issue)
 	e.expect("a: up")
 }
 
-func TestARefusalOfTheEndpointIsToldWithoutTheSecret(t *testing.T) {
+func TestErrorOfTheEndpointIsLoggedWithoutTheSecret(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.set(repeat(http.StatusUnauthorized)(nil))
+	o.setHandler(echoSecrets(http.StatusUnauthorized)(nil))
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: connection")
@@ -380,10 +384,10 @@ func TestARefusalOfTheEndpointIsToldWithoutTheSecret(t *testing.T) {
 	}
 }
 
-// A secret may look like the code of an error.
-func TestACodeOfTheEndpointThatIsTheSecretIsNotTold(t *testing.T) {
+// A client secret may look like an error code.
+func TestErrorCodeThatIsTheSecretIsNotLogged(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.set(answer("application/json", `{"error":"open_sesame"}`))
+	o.setHandler(respond("application/json", `{"error":"open_sesame"}`))
 	e := newExporter(t)
 	e.write("secret", "open_sesame")
 	e.use(target("a", cp.URL, o.oauth2()))
@@ -396,75 +400,75 @@ func TestRedirectsOfTheEndpointAreNotFollowed(t *testing.T) {
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			cp, o, elsewhere := startControlPlane(t), newEndpoint(t), newEndpoint(t)
-			o.set(http.RedirectHandler(elsewhere.URL+"/s3cret", status))
+			o.setHandler(http.RedirectHandler(elsewhere.URL+"/s3cret", status))
 			e := newOAuth2Exporter(t)
 			e.use(target("a", cp.URL, o.oauth2()))
 			e.expect("a: connection")
-			elsewhere.expect(t)
+			elsewhere.wantRequests(t)
 			metricstest.Present(t, e.log.String(), fmt.Sprintf("%d %s: check token_url", status, http.StatusText(status)))
 			metricstest.Absent(t, e.log.String(), "s3cret")
 		})
 	}
 }
 
-func TestNonsenseOfTheEndpointIsAnError(t *testing.T) {
+func TestInvalidResponseOfTheEndpointIsAnError(t *testing.T) {
 	inHeader := base64.StdEncoding.EncodeToString([]byte("exporter:s3cret"))
 	for name, tt := range map[string]struct{ kind, body, want string }{
-		"nothing":                     {"application/json", "", "connection"},
-		"a page":                      {"text/html", "<html>s3cret", "connection"},
+		"empty":                       {"application/json", "", "connection"},
+		"HTML":                        {"text/html", "<html>s3cret", "connection"},
 		"no token":                    {"application/json", `{"s3cret":"s3cret"}`, "connection"},
 		"a token that is a number":    {"application/json", `{"access_token":5}`, "connection"},
-		"a token that has blanks":     {"application/json", `{"access_token":"s3cret s3cret"}`, "credentials"},
-		"an end that is no number":    {"application/json", `{"access_token":"x","expires_in":"s3cret"}`, "connection"},
-		"an error that is a value":    {"application/json", `{"error":"s3cret"}`, "connection"},
+		"a token with a blank":        {"application/json", `{"access_token":"s3cret s3cret"}`, "credentials"},
+		"an invalid lifetime":         {"application/json", `{"access_token":"x","expires_in":"s3cret"}`, "connection"},
+		"an error that is the secret": {"application/json", `{"error":"s3cret"}`, "connection"},
 		"an error that is the header": {"application/json", `{"error":"` + inHeader + `"}`, "connection"},
 		"an error of several lines":   {"application/json", `{"error":"a\nlevel=info s3cret"}`, "connection"},
 		"text":                        {"text/plain", "s3cret", "connection"},
-		"text that is no query":       {"text/plain", "access_token=s3cret%zz", "connection"},
+		"an invalid form":             {"text/plain", "access_token=s3cret%zz", "connection"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cp, o := startControlPlane(t), newEndpoint(t)
-			give := o.answer
-			o.set(answer(tt.kind, tt.body))
+			issue := o.handler
+			o.setHandler(respond(tt.kind, tt.body))
 			e := newOAuth2Exporter(t)
 			e.use(target("a", cp.URL, o.oauth2()))
 			before := strings.Count(e.log.String(), "\n")
 			e.expect("a: " + tt.want)
 			if n := strings.Count(e.log.String(), "\n") - before; n != 1 {
-				t.Errorf("it is told in %d lines:\n%s", n, e.log)
+				t.Errorf("it is logged in %d lines:\n%s", n, e.log)
 			}
 			metricstest.Absent(t, e.log.String(), "s3cret")
 			metricstest.Absent(t, e.log.String(), inHeader)
-			o.set(give)
+			o.setHandler(issue)
 			if tt.want == "credentials" {
-				e.write("secret", "rotated") // else it is kept until it ends
+				e.write("secret", "rotated") // otherwise the token is reused
 			}
 			e.expect("a: up")
 		})
 	}
 }
 
-// It may have been revoked before its end.
-func TestAnAccessTokenThatIsRefusedIsNotUsedAgain(t *testing.T) {
+// The token may have been revoked.
+func TestRefusedAccessTokenIsNotUsedAgain(t *testing.T) {
 	fault := faults.Switch()
 	cp, o := startControlPlane(t, fault.Wrap), newEndpoint(t)
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 	fault.Set(faults.Status(http.StatusUnauthorized))
 	e.expect("a: unauthorized")
 	fault.Set(nil)
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 	fault.Set(faults.Status(http.StatusForbidden))
 	e.expect("a: forbidden")
 	fault.Set(nil)
 	e.expect("a: up")
-	o.expect(t)
+	o.wantRequests(t)
 }
 
-func TestWithoutTheClientsSecretNobodyIsAsked(t *testing.T) {
+func TestMissingClientSecretSendsNoRequest(t *testing.T) {
 	for name, text := range map[string]string{"no such file": "-", "is empty": " \n"} {
 		t.Run(name, func(t *testing.T) {
 			cp, o := startControlPlane(t), newEndpoint(t)
@@ -475,43 +479,43 @@ func TestWithoutTheClientsSecretNobodyIsAsked(t *testing.T) {
 			}
 			e.use(target("a", cp.URL, o.oauth2()))
 			e.expect("a: credentials")
-			o.expect(t)
+			o.wantRequests(t)
 			metricstest.Present(t, e.log.String(), "no usable API key in oauth2 (client secret file "+e.path("secret")+"): ")
 			metricstest.Present(t, e.log.String(), name)
 			e.write("secret", "s3cret")
 			e.expect("a: up")
-			o.expect(t, asked)
+			o.wantRequests(t, tokenRequest)
 		})
 	}
 }
 
-func TestCheckReadsTheFilesAndSendsNothing(t *testing.T) {
+func TestCheckReadsFilesAndSendsNothing(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	const (
-		noKey   = `no usable API key in file DIR/none: no such file or directory: put the key, and nothing else, there`
-		noFile  = `a file that the connection needs cannot be read: DIR/none: no such file or directory: put it there, or change the target's configuration`
-		advice  = `its API key does not say when it ends, so nothing will tell before it does: name the token that it belongs to with api_key_token or --truefoundry.api-key-token, if that is listed`
-		badCA   = `tls_config cannot be used: unable to use specified CA cert file DIR/empty: correct what it names`
-		opaque  = "authorization: {credentials_file: opaque}"
-		allGood = ""
+		noKey  = `no usable API key in file DIR/none: no such file or directory: put the key, and nothing else, there`
+		noFile = `a file that the connection needs cannot be read: DIR/none: no such file or directory: put it there, or change the target's configuration`
+		advice = `its API key does not contain its expiry, so nothing warns before it expires: set api_key_token or --truefoundry.api-key-token to the name of the key's token, if that is listed`
+		badCA  = `tls_config cannot be used: unable to use specified CA cert file DIR/empty: correct what it names`
+		opaque = "authorization: {credentials_file: opaque}"
+		none   = ""
 	)
 	for name, tt := range map[string]struct{ fields, problems, warnings string }{
-		"a key that says when it ends":          {withKey, allGood, ""},
-		"a key that does not":                   {opaque, allGood, advice},
-		"a key that does not, with its token":   {opaque + "\n  api_key_token: ci", allGood, ""},
-		"no key":                                {"authorization: {credentials_file: none}", noKey, ""},
-		"an empty key":                          {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put the key, and nothing else, there", ""},
-		"a client's secret":                     {o.oauth2(), allGood, ""},
-		"a client's secret with blanks":         {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), allGood, ""},
-		"no client's secret":                    {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put the key, and nothing else, there", ""},
-		"an empty client's secret":              {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client's secret is empty: put the key, and nothing else, there", ""},
-		"no CA":                                 {withKey + "\n  tls_config: {ca_file: none}", noFile, ""},
-		"a CA that is none":                     {withKey + "\n  tls_config: {ca_file: empty}", badCA, ""},
-		"no CA for the endpoint":                {o.oauth2("tls_config: {ca_file: none}"), noFile, ""},
-		"no header":                             {withKey + "\n  http_headers: {X-A: {files: [key, none]}}", noFile, ""},
-		"a header":                              {withKey + "\n  http_headers: {X-A: {files: [key]}}", allGood, ""},
-		"no key, no CA and no header":           {"authorization: {credentials_file: none}\n  tls_config: {ca_file: none}\n  http_headers: {X-A: {files: [none]}}", noKey + "\n" + noFile + "\n" + noFile, ""},
-		"no CA, and a key that does not say it": {opaque + "\n  tls_config: {ca_file: none}", noFile, advice},
+		"a key with an expiry":                 {withKey, none, ""},
+		"a key without expiry":                 {opaque, none, advice},
+		"a key without expiry, with its token": {opaque + "\n  api_key_token: ci", none, ""},
+		"no key":                               {"authorization: {credentials_file: none}", noKey, ""},
+		"an empty key":                         {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put the key, and nothing else, there", ""},
+		"a client's secret":                    {o.oauth2(), none, ""},
+		"a client's secret with blanks":        {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), none, ""},
+		"no client's secret":                   {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put the key, and nothing else, there", ""},
+		"an empty client's secret":             {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client's secret is empty: put the key, and nothing else, there", ""},
+		"no CA":                                {withKey + "\n  tls_config: {ca_file: none}", noFile, ""},
+		"an invalid CA":                        {withKey + "\n  tls_config: {ca_file: empty}", badCA, ""},
+		"no CA for the endpoint":               {o.oauth2("tls_config: {ca_file: none}"), noFile, ""},
+		"no header":                            {withKey + "\n  http_headers: {X-A: {files: [key, none]}}", noFile, ""},
+		"a header":                             {withKey + "\n  http_headers: {X-A: {files: [key]}}", none, ""},
+		"no key, no CA and no header":          {"authorization: {credentials_file: none}\n  tls_config: {ca_file: none}\n  http_headers: {X-A: {files: [none]}}", noKey + "\n" + noFile + "\n" + noFile, ""},
+		"no CA, and a key without expiry":      {opaque + "\n  tls_config: {ca_file: none}", noFile, advice},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newOAuth2Exporter(t)
@@ -520,30 +524,30 @@ func TestCheckReadsTheFilesAndSendsNothing(t *testing.T) {
 			e.write("empty", "\n")
 			list := e.configure(target("a", cp.URL, tt.fields))
 			problems, warnings := connect.Check(t.Context(), &list[0])
-			for _, is := range []struct {
-				of   string
+			for _, output := range []struct {
+				name string
 				got  []string
 				want string
 			}{{"problems", problems, tt.problems}, {"warnings", warnings, tt.warnings}} {
 				var want []string
-				for line := range strings.SplitSeq(strings.ReplaceAll(is.want, "DIR", filepath.Dir(e.path("x"))), "\n") {
+				for line := range strings.SplitSeq(strings.ReplaceAll(output.want, "DIR", filepath.Dir(e.path("x"))), "\n") {
 					if line != "" {
 						want = append(want, `target "a": `+line)
 					}
 				}
-				if !slices.Equal(is.got, want) {
-					t.Errorf("%s\n%q, want\n%q", is.of, is.got, want)
+				if !slices.Equal(output.got, want) {
+					t.Errorf("%s\n%q, want\n%q", output.name, output.got, want)
 				}
 			}
 		})
 	}
-	o.expect(t)
+	o.wantRequests(t)
 	if n := len(cp.Requests()); n > 0 {
 		t.Errorf("%d requests", n)
 	}
 }
 
-func TestCheckWarnsOfAKeyThatCrossesTheNetworkAsItIs(t *testing.T) {
+func TestCheckWarnsOfUnencryptedKeys(t *testing.T) {
 	for address, want := range map[string]bool{
 		"http://acme.example":           true,
 		"http://192.0.2.1:8080":         true,
@@ -563,14 +567,14 @@ func TestCheckWarnsOfAKeyThatCrossesTheNetworkAsItIs(t *testing.T) {
 	} {
 		e := newExporter(t)
 		problems, warnings := connect.Check(t.Context(), &e.configure(target("a", address, withKey))[0])
-		if got := len(warnings) == 1 && strings.Contains(warnings[0], "crosses the network"); got != want || len(problems) > 0 {
+		if got := len(warnings) == 1 && strings.Contains(warnings[0], "sent unencrypted"); got != want || len(problems) > 0 {
 			t.Errorf("%s has the warnings %q and the problems %q", address, warnings, problems)
 		}
 	}
 }
 
-func TestCheckFindsEveryBadKeyFile(t *testing.T) {
-	for _, tt := range badKeys {
+func TestCheckFindsInvalidKeyFiles(t *testing.T) {
+	for _, tt := range invalidKeyFiles {
 		t.Run(tt.name, func(t *testing.T) {
 			e := newExporter(t)
 			tt.make(t, e.path("other"))
@@ -585,8 +589,8 @@ func TestCheckFindsEveryBadKeyFile(t *testing.T) {
 	}
 }
 
-// A pipe would be waited for, and a device read for ever.
-func TestKeyFileThatIsNoRegularFile(t *testing.T) {
+// Reading a pipe or a device could block for ever.
+func TestOnlyRegularFilesAreRead(t *testing.T) {
 	cp := startControlPlane(t)
 	for name, tt := range map[string]struct {
 		make func(path string) error
@@ -595,20 +599,20 @@ func TestKeyFileThatIsNoRegularFile(t *testing.T) {
 		"a pipe":      {func(path string) error { return syscall.Mkfifo(path, 0o600) }, "is not a regular file"},
 		"a device":    {func(path string) error { return os.Symlink("/dev/zero", path) }, "is not a regular file"},
 		"a directory": {func(path string) error { return os.Mkdir(path, 0o700) }, "is a directory"},
-		// Where there is no such file, it is missing.
+		// On systems without this file, it is missing.
 		"unreadable":  {func(path string) error { return os.Symlink("/proc/self/mem", path) }, "/odd"},
 		"a huge file": {func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) }, "file too large"},
 	} {
-		for of, fields := range map[string]string{
+		for use, fields := range map[string]string{
 			"the key":  "authorization: {credentials_file: odd}",
 			"a CA":     "authorization: {credentials: abc}\n  tls_config: {ca_file: odd}",
 			"a header": "authorization: {credentials: abc}\n  http_headers: {X-A: {files: [odd]}}",
 			"a secret": "oauth2: {client_id: a, token_url: 'http://a.example', client_secret_file: odd}",
 		} {
-			if name == "a huge file" && (of == "a CA" || of == "a header") {
+			if name == "a huge file" && (use == "a CA" || use == "a header") {
 				continue
 			}
-			t.Run(name+" for "+of, func(t *testing.T) {
+			t.Run(name+" for "+use, func(t *testing.T) {
 				e := newExporter(t)
 				if err := tt.make(e.path("odd")); err != nil {
 					t.Fatal(err)

@@ -17,7 +17,7 @@ const canary = "s3cret"
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// endpoint is a transport that answers each request for an access token alike.
+// endpoint is a transport that returns the same response to each request.
 type endpoint struct {
 	status int
 	header http.Header
@@ -29,8 +29,8 @@ func (e endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: e.status, Header: e.header, Body: io.NopCloser(strings.NewReader(e.body)), ContentLength: -1, Request: req}, nil
 }
 
-// Whatever an OAuth2 endpoint answers is a key that can be sent, or an error
-// without the client's secret.
+// Every response of an OAuth2 endpoint is either a valid token or an error that does not
+// contain the client secret.
 func FuzzAccessToken(f *testing.F) {
 	const secret = "5-" + canary + "-5"
 	for _, body := range []string{
@@ -52,10 +52,10 @@ func FuzzAccessToken(f *testing.F) {
 		credential, err := o.Credential(t.Context())
 		if err == nil {
 			if !credential.Expiry.IsZero() {
-				t.Errorf("a token that is renewed ends at %v", credential.Expiry)
+				t.Errorf("the token has the expiry %v", credential.Expiry)
 			}
 			if status < 200 || status > 299 {
-				t.Errorf("%d is taken for a token", status)
+				t.Errorf("status %d is accepted", status)
 			}
 			return
 		}
@@ -66,7 +66,7 @@ func FuzzAccessToken(f *testing.F) {
 		}
 		const longest = 1000
 		if strings.Contains(failure.Summary+failure.Advice, canary) {
-			t.Errorf("the error repeats the response outside of its detail: %#v", failure)
+			t.Errorf("the error contains the response outside of its detail: %#v", failure)
 		}
 		if text := err.Error(); strings.Contains(text, secret) || strings.ContainsFunc(text, unprintable) || len(text) > longest {
 			t.Errorf("the error is %q", text)

@@ -21,7 +21,7 @@ import (
 
 func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
 	o := newOAuth2(&commoncfg.OAuth2{ClientSecret: "s3cret"})
-	o.requesting <- struct{}{}
+	o.requestSem <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := o.Credential(ctx)
@@ -30,9 +30,9 @@ func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// A request that was abandoned leaves its connection to the next one, and there
-// is none where the configuration has changed meanwhile.
-func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
+// net/http completes the connection of a cancelled request for the next one. A retired
+// transport has no next request.
+func TestLateConnectionOfRetiredTransportIsClosed(t *testing.T) {
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -55,7 +55,7 @@ func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
 		defer close(abandoned)
 		if resp, err := c.RoundTrip(req); err == nil {
 			resp.Body.Close()
-			t.Error("it was answered")
+			t.Error("got a response")
 		}
 	}()
 	conn, err := listener.Accept()
@@ -70,20 +70,20 @@ func TestAConnectionThatIsMadeTooLateIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	secured := tls.Server(conn, &tls.Config{Certificates: certified.TLS.Certificates, MinVersion: tls.VersionTLS12})
-	// It may end before the handshake is complete or after it, and with a reset.
+	// The connection may be closed during the handshake or after it.
 	if _, err := secured.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("it is not closed: %v", err)
+		t.Errorf("the connection is not closed: %v", err)
 	}
 }
 
-// tokens returns the access tokens of an endpoint that numbers them, and what makes it
-// hang from now on, which returns the channel of those who wait.
-func tokens(t *testing.T) (o *oauth2Tokens, requests *atomic.Int32, hang func() <-chan struct{}) {
+// newTestCredentials returns credentials of an endpoint that numbers its tokens. hang
+// makes the endpoint hang; the channel that it returns receives a value for each request.
+func newTestCredentials(t *testing.T) (o *oauth2Credentials, requests *atomic.Int32, hang func() <-chan struct{}) {
 	t.Helper()
 	requests = new(atomic.Int32)
 	hangs, waiting := make(chan struct{}), make(chan struct{}, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = r.ParseForm() // until then, the server does not notice that a client leaves
+		_ = r.ParseForm() // the server notices disconnected clients only after the body
 		select {
 		case <-hangs:
 			waiting <- struct{}{}
@@ -99,9 +99,9 @@ func tokens(t *testing.T) (o *oauth2Tokens, requests *atomic.Int32, hang func() 
 	return o, requests, func() <-chan struct{} { close(hangs); return waiting }
 }
 
-// Whoever reports a refused token holds a request slot of the control plane.
-func TestARefusalDoesNotWaitForAnEndpointThatHangs(t *testing.T) {
-	o, _, hang := tokens(t)
+// The caller of Refused holds a slot of the Limiter.
+func TestRefusedDoesNotWaitForAHangingEndpoint(t *testing.T) {
+	o, _, hang := newTestCredentials(t)
 	refused, err := o.Credential(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -117,13 +117,13 @@ func TestARefusalDoesNotWaitForAnEndpointThatHangs(t *testing.T) {
 		}
 	}()
 	<-waiting
-	o.Refused(refused) // it does not return if it waits
+	o.Refused(refused) // must not block
 	cancel()
 	<-ended
 }
 
-func TestARefusalDropsNoTokenButTheOneThatWasRefused(t *testing.T) {
-	o, requests, _ := tokens(t)
+func TestRefusedDropsOnlyTheRefusedToken(t *testing.T) {
+	o, requests, _ := newTestCredentials(t)
 	get := func() client.Credential {
 		t.Helper()
 		credential, err := o.Credential(t.Context())
@@ -135,24 +135,23 @@ func TestARefusalDropsNoTokenButTheOneThatWasRefused(t *testing.T) {
 	first := get()
 	o.Refused(first)
 	second := get()
-	o.Refused(first) // by a request that was sent with it long ago
+	o.Refused(first) // by a request that was sent before the first call
 	if get() != second || first == second || requests.Load() != 2 {
-		t.Errorf("the endpoint was asked %d times", requests.Load())
+		t.Errorf("the endpoint got %d requests", requests.Load())
 	}
 	o.Refused(second)
 	if get() == second || requests.Load() != 3 {
-		t.Errorf("the endpoint was asked %d times", requests.Load())
+		t.Errorf("the endpoint got %d requests", requests.Load())
 	}
 }
 
-// A token that is there is used while others wait for the endpoint.
-func TestATokenIsUsedWhileAnotherIsRequested(t *testing.T) {
-	o, _, _ := tokens(t)
+func TestValidTokenIsUsedWhileAnotherIsRequested(t *testing.T) {
+	o, _, _ := newTestCredentials(t)
 	first, err := o.Credential(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.requesting <- struct{}{}
+	o.requestSem <- struct{}{}
 	if again, err := o.Credential(t.Context()); err != nil || again != first {
 		t.Errorf("got %v, %v", again, err)
 	}

@@ -2,7 +2,6 @@ package connect_test
 
 import (
 	"context"
-	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,9 +15,9 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
-	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/connect"
@@ -28,14 +27,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what has to come.
-const patience = 30 * time.Second
+// testTimeout is how long a test waits for an event.
+const testTimeout = 30 * time.Second
 
-// withKey is how a target has its key in a file. The one that newExporter writes
-// is good for all control planes.
+// withKey is the field for a key file. newExporter writes a key that all control planes
+// accept.
 const withKey = "authorization: {credentials_file: key}"
 
-// exporter is a Set with its collector, and a directory for its files.
+// exporter is a Set with its collector and a directory for its files.
 type exporter struct {
 	*collector.Collector
 	*clock
@@ -44,16 +43,16 @@ type exporter struct {
 	log  *metricstest.Log
 	dir  string
 	t    *testing.T
-	errs map[string]float64
+	errs map[string]float64 // truefoundry_listing_errors_total as of the last outcome
 }
 
 // newExporter returns an exporter that has no targets yet.
-func newExporter(t *testing.T, choose ...func(*connect.Settings)) *exporter {
+func newExporter(t *testing.T, configure ...func(*connect.Settings)) *exporter {
 	t.Helper()
 	e := &exporter{clock: &clock{now: time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, log: new(metricstest.Log), dir: t.TempDir(), t: t}
 	logger := log.NewLogfmtLogger(e.log)
 	settings := connect.Settings{PageSize: 1000, UserAgent: "test", MaxConcurrency: 4, Now: e.Now, Logger: logger}
-	for _, f := range choose {
+	for _, f := range configure {
 		f(&settings)
 	}
 	var err error
@@ -68,7 +67,7 @@ func newExporter(t *testing.T, choose ...func(*connect.Settings)) *exporter {
 
 func (e *exporter) path(name string) string { return filepath.Join(e.dir, name) }
 
-// write writes a file of the directory as a whole.
+// write atomically writes a file of the directory.
 func (e *exporter) write(name, text string) {
 	e.t.Helper()
 	if err := os.WriteFile(e.path(name+".new"), []byte(text), 0o600); err != nil {
@@ -86,7 +85,7 @@ func (e *exporter) remove(name string) {
 	}
 }
 
-// configure writes and loads a file of the targets, and returns them.
+// configure writes and loads a configuration file, and returns its targets.
 func (e *exporter) configure(entries ...string) []config.Target {
 	e.t.Helper()
 	e.write("targets.yml", file(entries...))
@@ -97,40 +96,40 @@ func (e *exporter) configure(entries ...string) []config.Target {
 	return list
 }
 
-// use makes the targets those of the Set.
+// use replaces the targets of the Set.
 func (e *exporter) use(entries ...string) {
 	e.t.Helper()
 	e.set.Replace(e.configure(entries...))
 }
 
-// file is the text of a file of the targets.
+// file returns the text of a configuration file.
 func file(entries ...string) string { return "targets:\n" + strings.Join(entries, "") }
 
-// target is a target of a file, with more of its fields.
+// target returns the text of a target in a configuration file.
 func target(name, url string, fields ...string) string {
 	return strings.Join(append([]string{"- name: " + name, "url: " + url}, fields...), "\n  ") + "\n"
 }
 
-// expect scrapes, and compares how it went: "a: up, b: timeout".
+// expect scrapes and compares the outcome, which looks like "a: up, b: timeout".
 func (e *exporter) expect(want string) {
 	e.t.Helper()
-	e.expectWithin(patience, want)
+	e.expectWithin(testTimeout, want)
 }
 
 func (e *exporter) expectWithin(timeout time.Duration, want string) {
 	e.t.Helper()
-	if got := e.outcome(e.gather(timeout)); got != want {
-		e.t.Errorf("the scrape went %q, want %q; the log:\n%s", got, want, e.log)
+	if got := e.outcome(e.scrapeFamilies(timeout)); got != want {
+		e.t.Errorf("the outcome is %q, want %q; the log:\n%s", got, want, e.log)
 	}
 }
 
-// gather scrapes with the timeout.
-func (e *exporter) gather(timeout time.Duration) []*dto.MetricFamily {
+// scrapeFamilies scrapes with a timeout.
+func (e *exporter) scrapeFamilies(timeout time.Duration) metricstest.Families {
 	e.t.Helper()
-	return slices.Collect(maps.Values(metricstest.Parse(e.t, e.scrape(timeout))))
+	return metricstest.Parse(e.t, e.scrape(timeout))
 }
 
-// scrape returns what a scrape with the timeout exposes.
+// scrape scrapes with a timeout and returns the exposition.
 func (e *exporter) scrape(timeout time.Duration) string {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), timeout)
@@ -138,35 +137,44 @@ func (e *exporter) scrape(timeout time.Duration) string {
 	return metricstest.Exposition(e.t, e.Scrape(ctx))
 }
 
-// outcome tells of each target that it is up, or for which reasons its listings
-// failed since the last call.
-func (e *exporter) outcome(families []*dto.MetricFamily) string {
-	errs, reasons := map[string]float64{}, map[string][]string{}
-	each(families, "truefoundry_listing_errors_total", func(label func(string) string, value float64) {
-		name, reason := label("target"), label("reason")
-		of := name + "/" + label("kind") + "/" + reason
-		errs[of] = value
-		if value > e.errs[of] && !slices.Contains(reasons[name], reason) {
-			reasons[name] = append(reasons[name], reason)
+// outcome returns for each target that it is up, or for which reasons its listings failed
+// since the last call.
+func (e *exporter) outcome(families metricstest.Families) string {
+	outcomes, errs := map[string][]string{}, map[string]float64{}
+	for _, reason := range client.Reasons() {
+		failed := map[string]bool{}
+		for _, kind := range client.Kinds() {
+			for name, count := range families.Values("truefoundry_listing_errors_total", "target", "kind", string(kind), "reason", string(reason)) {
+				listing := name + "/" + string(kind) + "/" + string(reason)
+				failed[name] = failed[name] || count > e.errs[listing]
+				errs[listing] = count
+			}
 		}
-	})
+		for name := range failed {
+			if failed[name] {
+				outcomes[name] = append(outcomes[name], string(reason))
+			}
+		}
+	}
 	e.errs = errs
 	var all []string
-	for name, up := range ups(families) {
+	for name, up := range upByTarget(families) {
 		if up {
-			reasons[name] = append(reasons[name], "up")
+			outcomes[name] = append(outcomes[name], "up")
 		}
-		all = append(all, name+": "+strings.Join(reasons[name], " and "))
+		all = append(all, name+": "+strings.Join(outcomes[name], " and "))
 	}
 	slices.Sort(all)
 	return strings.Join(all, ", ")
 }
 
-// ups returns truefoundry_up of each target.
-func ups(families []*dto.MetricFamily) map[string]bool {
-	found := map[string]bool{}
-	each(families, "truefoundry_up", func(label func(string) string, value float64) { found[label("target")] = value == 1 })
-	return found
+// upByTarget returns truefoundry_up of each target.
+func upByTarget(families metricstest.Families) map[string]bool {
+	up := map[string]bool{}
+	for name, value := range families.Values("truefoundry_up", "target") {
+		up[name] = value == 1
+	}
+	return up
 }
 
 func sorted(names []string) []string {
@@ -174,30 +182,10 @@ func sorted(names []string) []string {
 	return names
 }
 
-// each calls f for each metric of a family.
-func each(families []*dto.MetricFamily, name string, f func(label func(string) string, value float64)) {
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, m := range family.Metric {
-			label := func(name string) string {
-				for _, pair := range m.Label {
-					if pair.GetName() == name {
-						return pair.GetValue()
-					}
-				}
-				return ""
-			}
-			f(label, m.GetGauge().GetValue()+m.GetCounter().GetValue())
-		}
-	}
-}
-
-// exposition scrapes, and returns all metrics as text.
+// exposition scrapes and returns the exposition without labels control_plane.
 func (e *exporter) exposition() string {
 	e.t.Helper()
-	return metricstest.WithoutControlPlane(e.scrape(patience))
+	return metricstest.WithoutControlPlane(e.scrape(testTimeout))
 }
 
 // startControlPlane starts a control plane that has one token.
@@ -207,10 +195,10 @@ func startControlPlane(t *testing.T, faults ...controlplanetest.Fault) *controlp
 }
 
 // serve serves on loopback until the test ends.
-func serve(t *testing.T, handler http.Handler, choose ...func(*httptest.Server)) string {
+func serve(t *testing.T, handler http.Handler, configure ...func(*httptest.Server)) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	for _, f := range choose {
+	for _, f := range configure {
 		f(server)
 	}
 	if server.TLS != nil {
@@ -222,13 +210,13 @@ func serve(t *testing.T, handler http.Handler, choose ...func(*httptest.Server))
 	return server.URL
 }
 
-// handler is a control plane that serves nowhere yet.
-func handler(t *testing.T) *controlplanetest.ControlPlane {
+// newControlPlane returns a control plane that is not served yet.
+func newControlPlane(t *testing.T) *controlplanetest.ControlPlane {
 	t.Helper()
 	return controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
 }
 
-// recorder keeps a part of each request.
+// recorder records a part of each request.
 type recorder struct {
 	part func(*http.Request) string
 
@@ -236,38 +224,38 @@ type recorder struct {
 	parts []string
 }
 
-// record returns a recorder of a header.
-func record(header string) *recorder {
+// recordHeader returns a recorder of a header.
+func recordHeader(header string) *recorder {
 	return &recorder{part: func(r *http.Request) string { return r.Header.Get(header) }}
 }
 
 // wrap is a controlplanetest.Fault.
-func (s *recorder) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		s.parts = append(s.parts, s.part(r))
-		s.mu.Unlock()
-		next.ServeHTTP(w, r)
+func (r *recorder) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		r.mu.Lock()
+		r.parts = append(r.parts, r.part(req))
+		r.mu.Unlock()
+		next.ServeHTTP(w, req)
 	})
 }
 
-// take returns what differs from what came right before it, since the last call.
-func (s *recorder) take() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer func() { s.parts = nil }()
-	return slices.Compact(s.parts)
+// take returns what was recorded since the last call, without adjacent duplicates.
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() { r.parts = nil }()
+	return slices.Compact(r.parts)
 }
 
-// connections are those of a server that are open.
+// connections are the open connections of a server.
 type connections struct {
 	mu      sync.Mutex
 	open    map[net.Conn]bool
 	changed chan struct{}
 }
 
-// watch returns the connections of a server, and what makes it tell of them.
-func watch() (c *connections, choose func(*httptest.Server)) {
+// trackConnections returns the connections of a server that configure is applied to.
+func trackConnections() (c *connections, configure func(*httptest.Server)) {
 	c = &connections{open: map[net.Conn]bool{}, changed: make(chan struct{}, 1)}
 	return c, func(server *httptest.Server) {
 		server.Config.ConnState = func(conn net.Conn, state http.ConnState) {
@@ -292,27 +280,27 @@ func (c *connections) count() int {
 	return len(c.open)
 }
 
-// expectNone waits until all are closed.
-func (c *connections) expectNone(t *testing.T) {
+// waitForNone waits until all connections are closed.
+func (c *connections) waitForNone(t *testing.T) {
 	t.Helper()
-	late := time.After(5 * time.Second)
+	timeout := time.After(5 * time.Second)
 	for c.count() > 0 {
 		select {
 		case <-c.changed:
-		case <-late:
+		case <-timeout:
 			t.Errorf("%d connections stay open", c.count())
 			return
 		}
 	}
 }
 
-// gate holds requests up.
+// gate blocks requests until it is opened.
 type gate struct {
 	arrived chan struct{}
 	open    chan struct{}
 
-	mu        sync.Mutex
-	now, most int
+	mu           sync.Mutex
+	current, max int
 }
 
 func newGate() *gate { return &gate{arrived: make(chan struct{}, 1000), open: make(chan struct{})} }
@@ -334,31 +322,31 @@ func (g *gate) wrap(next http.Handler) http.Handler {
 func (g *gate) count(n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.now += n
-	g.most = max(g.most, g.now)
+	g.current += n
+	g.max = max(g.max, g.current)
 }
 
-// atOnce returns the largest number of requests that were there at a time.
-func (g *gate) atOnce() int {
+// maxConcurrency returns the maximum number of concurrent requests so far.
+func (g *gate) maxConcurrency() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.most
+	return g.max
 }
 
-// wait waits until so many requests have come.
+// wait waits until n more requests have arrived.
 func (g *gate) wait(t *testing.T, n int) {
 	t.Helper()
-	late := time.After(patience)
+	timeout := time.After(testTimeout)
 	for range n {
 		select {
 		case <-g.arrived:
-		case <-late:
-			t.Fatal("too few requests come")
+		case <-timeout:
+			t.Fatal("too few requests arrived")
 		}
 	}
 }
 
-// waitForGoroutines waits until n of them are in the function, or enough is true.
+// waitForGoroutines waits until n goroutines run a function, or enough returns true.
 func waitForGoroutines(t *testing.T, n int, function string, enough func() bool) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
@@ -366,13 +354,13 @@ func waitForGoroutines(t *testing.T, n int, function string, enough func() bool)
 		if strings.Count(string(stacks[:runtime.Stack(stacks, true)]), function) >= n {
 			return
 		}
-		if time.Since(start) > patience {
-			t.Fatalf("too few goroutines come to %s", function)
+		if time.Since(start) > testTimeout {
+			t.Fatalf("too few goroutines run %s", function)
 		}
 	}
 }
 
-// clock is one that a test sets.
+// clock is a clock that tests advance.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time

@@ -18,16 +18,16 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// pool is the connections of a transport, which are used again. It is replaced when
-// they may be dead.
+// pool is a connection pool. A transport replaces its pool if the connections may be
+// dead.
 type pool struct {
 	http.RoundTripper
 	retired atomic.Bool
 }
 
-// newPool is NewRoundTripperFromConfig of prometheus/common for what a target may
-// configure, with limits of its own for dials and idle connections, and with errors
-// that say what a proxy responded to CONNECT.
+// newPool does the same as NewRoundTripperFromConfig of prometheus/common, but with other
+// limits for dials and idle connections, and with errors that contain a proxy's response
+// to CONNECT.
 func (t *transport) newPool() (*pool, error) {
 	newRoundTripper := func(cfg *tls.Config) (http.RoundTripper, error) {
 		transport := &http.Transport{
@@ -36,12 +36,12 @@ func (t *transport) newPool() (*pool, error) {
 			OnProxyConnectResponse: checkConnect,
 			DialContext:            dial,
 			TLSClientConfig:        cfg,
-			TLSHandshakeTimeout:    maxDial,
-			DisableCompression:     true, // the client decompresses, with a limit
+			TLSHandshakeTimeout:    dialTimeout,
+			DisableCompression:     true, // the client decompresses with a limit
 			MaxIdleConnsPerHost:    1000,
 			IdleConnTimeout:        5 * time.Minute,
 			Protocols:              new(http.Protocols),
-			HTTP2:                  &http.HTTP2Config{SendPingTimeout: maxDial, PingTimeout: maxDial / 2},
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: dialTimeout, PingTimeout: dialTimeout / 2},
 		}
 		transport.Protocols.SetHTTP1(true)
 		transport.Protocols.SetHTTP2(t.config.EnableHTTP2)
@@ -55,24 +55,20 @@ func (t *transport) newPool() (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	var made http.RoundTripper
-	if cfg.CAFile == "" && cfg.CertFile == "" && cfg.KeyFile == "" {
-		made, err = newRoundTripper(tlsConfig)
-	} else {
-		made, err = commoncfg.NewTLSRoundTripper(tlsConfig, commoncfg.TLSRoundTripperSettings{
-			CA:   secretOf(commoncfg.Secret(cfg.CA), cfg.CAFile),
-			Cert: secretOf(commoncfg.Secret(cfg.Cert), cfg.CertFile),
-			Key:  secretOf(cfg.Key, cfg.KeyFile),
-		}, newRoundTripper)
-	}
+	rt, err := commoncfg.NewTLSRoundTripper(tlsConfig, commoncfg.TLSRoundTripperSettings{
+		CA:   newSecretReader(commoncfg.Secret(cfg.CA), cfg.CAFile),
+		Cert: newSecretReader(commoncfg.Secret(cfg.Cert), cfg.CertFile),
+		Key:  newSecretReader(cfg.Key, cfg.KeyFile),
+	}, newRoundTripper)
 	if err != nil {
 		return nil, err
 	}
-	return &pool{RoundTripper: made}, nil
+	return &pool{RoundTripper: rt}, nil
 }
 
-// secretOf returns what is inline or in a file, nil if there is neither.
-func secretOf(inline commoncfg.Secret, file string) commoncfg.SecretReader {
+// newSecretReader returns a reader of an inline secret or a file, or nil if there is
+// neither.
+func newSecretReader(inline commoncfg.Secret, file string) commoncfg.SecretReader {
 	switch {
 	case inline != "":
 		return commoncfg.NewInlineSecret(string(inline))
@@ -82,7 +78,7 @@ func secretOf(inline commoncfg.Secret, file string) commoncfg.SecretReader {
 	return nil
 }
 
-// checkConnect returns an error for a proxy that does not connect.
+// checkConnect returns an error if a proxy refused to connect.
 func checkConnect(_ context.Context, proxy *url.URL, req *http.Request, resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
@@ -94,42 +90,42 @@ func checkConnect(_ context.Context, proxy *url.URL, req *http.Request, resp *ht
 	return client.ProxyError(proxy.Host, resp, secrets...)
 }
 
-// maxDial is the longest time that it may take to connect to a server.
-const maxDial = 10 * time.Second
+// dialTimeout is the maximum duration of a dial.
+const dialTimeout = 10 * time.Second
 
-// dialLimit is the key of the time that a request leaves for a dial.
-type dialLimit struct{}
+// dialTimeoutKey is the context key of the dial timeout of a request.
+type dialTimeoutKey struct{}
 
-// withDialLimit leaves half of the time until ctx's deadline for a dial. The transport
-// dials with ctx's values, but without its deadline: a connection that comes too late
-// for one request may serve the next.
-func withDialLimit(ctx context.Context) context.Context {
+// withDialTimeout limits dials to half of the time until the deadline of ctx. The
+// transport dials with the values of ctx but without its deadline, since a connection
+// that is late for one request may serve the next.
+func withDialTimeout(ctx context.Context) context.Context {
 	if deadline, ok := ctx.Deadline(); ok {
-		return context.WithValue(ctx, dialLimit{}, time.Until(deadline)/2)
+		return context.WithValue(ctx, dialTimeoutKey{}, time.Until(deadline)/2)
 	}
 	return ctx
 }
 
-// dial connects to one of the addresses of a host. If a host has several, the time is
+// dial connects to one of the addresses of a host. If there are several, the timeout is
 // split between them.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: maxDial}
-	if limit, ok := ctx.Value(dialLimit{}).(time.Duration); ok {
-		dialer.Timeout = max(min(limit, maxDial), time.Millisecond) // 0 would be no limit
+	dialer := net.Dialer{Timeout: dialTimeout}
+	if timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration); ok {
+		dialer.Timeout = max(min(timeout, dialTimeout), time.Millisecond) // 0 means no timeout
 	}
 	return dialer.DialContext(ctx, network, address)
 }
 
-// minIdle is the idle time from which on a connection may have died without notice.
-// It is longer than the time between the pages of a list.
-const minIdle = 500 * time.Millisecond
+// minIdleTime is the idle time after which a connection may have died silently. It is
+// longer than the time between the pages of a list.
+const minIdleTime = 500 * time.Millisecond
 
-// exchange is a request that was sent, and its response.
-type exchange struct {
+// attempt is an attempt to send a request.
+type attempt struct {
 	cancel context.CancelFunc
 
-	// silent is closed if the request was sent on a connection that was idle and gets
-	// no response for half of its time.
+	// silent is closed if a request on a connection that was idle gets no response
+	// within half of the time until its deadline.
 	silent chan struct{}
 	// done is closed when there is a response or an error.
 	done chan struct{}
@@ -137,72 +133,71 @@ type exchange struct {
 	err  error
 }
 
-// send sends a request. It does not wait for the response.
-func (t *transport) send(p *pool, req *http.Request) *exchange {
-	ctx, cancel := context.WithCancel(withDialLimit(req.Context()))
-	e := &exchange{cancel: cancel, silent: make(chan struct{}), done: make(chan struct{})}
+// send starts an attempt to send a request. It does not wait for the response.
+func (t *transport) send(p *pool, req *http.Request) *attempt {
+	ctx, cancel := context.WithCancel(withDialTimeout(req.Context()))
+	a := &attempt{cancel: cancel, silent: make(chan struct{}), done: make(chan struct{})}
 	end := sync.OnceFunc(func() {
 		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 			t.replace(p) // the connections may be dead
 		}
 		cancel()
-		// A connection that was dialled for this request may become idle later.
+		// A connection that was dialled for this request may have become idle.
 		p.closeIdleIfRetired()
 	})
 	var timer *time.Timer
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		if deadline, ok := ctx.Deadline(); ok && info.IdleTime >= minIdle && timer == nil {
-			timer = time.AfterFunc(time.Until(deadline)/2, func() { close(e.silent) })
+		if deadline, ok := ctx.Deadline(); ok && info.IdleTime >= minIdleTime && timer == nil {
+			timer = time.AfterFunc(time.Until(deadline)/2, func() { close(a.silent) })
 		}
 	}})
 	go func() {
-		defer close(e.done)
-		e.resp, e.err = p.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // whoever uses the response closes it
+		defer close(a.done)
+		a.resp, a.err = p.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // the caller closes it
 		if timer != nil {
 			timer.Stop()
 		}
-		if e.err != nil {
+		if a.err != nil {
 			end()
 			return
 		}
-		e.resp.Body = &body{ReadCloser: e.resp.Body, closed: end}
+		a.resp.Body = &body{ReadCloser: a.resp.Body, onClose: end}
 	}()
-	return e
+	return a
 }
 
-// abandon cancels the request, whose response is of no use any more.
-func (e *exchange) abandon() {
-	e.cancel()
+// abandon cancels the request and discards its response.
+func (a *attempt) abandon() {
+	a.cancel()
 	go func() {
-		<-e.done
-		if e.err == nil {
-			e.resp.Body.Close()
+		<-a.done
+		if a.err == nil {
+			a.resp.Body.Close()
 		}
 	}()
 }
 
-// body is the body of a response.
+// body is the body of a response. It calls onClose when it is closed.
 type body struct {
 	io.ReadCloser
-	closed func()
+	onClose func()
 }
 
 // Close implements io.Closer.
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
-	b.closed()
+	b.onClose()
 	return err
 }
 
-// retire closes the connections that are idle, and each of the others as soon as it
-// is.
+// retire closes all connections as soon as they are idle.
 func (p *pool) retire() {
 	p.retired.Store(true)
 	p.closeIdleIfRetired()
 }
 
-// closeIdleIfRetired closes idle connections. An http.Transport forgets that it was
-// told to with its next request.
+// closeIdleIfRetired closes idle connections if the pool is retired. It has to be called
+// after each request, since an http.Transport only closes those that are idle already.
 func (p *pool) closeIdleIfRetired() {
 	if p.retired.Load() {
 		closer := http.Client{Transport: p.RoundTripper}

@@ -14,18 +14,18 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// newReloader returns a Reloader of the exporter, which has the targets.
+// newReloader returns a Reloader and loads the targets.
 func (e *exporter) newReloader(entries ...string) *config.Reloader {
 	e.t.Helper()
 	e.use(entries...)
 	return config.NewReloader(e.path("targets.yml"), e.set.Replace, log.NewLogfmtLogger(e.log), e.Now)
 }
 
-// expectReloads compares what a Reloader tells of the last one.
-func expectReloads(t *testing.T, r *config.Reloader, successful bool, at time.Time) {
+// wantReloadMetrics compares the metrics of a Reloader.
+func wantReloadMetrics(t *testing.T, r *config.Reloader, successful bool, at time.Time) {
 	t.Helper()
 	got := map[string]float64{}
-	for _, family := range metricstest.Register(t, r) {
+	for _, family := range metricstest.Gather(t, r) {
 		got[family.GetName()] = family.Metric[0].GetGauge().GetValue()
 	}
 	want := map[string]float64{
@@ -45,19 +45,19 @@ func expectReloads(t *testing.T, r *config.Reloader, successful bool, at time.Ti
 	}
 }
 
-func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
+func TestReloadKeepsTheTargetsIfTheFileIsInvalid(t *testing.T) {
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	r := e.newReloader(target("a", cp.URL, withKey))
 	loaded := e.Now()
-	expectReloads(t, r, true, loaded)
+	wantReloadMetrics(t, r, true, loaded)
 
 	for name, text := range map[string]string{
-		"no file":      "-",
-		"an empty one": "",
-		"no targets":   "targets: []\n",
-		"a bad target": file(target("b", cp.URL, withKey), target("c", "s3cret", withKey)),
-		"not YAML":     "targets: [s3cret",
+		"no file":           "-",
+		"an empty file":     "",
+		"no targets":        "targets: []\n",
+		"an invalid target": file(target("b", cp.URL, withKey), target("c", "s3cret", withKey)),
+		"not YAML":          "targets: [s3cret",
 	} {
 		e.advance(time.Minute)
 		e.remove("targets.yml")
@@ -67,10 +67,10 @@ func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
 		logged := len(e.log.String())
 		err := r.Reload()
 		if err == nil {
-			t.Fatalf("%s is no error", name)
+			t.Fatalf("%s: got no error", name)
 		}
 		metricstest.Present(t, err.Error(), e.path("targets.yml"))
-		metricstest.Present(t, e.log.String()[logged:], `level=error msg="configuration not reloaded: the one before stays in use" err="`)
+		metricstest.Present(t, e.log.String()[logged:], `level=error msg="configuration not reloaded: the previous one stays in use" err="`)
 		metricstest.Present(t, e.log.String()[logged:], strings.ReplaceAll(err.Error(), `"`, `\"`))
 		metricstest.Absent(t, e.log.String(), "s3cret")
 		if n := strings.Count(e.log.String()[logged:], "\n"); n != 1 {
@@ -79,7 +79,7 @@ func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
 		if at, failure := r.Failure(); !at.Equal(e.Now()) || !errors.Is(failure, err) {
 			t.Errorf("the last failure is %v at %v, want %v", failure, at, err)
 		}
-		expectReloads(t, r, false, loaded)
+		wantReloadMetrics(t, r, false, loaded)
 		e.expect("a: up")
 	}
 
@@ -91,12 +91,12 @@ func TestAGoodFileIsUsedAndABadOneIsNot(t *testing.T) {
 	if _, failure := r.Failure(); failure != nil {
 		t.Errorf("the last failure is %v", failure)
 	}
-	expectReloads(t, r, true, e.Now())
+	wantReloadMetrics(t, r, true, e.Now())
 	metricstest.Present(t, e.log.String(), `level=info msg="configuration reloaded" file=`+e.path("targets.yml")+" targets=2\n")
 	e.expect("b: up, c: credentials")
 }
 
-func TestReloadsLoseNoScrape(t *testing.T) {
+func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	files := []string{
@@ -110,7 +110,7 @@ func TestReloadsLoseNoScrape(t *testing.T) {
 	for i := range 4 {
 		reloads.Go(func() {
 			for n := 0; stop.Err() == nil; n++ {
-				if i == 0 { // one writes, and all reload
+				if i == 0 { // only one goroutine writes the file
 					e.write("targets.yml", files[n%len(files)])
 				}
 				if err := r.Reload(); err != nil {
@@ -124,7 +124,7 @@ func TestReloadsLoseNoScrape(t *testing.T) {
 		scrapes.Go(func() {
 			for range 25 {
 				var names []string
-				for name, up := range ups(e.gather(patience)) {
+				for name, up := range upByTarget(e.scrapeFamilies(testTimeout)) {
 					if !up {
 						t.Errorf("%s is down", name)
 					}

@@ -9,22 +9,21 @@ import (
 	"strings"
 )
 
-// maxSecret bounds what is read of a file that contains a secret, in bytes.
-const maxSecret = 64 << 10
+// maxSecretSize is the maximum size of a file that contains a secret, in bytes.
+const maxSecretSize = 64 << 10
 
-// secretFile is the path of a file that contains a secret, and white space around it.
+// secretFile is the path of a file that contains a secret.
 type secretFile string
 
 // String returns a description of the file.
 func (f secretFile) String() string { return "file " + string(f) }
 
-// read returns the secret. Unlike that of prometheus/common, it does not wait for a
-// pipe, and has a limit.
+// read returns the secret, without white space around it. Unlike prometheus/common, it
+// does not block on pipes and limits the size.
 func (f secretFile) read() (string, error) {
 	text, err := f.readOnce()
 	if errors.Is(err, fs.ErrNotExist) {
-		// Kubernetes replaces the directory that a link in the path leads to, and may
-		// do so while the path is followed.
+		// Kubernetes may replace a directory of the path while it is resolved.
 		text, err = f.readOnce()
 	}
 	return text, err
@@ -39,11 +38,11 @@ func (f secretFile) readOnce() (string, error) {
 		return "", err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	text, err := io.ReadAll(io.LimitReader(file, maxSecretSize+1))
 	if err != nil {
 		return "", err
 	}
-	if len(text) > maxSecret {
+	if len(text) > maxSecretSize {
 		return "", &fs.PathError{Op: "read", Path: string(f), Err: errors.New("file too large")}
 	}
 	plain, err := decodeText(text)
@@ -53,8 +52,7 @@ func (f secretFile) readOnce() (string, error) {
 	return strings.TrimSpace(plain), nil
 }
 
-// decodeText returns text without the byte order mark that some editors put in front of
-// it. It returns an error for UTF-16.
+// decodeText removes the byte order mark of UTF-8. It returns an error for UTF-16.
 func decodeText(raw []byte) (string, error) {
 	if isUTF16(raw) {
 		return "", errors.New("is in UTF-16, as PowerShell writes it: save it as UTF-8")
@@ -62,8 +60,8 @@ func decodeText(raw []byte) (string, error) {
 	return string(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))), nil
 }
 
-// isUTF16 reports whether text begins with a byte order mark of UTF-16, or with two
-// ASCII characters in it.
+// isUTF16 reports whether text begins with the byte order mark of UTF-16, or with two
+// ASCII characters in UTF-16.
 func isUTF16(raw []byte) bool {
 	if bytes.HasPrefix(raw, []byte("\xff\xfe")) || bytes.HasPrefix(raw, []byte("\xfe\xff")) {
 		return true
@@ -71,8 +69,8 @@ func isUTF16(raw []byte) bool {
 	return len(raw) >= 4 && (raw[0] == 0 && raw[2] == 0 || raw[1] == 0 && raw[3] == 0)
 }
 
-// checkRegular returns an error if the file is not a regular one: opening a pipe
-// could take for ever.
+// checkRegular returns an error if the file is not a regular file. Opening a pipe could
+// block for ever.
 func checkRegular(path string) error {
 	info, err := os.Stat(path)
 	switch {

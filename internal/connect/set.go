@@ -1,5 +1,5 @@
-// Package connect makes the targets of a collector from their configuration: it
-// provides their credentials and connections.
+// Package connect provides the targets of a collector with credentials and connections,
+// as configured.
 package connect
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -19,106 +20,116 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 )
 
-// Settings are common to all targets. Logger is required; the other fields have the
-// defaults of client.Config.
+// Settings are the settings that all targets share. Logger is required; the defaults of
+// the other fields are the ones of client.Config.
 type Settings struct {
-	// PageSize, MaxTokens, UserAgent and Now are those of client.Config.
+	// PageSize, MaxTokens, UserAgent and Now are passed to client.Config.
 	PageSize, MaxTokens int
 	UserAgent           string
 	Now                 func() time.Time
-	// MaxConcurrency bounds the concurrent requests to one control plane, which is
-	// identified by its host and port. If it is 0, it is client.DefaultConcurrency.
+	// MaxConcurrency limits concurrent requests to one host and port. The default is
+	// client.DefaultConcurrency.
 	MaxConcurrency int
 	Logger         log.Logger
-	// WrapTransport is called with the transport of each target, in their order, and
-	// returns what is used in its place. If it is nil, the transports are used as they
-	// are.
+	// WrapTransport wraps the transport of each target, in the order of the targets. It
+	// may be nil.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
-// Set is the set of a collector's targets.
+// Set manages the targets of a collector.
 type Set struct {
 	collector *collector.Collector
 	settings  Settings
 
 	mu       sync.Mutex
-	limiters map[string]*client.Limiter
-	targets  []connected
+	limiters map[string]*client.Limiter // by host and port
+	targets  []connectedTarget
 }
 
-// connected is a target with its connections.
-type connected struct {
+// connectedTarget is a target with its connections.
+type connectedTarget struct {
 	collector.Target
-	transports []*transport
+	connections
 }
 
-// NewSet returns the empty set of the targets of c.
+// connections are the transports of a target and its credentials, which may use one.
+type connections struct {
+	credentials client.Credentials
+	transports  []*transport // the first one is used for the API
+}
+
+func newConnections(target *config.Target) connections {
+	credentials, endpoint := newCredentials(&target.Credentials)
+	c := connections{credentials, []*transport{newTransport(target.HTTP)}}
+	if endpoint != nil {
+		c.transports = append(c.transports, endpoint)
+	}
+	return c
+}
+
+// NewSet returns an empty set of targets of c.
 func NewSet(c *collector.Collector, settings Settings) *Set {
 	settings.MaxConcurrency = cmp.Or(settings.MaxConcurrency, client.DefaultConcurrency)
 	return &Set{collector: c, settings: settings}
 }
 
-// Replace replaces the collector's targets. Scrapes that have begun finish with those
-// of before, whose connections are closed after that.
+// Replace replaces the targets of the collector. Scrapes in flight finish with the
+// previous targets, whose connections are closed when they become idle.
 func (s *Set) Replace(targets []config.Target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, limiters := s.targets, map[string]*client.Limiter{}
-	known := map[string]string{}
-	for i := range before {
-		known[before[i].Name] = before[i].Identity
+	previous := s.targets
+	identities := map[string]string{}
+	for _, target := range previous {
+		identities[target.Name] = target.Identity
 	}
+	limiters := map[string]*client.Limiter{}
 	s.targets = nil
-	var all []collector.Target
+	var next []collector.Target
 	for i := range targets {
-		target := &targets[i]
-		host := hostOf(target)
+		cfg := &targets[i]
+		host := hostPort(cfg.URL)
 		limiters[host] = cmp.Or(limiters[host], s.limiters[host])
 		if limiters[host] == nil {
 			limiters[host] = client.NewLimiter(s.settings.MaxConcurrency)
 		}
-		made := s.connect(target, limiters[host])
-		s.targets, all = append(s.targets, made), append(all, made.Target)
-		if known[target.Name] != made.Identity {
-			level.Info(s.settings.Logger).Log("msg", "listing at each scrape", "target", target.Name, "url", target.URL, "api_prefix", target.APIPrefix,
-				"kinds", fmt.Sprint(target.Kinds), "api_key", made.Client.Credentials)
+		target := s.connect(cfg, limiters[host])
+		s.targets, next = append(s.targets, target), append(next, target.Target)
+		if identities[target.Name] != target.Identity {
+			level.Info(s.settings.Logger).Log("msg", "listing at each scrape", "target", cfg.Name, "url", cfg.URL, "api_prefix", cfg.APIPrefix,
+				"kinds", fmt.Sprint(cfg.Kinds), "api_key", target.credentials)
 		}
 	}
 	s.limiters = limiters
-	if err := s.collector.Set(all...); err != nil {
+	if err := s.collector.Set(next...); err != nil {
 		level.Error(s.settings.Logger).Log("msg", "targets cannot be listed", "err", err)
 	}
-	for _, target := range before {
+	for _, target := range previous {
 		for _, t := range target.transports {
 			t.retire()
 		}
 	}
 }
 
-// Close closes the connections of the targets.
+// Close removes all targets and closes their connections.
 func (s *Set) Close() { s.Replace(nil) }
 
-// connect makes a target.
-func (s *Set) connect(target *config.Target, limiter *client.Limiter) connected {
-	credentials, endpoint := newCredentials(&target.Credentials)
-	made := connected{transports: []*transport{newTransport(target.HTTP)}}
-	if endpoint != nil {
-		made.transports = append(made.transports, endpoint)
-	}
-	var transport http.RoundTripper = made.transports[0]
+// connect returns a target with its connections.
+func (s *Set) connect(cfg *config.Target, limiter *client.Limiter) connectedTarget {
+	c := newConnections(cfg)
+	var transport http.RoundTripper = c.transports[0]
 	if s.settings.WrapTransport != nil {
 		transport = s.settings.WrapTransport(transport)
 	}
-	made.Target = collector.Target{
-		Name:        target.Name,
-		Kinds:       target.Kinds,
-		APIKeyToken: target.APIKeyToken,
-		// It tells the target's control plane and API key from others, without the key.
-		Identity: fmt.Sprintf("%s%s %s %q", target.URL, target.APIPrefix, credentials, target.APIKeyToken),
+	return connectedTarget{connections: c, Target: collector.Target{
+		Name:        cfg.Name,
+		Kinds:       cfg.Kinds,
+		APIKeyToken: cfg.APIKeyToken,
+		Identity:    fmt.Sprintf("%s%s %s %q", cfg.URL, cfg.APIPrefix, c.credentials, cfg.APIKeyToken),
 		Client: client.Config{
-			URL:         target.URL,
-			APIPrefix:   target.APIPrefix,
-			Credentials: credentials,
+			URL:         cfg.URL,
+			APIPrefix:   cfg.APIPrefix,
+			Credentials: c.credentials,
 			PageSize:    s.settings.PageSize,
 			MaxTokens:   s.settings.MaxTokens,
 			Limiter:     limiter,
@@ -126,15 +137,14 @@ func (s *Set) connect(target *config.Target, limiter *client.Limiter) connected 
 			UserAgent:   s.settings.UserAgent,
 			Now:         s.settings.Now,
 		},
-	}
-	return made
+	}}
 }
 
-// hostOf identifies the server of the control plane, however its URL is written.
-func hostOf(target *config.Target) string {
-	port := target.URL.Port()
+// hostPort returns the normalized host and port of a URL.
+func hostPort(u *url.URL) string {
+	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[target.URL.Scheme]
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
-	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(target.URL.Hostname()), "."), port)
+	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port)
 }

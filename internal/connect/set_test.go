@@ -17,17 +17,17 @@ import (
 
 const bothKinds = "kinds: [personal-access-token, virtual-account]"
 
-// concurrency chooses how many requests a control plane gets at a time.
+// concurrency sets MaxConcurrency.
 func concurrency(n int) func(*connect.Settings) {
 	return func(s *connect.Settings) { s.MaxConcurrency = n }
 }
 
-func TestTargetsOfAControlPlaneShareItsLimitAlsoWithThoseBefore(t *testing.T) {
+func TestTargetsOfAHostShareItsConcurrencyLimitAcrossReloads(t *testing.T) {
 	const limit = 2
 	g := newGate()
 	cp := startControlPlane(t, g.wrap)
 	e := newExporter(t, concurrency(limit))
-	// It is one server, however it is written.
+	// Both URLs have the same host and port.
 	host := strings.NewReplacer("127.0.0.1", "LOCALHOST", "http", "HTTP").Replace(cp.URL)
 	entries := []string{target("a", strings.ToLower(host), withKey, bothKinds), target("b", host, withKey, bothKinds)}
 	const listings = 4
@@ -36,19 +36,19 @@ func TestTargetsOfAControlPlaneShareItsLimitAlsoWithThoseBefore(t *testing.T) {
 	var scrapes sync.WaitGroup
 	for before := range 2 {
 		scrapes.Go(func() {
-			if ups := ups(e.gather(patience)); !ups["a"] || !ups["b"] {
+			if ups := upByTarget(e.scrapeFamilies(testTimeout)); !ups["a"] || !ups["b"] {
 				t.Errorf("up is %v", ups)
 			}
 		})
-		// All the others wait for the ones that may ask.
+		// All other listings wait for the ones in progress.
 		waiting := (before+1)*listings - limit
-		waitForGoroutines(t, waiting, "client.(*Limiter).acquire(", func() bool { return g.atOnce() > limit })
+		waitForGoroutines(t, waiting, "client.(*Limiter).acquire(", func() bool { return g.maxConcurrency() > limit })
 		e.use(entries...)
 	}
 	g.wait(t, limit)
 	close(g.open)
 	scrapes.Wait()
-	if most := g.atOnce(); most != limit {
+	if most := g.maxConcurrency(); most != limit {
 		t.Errorf("%d requests at once, want %d", most, limit)
 	}
 	const requests = 2 * listings
@@ -57,14 +57,14 @@ func TestTargetsOfAControlPlaneShareItsLimitAlsoWithThoseBefore(t *testing.T) {
 	}
 }
 
-func TestControlPlanesHaveLimitsOfTheirOwn(t *testing.T) {
+func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 	g := newGate()
 	e := newExporter(t, concurrency(1))
 	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t).URL, withKey))
 	e.expectWithin(500*time.Millisecond, "a: timeout, b: up")
 }
 
-func TestManyMayReplaceTheTargetsAtOnce(t *testing.T) {
+func TestTargetsMayBeReplacedConcurrently(t *testing.T) {
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	list := e.configure(target("a", cp.URL, withKey))
@@ -73,19 +73,19 @@ func TestManyMayReplaceTheTargetsAtOnce(t *testing.T) {
 		replaced.Go(func() {
 			for range 20 {
 				e.set.Replace(list)
-				if !ups(e.gather(patience))["a"] {
-					t.Error("it is down")
+				if !upByTarget(e.scrapeFamilies(testTimeout))["a"] {
+					t.Error("the target is down")
 				}
 			}
 		})
 	}
 	replaced.Wait()
 	if n := strings.Count(e.log.String(), "listing at each scrape"); n != 1 {
-		t.Errorf("the target is told %d times", n)
+		t.Errorf("the target is logged %d times", n)
 	}
 }
 
-func TestCountersSurviveAChangeOfTheirTargetAndGoWithIt(t *testing.T) {
+func TestCountersAreKeptUntilTheirTargetIsRemoved(t *testing.T) {
 	fault := faults.Switch()
 	fault.Set(faults.Status(http.StatusForbidden))
 	cp := startControlPlane(t, fault.Wrap)
@@ -114,77 +114,77 @@ func TestCountersSurviveAChangeOfTheirTargetAndGoWithIt(t *testing.T) {
 	metricstest.Absent(t, e.exposition(), "target=")
 }
 
-func TestAScrapeInFlightFinishesWithWhatItBeganWith(t *testing.T) {
+func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
 	g := newGate()
-	keys := record("Authorization")
+	keys := recordHeader("Authorization")
 	before, after := startControlPlane(t, g.wrap, keys.wrap), startControlPlane(t)
 	e := newExporter(t)
 	e.write("other", "tfy-other")
 	e.use(target("a", before.URL, withKey), target("old", before.URL, withKey))
 	outcome := make(chan map[string]bool)
-	go func() { outcome <- ups(e.gather(patience)) }()
+	go func() { outcome <- upByTarget(e.scrapeFamilies(testTimeout)) }()
 	g.wait(t, 2)
 
 	e.use(target("a", after.URL, "authorization: {credentials_file: other}"), target("new", after.URL, withKey))
 	e.expect("a: unauthorized, new: up")
 	close(g.open)
 	if got := <-outcome; len(got) != 2 || !got["a"] || !got["old"] {
-		t.Errorf("the scrape in flight went %v", got)
+		t.Errorf("the scrape in flight got %v", got)
 	}
 	if got := keys.take(); len(got) != 1 || got[0] != "Bearer "+controlplanetest.Key {
-		t.Errorf("it sent %q", got)
+		t.Errorf("the scrape in flight sent %q", got)
 	}
 }
 
-func TestOldConnectionsAreClosed(t *testing.T) {
+func TestConnectionsOfReplacedTargetsAreClosed(t *testing.T) {
 	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
-		choose func(*httptest.Server)
-		fields []string
+		configure func(*httptest.Server)
+		fields    []string
 	}{
-		"of HTTP":       {func(*httptest.Server) {}, nil},
-		"of HTTPS":      {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
-		"of HTTP/2":     {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
-		"of another CA": {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
-		"with headers":  {func(*httptest.Server) {}, []string{"http_headers: {X-A: {values: [x]}}"}},
-		"of two kinds":  {func(*httptest.Server) {}, []string{bothKinds}},
+		"HTTP":                   {func(*httptest.Server) {}, nil},
+		"HTTPS":                  {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTP/2":                 {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
+		"a CA file that changes": {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTP headers":           {func(*httptest.Server) {}, []string{"http_headers: {X-A: {values: [x]}}"}},
+		"two kinds":              {func(*httptest.Server) {}, []string{bothKinds}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGate()
-			open, choose := watch()
-			url := serve(t, g.wrap(faults.Total(func(int) any { return nil })(handler(t))), tt.choose, choose)
+			open, configure := trackConnections()
+			url := serve(t, g.wrap(faults.Total(func(int) any { return nil })(newControlPlane(t))), tt.configure, configure)
 			e := newExporter(t)
 			e.write("ca.pem", private.PEM)
 			entry := target("a", url, append(tt.fields, withKey)...)
 			e.use(entry)
 
-			// The first scrape is in flight when the targets are replaced, and has
-			// more pages to ask for.
+			// The first scrape is in flight when the targets are replaced, and has to
+			// request more pages.
 			replaceDuringScrape(t, e, g)
-			open.expectNone(t)
+			open.waitForNone(t)
 
-			// The second one is over.
+			// The second scrape has ended.
 			e.use(entry)
 			e.expect("a: up")
 			if open.count() == 0 {
 				t.Error("no connection is kept for the next scrape")
 			}
-			if name == "of another CA" {
+			if name == "a CA file that changes" {
 				e.write("ca.pem", private.PEM+faults.NewAuthority(t).PEM)
 				e.expect("a: up")
 			}
 			e.set.Close()
-			open.expectNone(t)
+			open.waitForNone(t)
 		})
 	}
 }
 
-// replaceDuringScrape removes the targets while a scrape of target a waits at the
-// gate, and expects that scrape to succeed all the same.
+// replaceDuringScrape removes the targets while a scrape of target a waits at the gate.
+// That scrape must succeed.
 func replaceDuringScrape(t *testing.T, e *exporter, g *gate) {
 	t.Helper()
 	outcome := make(chan bool)
-	go func() { outcome <- ups(e.gather(patience))["a"] }()
+	go func() { outcome <- upByTarget(e.scrapeFamilies(testTimeout))["a"] }()
 	g.wait(t, 1)
 	e.set.Replace(nil)
 	close(g.open)
@@ -193,16 +193,16 @@ func replaceDuringScrape(t *testing.T, e *exporter, g *gate) {
 	}
 }
 
-func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
+func TestConnectionsToTokenEndpointsOfReplacedTargetsAreClosed(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	g := newGate()
-	open, choose := watch()
-	o.set(g.wrap(o.answer))
-	o.URL = serve(t, o, choose)
+	open, configure := trackConnections()
+	o.setHandler(g.wrap(o.handler))
+	o.URL = serve(t, o, configure)
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	replaceDuringScrape(t, e, g)
-	open.expectNone(t)
+	open.waitForNone(t)
 
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: up")
@@ -210,11 +210,11 @@ func TestOldConnectionsToTheEndpointAreClosed(t *testing.T) {
 		t.Error("no connection is kept for the next token")
 	}
 	e.set.Close()
-	open.expectNone(t)
+	open.waitForNone(t)
 }
 
-// rateLimited returns an exporter whose target a is to send nothing for two minutes,
-// though its control plane would answer again.
+// rateLimited returns an exporter whose target a is rate limited for two minutes. Its
+// control plane would respond again.
 func rateLimited(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
 	t.Helper()
 	fault := faults.Switch()
@@ -227,7 +227,7 @@ func rateLimited(t *testing.T) (*exporter, *controlplanetest.ControlPlane) {
 	return e, cp
 }
 
-func TestARateLimitSurvivesAChangeOfItsTarget(t *testing.T) {
+func TestRateLimitIsKeptIfItsTargetChanges(t *testing.T) {
 	e, cp := rateLimited(t)
 	n := len(cp.Requests())
 
@@ -241,8 +241,7 @@ func TestARateLimitSurvivesAChangeOfItsTarget(t *testing.T) {
 	e.expect("a: up")
 }
 
-// The name stands for the key: another one is not limited.
-func TestARateLimitGoesWithItsTarget(t *testing.T) {
+func TestRateLimitIsForgottenWithItsTarget(t *testing.T) {
 	e, cp := rateLimited(t)
 	e.use(target("b", cp.URL, withKey))
 	e.expect("b: up")
@@ -250,14 +249,14 @@ func TestARateLimitGoesWithItsTarget(t *testing.T) {
 	e.expect("a: up")
 }
 
-func TestARateLimitGoesWithTheKeyOfItsTarget(t *testing.T) {
+func TestRateLimitIsForgottenIfTheKeyChanges(t *testing.T) {
 	e, cp := rateLimited(t)
 	e.write("other", controlplanetest.Key)
 	e.use(target("a", cp.URL, "authorization: {credentials_file: other}"))
 	e.expect("a: up")
 }
 
-func TestATargetIsToldInTheLog(t *testing.T) {
+func TestNewTargetsAreLogged(t *testing.T) {
 	e := newExporter(t)
 	e.use(target("a", "https://acme.example/tfy/", withKey, bothKinds))
 	if got, want := e.log.String(), `level=info msg="listing at each scrape" target=a url=https://acme.example/tfy api_prefix=/api/svc `+
@@ -267,20 +266,20 @@ func TestATargetIsToldInTheLog(t *testing.T) {
 	if strings.Contains(e.log.String(), controlplanetest.Key) {
 		t.Error("the key is logged")
 	}
-	told := func(want int, entries ...string) {
+	wantLines := func(want int, entries ...string) {
 		t.Helper()
 		before := strings.Count(e.log.String(), "\n")
 		e.use(entries...)
 		if got := strings.Count(e.log.String(), "\n") - before; got != want {
-			t.Errorf("%d more lines in the log, want %d:\n%s", got, want, e.log)
+			t.Errorf("got %d log lines, want %d:\n%s", got, want, e.log)
 		}
 	}
-	told(0, target("a", "https://acme.example/tfy", withKey))
-	told(1, target("a", "https://acme.example/tfy", withKey), target("b", "https://acme.example/tfy", withKey))
-	told(2, target("a", "https://acme.example/other", withKey), target("b", "https://acme.example/tfy", "authorization: {credentials_file: other}"))
+	wantLines(0, target("a", "https://acme.example/tfy", withKey))
+	wantLines(1, target("a", "https://acme.example/tfy", withKey), target("b", "https://acme.example/tfy", withKey))
+	wantLines(2, target("a", "https://acme.example/other", withKey), target("b", "https://acme.example/tfy", "authorization: {credentials_file: other}"))
 }
 
-func TestTheUserAgentAndThePageSizeAreSent(t *testing.T) {
+func TestUserAgentAndPageSizeAreSent(t *testing.T) {
 	agents := &recorder{part: func(r *http.Request) string { return r.UserAgent() + " " + r.URL.Query().Get("limit") }}
 	cp := startControlPlane(t, agents.wrap)
 	e := newExporter(t, func(s *connect.Settings) { s.UserAgent, s.PageSize = "agent/1", 7 })
@@ -291,9 +290,8 @@ func TestTheUserAgentAndThePageSizeAreSent(t *testing.T) {
 	}
 }
 
-// A control plane that reports the length of a page as the total of a longer list is
-// reported once, also across reloads.
-func TestAWrongTotalIsLoggedOnce(t *testing.T) {
+// The control plane reports the length of a page as the total of a longer list.
+func TestWrongTotalIsLoggedOnce(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), faults.Pagination(func(length int, pagination map[string]any) {
 		pagination["total"] = length
 		delete(pagination, "limit")

@@ -13,8 +13,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// transport is an http.RoundTripper that is made from its configuration when it is
-// first needed: a file that is missing fails requests, and not other targets.
+// transport is an http.RoundTripper. It reads the files of its configuration with each
+// request, so that a missing file fails only the requests that need it.
 type transport struct {
 	config commoncfg.HTTPClientConfig
 	proxy  func(*http.Request) (*url.URL, error)
@@ -27,12 +27,12 @@ func newTransport(cfg commoncfg.HTTPClientConfig) *transport {
 	return &transport{config: cfg, proxy: cfg.Proxy()}
 }
 
-// RoundTrip implements http.RoundTripper. If the configuration is what fails, the
-// error is of type *client.Error.
+// RoundTrip implements http.RoundTripper. Errors of the configuration are of type
+// *client.Error.
 //
-// A connection may have died without notice while it was idle. So if a request on such
-// a connection gets no response within half of its time, it is sent again on a new
-// connection, and the response that comes first counts.
+// A connection may have died silently while it was idle. If a request on such a
+// connection gets no response within half of the time until its deadline, RoundTrip sends
+// it again on a new connection and returns the response that arrives first.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	p, err := t.pool()
 	if err != nil {
@@ -64,23 +64,23 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.finish(winner)
 }
 
-// finish returns the outcome of a request.
-func (t *transport) finish(e *exchange) (*http.Response, error) {
-	if e.err == nil {
-		return e.resp, nil
+// finish returns the response or the error of an attempt.
+func (t *transport) finish(a *attempt) (*http.Response, error) {
+	if a.err == nil {
+		return a.resp, nil
 	}
-	// The files are read again for each request, and may have become unusable.
-	if file := fileError(e.err); file != nil {
+	// The files may have become unusable.
+	if file := fileError(a.err); file != nil {
 		return nil, file
 	}
 	if _, tlsErr := commoncfg.NewTLSConfig(&t.config.TLSConfig); tlsErr != nil {
 		return nil, tlsConfigError(tlsErr)
 	}
-	return nil, e.err
+	return nil, a.err
 }
 
-// pool returns the connections to use. It holds no lock while it reads files, which
-// may take for ever.
+// pool returns the current connection pool. It reads files without a lock, since that
+// may block for ever.
 func (t *transport) pool() (*pool, error) {
 	for _, file := range t.files() {
 		if err := checkRegular(file); err != nil {
@@ -103,14 +103,13 @@ func (t *transport) pool() (*pool, error) {
 	return p, nil
 }
 
-// replace makes requests use new connections from now on.
+// replace replaces the connection pool p by a new one.
 func (t *transport) replace(p *pool) {
 	t.current.CompareAndSwap(p, nil)
 	p.retire()
 }
 
-// retire closes the connections that are idle, and each of the others as soon as it
-// is.
+// retire closes all connections as soon as they are idle.
 func (t *transport) retire() {
 	t.retired.Store(true)
 	if p := t.current.Load(); p != nil {
@@ -118,7 +117,7 @@ func (t *transport) retire() {
 	}
 }
 
-// check returns what is wrong with the files of the configuration.
+// check returns the errors of the configuration and its files.
 func (t *transport) check() (problems []error) {
 	for _, file := range t.files() {
 		if err := checkReadable(file); err != nil {
@@ -145,7 +144,7 @@ func (t *transport) files() []string {
 	return slices.DeleteFunc(files, func(file string) bool { return file == "" })
 }
 
-// tlsConfigError returns the error for a TLS configuration that cannot be used.
+// tlsConfigError returns an error about the TLS configuration.
 func tlsConfigError(err error) error {
 	if file := fileError(err); file != nil {
 		return file
@@ -153,8 +152,8 @@ func tlsConfigError(err error) error {
 	return &client.Error{Reason: client.ReasonTLS, Summary: "tls_config cannot be used: " + err.Error(), Advice: "correct what it names"}
 }
 
-// fileError returns the error for a file that cannot be read, nil if err is another
-// one.
+// fileError returns an error about a file that cannot be read, or nil if err is not about
+// a file.
 func fileError(err error) error {
 	file, ok := errors.AsType[*fs.PathError](err)
 	if !ok {

@@ -23,9 +23,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
+func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, handler(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.Serves())
 	e := newExporter(t)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"), target("b", startControlPlane(t).URL, withKey))
 	e.expect("a: credentials, b: up")
@@ -54,10 +54,9 @@ func TestAPrivateCAMayComeLaterAndBeReplaced(t *testing.T) {
 	e.expect("a: credentials, b: up")
 }
 
-// One that was bad from the start is as one that becomes bad.
-func TestAPrivateCAThatIsBadFromTheStart(t *testing.T) {
+func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 	good := faults.NewAuthority(t)
-	url := serve(t, handler(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.Serves())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
@@ -70,21 +69,21 @@ func TestAPrivateCAThatIsBadFromTheStart(t *testing.T) {
 	}
 }
 
-func TestWhatTLSIsConfiguredIsUsed(t *testing.T) {
+func TestTLSConfigIsUsed(t *testing.T) {
 	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
-	url := serve(t, handler(t), good.Serves(modern))
+	url := serve(t, newControlPlane(t), good.Serves(modern))
 	indented := strings.ReplaceAll(strings.TrimSpace(good.PEM), "\n", "\n      ")
 	for name, tt := range map[string]struct{ fields, want string }{
-		"nothing":                      {"{}", "tls"},
-		"no verification":              {"{insecure_skip_verify: true}", "up"},
-		"an inline CA":                 {"\n    ca: |\n      " + indented, "up"},
-		"a CA":                         {"{ca_file: ca.pem}", "up"},
-		"a CA and the right name":      {"{ca_file: ca.pem, server_name: acme.example}", "up"},
-		"a CA and a wrong name":        {"{ca_file: ca.pem, server_name: other.example}", "tls"},
-		"a version that is refused":    {"{ca_file: ca.pem, max_version: TLS12}", "tls"},
-		"a version that is there":      {"{ca_file: ca.pem, min_version: TLS13}", "up"},
-		"versions, and no certificate": {"{min_version: TLS13}", "tls"},
+		"no configuration":        {"{}", "tls"},
+		"no verification":         {"{insecure_skip_verify: true}", "up"},
+		"an inline CA":            {"\n    ca: |\n      " + indented, "up"},
+		"a CA":                    {"{ca_file: ca.pem}", "up"},
+		"a CA and the right name": {"{ca_file: ca.pem, server_name: acme.example}", "up"},
+		"a CA and a wrong name":   {"{ca_file: ca.pem, server_name: other.example}", "tls"},
+		"an unsupported version":  {"{ca_file: ca.pem, max_version: TLS12}", "tls"},
+		"a supported version":     {"{ca_file: ca.pem, min_version: TLS13}", "up"},
+		"a version without a CA":  {"{min_version: TLS13}", "tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
@@ -95,24 +94,24 @@ func TestWhatTLSIsConfiguredIsUsed(t *testing.T) {
 	}
 }
 
-func TestHTTP2IsSpokenUnlessItIsOff(t *testing.T) {
+func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
-	url := serve(t, protocols.wrap(handler(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
+	url := serve(t, protocols.wrap(newControlPlane(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
 	for enabled, want := range map[string]string{"true": "HTTP/2.0", "false": "HTTP/1.1"} {
 		e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}", "enable_http2: "+enabled))
 		e.expect("a: up")
 		if got := protocols.take(); !slices.Equal(got, []string{want}) {
-			t.Errorf("with enable_http2 %s it spoke %q", enabled, got)
+			t.Errorf("enable_http2 %s uses %q", enabled, got)
 		}
 	}
 }
 
-func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
+func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, handler(t), servers.Serves(clients.Admits))
+	url := serve(t, newControlPlane(t), servers.Serves(clients.Admits))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key}"))
@@ -124,7 +123,7 @@ func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
 	e.write("client.key", key)
 	e.expect("a: up")
 
-	// The next one has another key: for a moment, the files do not fit.
+	// While the files are replaced, the certificate and the key do not match.
 	cert, key = clients.Issue()
 	e.write("client.pem", cert)
 	e.expect("a: tls")
@@ -142,16 +141,16 @@ func TestAClientCertificateMayComeLaterAndBeReplaced(t *testing.T) {
 	e.expect("a: credentials")
 }
 
-func TestWithoutAClientCertificateTheServerRefuses(t *testing.T) {
+func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 	servers := faults.NewAuthority(t)
-	url := serve(t, handler(t), servers.Serves(servers.Admits))
+	url := serve(t, newControlPlane(t), servers.Serves(servers.Admits))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
 	e.expect("a: tls")
 }
 
-func TestTheEndpointHasATLSOfItsOwn(t *testing.T) {
+func TestTokenEndpointHasItsOwnTLSConfig(t *testing.T) {
 	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
 	o.URL = serve(t, o, private.Serves())
@@ -163,39 +162,39 @@ func TestTheEndpointHasATLSOfItsOwn(t *testing.T) {
 	e.expect("a: tls")
 	e.write("ca.pem", "no PEM")
 	e.expect("a: tls")
-	o.expect(t)
+	o.wantRequests(t)
 	e.write("ca.pem", private.PEM)
 	e.expect("a: up")
-	o.expect(t, asked)
+	o.wantRequests(t, tokenRequest)
 }
 
-// proxy is one of HTTP that answers itself, as if it were the control plane.
-func proxy(t *testing.T, next http.Handler) (url string, hosts *recorder) {
+// startProxy starts an HTTP proxy that responds itself instead of forwarding requests.
+func startProxy(t *testing.T, next http.Handler) (url string, hosts *recorder) {
 	t.Helper()
 	hosts = &recorder{part: func(r *http.Request) string { return r.URL.Host }}
 	return serve(t, hosts.wrap(next)), hosts
 }
 
-func TestTheProxyOfATargetIsUsed(t *testing.T) {
-	p, hosts := proxy(t, handler(t))
+func TestProxyOfTheTargetIsUsed(t *testing.T) {
+	p, hosts := startProxy(t, newControlPlane(t))
 	e := newExporter(t)
 	e.use(target("a", "http://acme.example", withKey, "proxy_url: "+p))
 	e.expect("a: up")
 	if got := hosts.take(); !slices.Equal(got, []string{"acme.example"}) {
-		t.Errorf("the proxy was asked for %q", got)
+		t.Errorf("the proxy got requests for %q", got)
 	}
 
 	direct := startControlPlane(t)
 	e.use(target("a", direct.URL, withKey, "proxy_url: "+p, "no_proxy: 127.0.0.1"))
 	e.expect("a: up")
 	if got := hosts.take(); len(got) > 0 {
-		t.Errorf("the proxy was asked for %q", got)
+		t.Errorf("the proxy got requests for %q", got)
 	}
 }
 
-// A proxy that refuses CONNECT says so itself: the control plane was not asked. It is
-// asked once, since retries may lock an account.
-func TestAProxyThatRefusesToConnect(t *testing.T) {
+// The response is the proxy's and not the control plane's. Failed authentications are not
+// retried, since that may lock the account.
+func TestProxyThatRefusesCONNECT(t *testing.T) {
 	for status, want := range map[int]struct {
 		outcome  string
 		requests int
@@ -203,12 +202,12 @@ func TestAProxyThatRefusesToConnect(t *testing.T) {
 		401: {"intermediary", 1}, 403: {"intermediary", 1}, 407: {"intermediary", 1}, 404: {"connection", 3}, 503: {"connection", 3},
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
-			headers := record("X-Proxy")
+			headers := recordHeader("X-Proxy")
 			requests := 0
 			url := serve(t, headers.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests++
 				if r.Method != http.MethodConnect {
-					t.Errorf("it was asked to %s", r.Method)
+					t.Errorf("the proxy got a %s request", r.Method)
 				}
 				w.Header().Set("Server", "squid "+r.Header.Get("X-Proxy"))
 				w.Header().Set("Proxy-Authenticate", "NTLM")
@@ -219,7 +218,7 @@ func TestAProxyThatRefusesToConnect(t *testing.T) {
 			e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
 			e.expect("a: " + want.outcome)
 			if requests != want.requests {
-				t.Errorf("the proxy was asked %d times, want %d", requests, want.requests)
+				t.Errorf("the proxy got %d requests, want %d", requests, want.requests)
 			}
 			if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
 				t.Errorf("the proxy got %q", got)
@@ -231,18 +230,17 @@ func TestAProxyThatRefusesToConnect(t *testing.T) {
 	}
 }
 
-// So does a proxy that refuses to forward.
-func TestAProxyThatWantsCredentialsToForward(t *testing.T) {
-	url, _ := proxy(t, faults.Status(http.StatusProxyAuthRequired)(nil))
+func TestProxyThatRequiresAuthentication(t *testing.T) {
+	url, _ := startProxy(t, faults.Status(http.StatusProxyAuthRequired)(nil))
 	e := newExporter(t)
 	e.use(target("a", "http://acme.example", withKey, "proxy_url: "+url))
 	e.expect("a: intermediary")
 	metricstest.Present(t, e.log.String(), "the proxy "+strings.TrimPrefix(url, "http://")+" refused: 407 Proxy Authentication Required")
 }
 
-// The scheme of a proxy's URL says how the proxy is to be reached.
-func TestAProxyThatDoesNotSpeakTLS(t *testing.T) {
-	url, _ := proxy(t, handler(t))
+// The scheme of the proxy's URL is the protocol between the exporter and the proxy.
+func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
+	url, _ := startProxy(t, newControlPlane(t))
 	for _, address := range []string{"http://acme.example", "https://acme.example"} {
 		e := newExporter(t)
 		e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
@@ -252,8 +250,7 @@ func TestAProxyThatDoesNotSpeakTLS(t *testing.T) {
 	}
 }
 
-// What fails may be a proxy that has a password.
-func TestTheProxysPasswordIsInNoError(t *testing.T) {
+func TestPasswordOfTheProxyIsNotLogged(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	e := newExporter(t)
@@ -263,11 +260,10 @@ func TestTheProxysPasswordIsInNoError(t *testing.T) {
 	metricstest.Absent(t, e.log.String(), "s3cret")
 }
 
-// 0.0.0.0 is this machine, but not one of the loopback addresses for which no
-// proxy is ever asked.
-func TestTheProxyOfTheEnvironment(t *testing.T) {
-	control := handler(t)
-	p, hosts := proxy(t, control)
+// net/http does not use proxies for loopback addresses, but for 0.0.0.0 it does.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	control := newControlPlane(t)
+	p, hosts := startProxy(t, control)
 	direct := &recorder{part: func(r *http.Request) string { return r.Host }}
 	url := strings.Replace(serve(t, direct.wrap(control)), "127.0.0.1", "0.0.0.0", 1)
 	host := strings.TrimPrefix(url, "http://")
@@ -279,27 +275,27 @@ func TestTheProxyOfTheEnvironment(t *testing.T) {
 		fields  []string
 		proxied bool
 	}{
-		"is used":                       {nil, true},
-		"is used where it is asked for": {[]string{"proxy_from_environment: true"}, true},
-		"is used where nothing is said": {[]string{"proxy_from_environment:"}, true},
-		"is not used where it is off":   {[]string{"proxy_from_environment: false"}, false},
+		"is the default": {nil, true},
+		"is enabled":     {[]string{"proxy_from_environment: true"}, true},
+		"has no value":   {[]string{"proxy_from_environment:"}, true},
+		"is disabled":    {[]string{"proxy_from_environment: false"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
 			e.use(target("a", url, append(tt.fields, withKey)...))
 			e.expect("a: up")
-			byProxy, byItself := hosts.take(), direct.take()
-			if want := []string{host}; tt.proxied && (!slices.Equal(byProxy, want) || len(byItself) > 0) ||
-				!tt.proxied && (!slices.Equal(byItself, want) || len(byProxy) > 0) {
-				t.Errorf("the proxy was asked for %q, and the server for %q", byProxy, byItself)
+			viaProxy, unproxied := hosts.take(), direct.take()
+			if want := []string{host}; tt.proxied && (!slices.Equal(viaProxy, want) || len(unproxied) > 0) ||
+				!tt.proxied && (!slices.Equal(unproxied, want) || len(viaProxy) > 0) {
+				t.Errorf("the proxy got requests for %q, and the server for %q", viaProxy, unproxied)
 			}
 		})
 	}
 }
 
-// A target that comes from flags has no configuration.
-func TestTheProxyOfTheEnvironmentIsUsedWhereNothingIsConfigured(t *testing.T) {
-	p, hosts := proxy(t, handler(t))
+// Targets of flags have the default configuration.
+func TestProxyOfTheEnvironmentIsTheDefault(t *testing.T) {
+	p, hosts := startProxy(t, newControlPlane(t))
 	for _, name := range []string{"NO_PROXY", "no_proxy", "REQUEST_METHOD"} {
 		t.Setenv(name, "")
 	}
@@ -310,23 +306,23 @@ func TestTheProxyOfTheEnvironmentIsUsedWhereNothingIsConfigured(t *testing.T) {
 	e.set.Replace(bare)
 	e.expect("a: up")
 	if got := hosts.take(); !slices.Equal(got, []string{"acme.example"}) {
-		t.Errorf("the proxy was asked for %q", got)
+		t.Errorf("the proxy got requests for %q", got)
 	}
 }
 
-func TestTheEndpointHasAProxyOfItsOwn(t *testing.T) {
+func TestTokenEndpointHasItsOwnProxy(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	p, hosts := proxy(t, o)
+	p, hosts := startProxy(t, o)
 	o.URL = "http://login.example/token"
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("proxy_url: '"+p+"'")))
 	e.expect("a: up")
 	if got := hosts.take(); !slices.Equal(got, []string{"login.example"}) {
-		t.Errorf("the proxy was asked for %q", got)
+		t.Errorf("the proxy got requests for %q", got)
 	}
 }
 
-func TestHeadersAreSentAndTheirFilesReadAnew(t *testing.T) {
+func TestHeadersAreSentAndTheirFilesReadForEachRequest(t *testing.T) {
 	all := &recorder{part: func(r *http.Request) string { return strings.Join(r.Header.Values("X-A"), " ") }}
 	cp := startControlPlane(t, all.wrap)
 	e := newExporter(t)
@@ -348,11 +344,10 @@ func TestHeadersAreSentAndTheirFilesReadAnew(t *testing.T) {
 	}
 }
 
-// The headers are the control plane's: the endpoint may be somebody else's.
-func TestTheEndpointGetsNoHeadersOfTheTarget(t *testing.T) {
+func TestTokenEndpointGetsNoHeadersOfTheTarget(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
-	headers := record("X-A")
-	o.set(headers.wrap(o.answer))
+	headers := recordHeader("X-A")
+	o.setHandler(headers.wrap(o.handler))
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2(), "http_headers: {X-A: {secrets: [s3cret]}}"))
 	e.expect("a: up")
@@ -371,8 +366,7 @@ func TestRedirectsOfTheControlPlaneAreNotFollowed(t *testing.T) {
 	}
 }
 
-// Paths are relative to the file, wherever the exporter was started.
-func TestEveryPathIsRelativeToTheFile(t *testing.T) {
+func TestPathsAreRelativeToTheConfigFile(t *testing.T) {
 	e := newExporter(t)
 	list := e.configure(target("a", "http://a.example", "authorization: {credentials_file: none/key}",
 		"tls_config: {ca_file: none/ca, cert_file: none/cert, key_file: none/key}", "http_headers: {X-A: {files: [none/header]}}"))
@@ -386,8 +380,8 @@ func TestEveryPathIsRelativeToTheFile(t *testing.T) {
 	}
 }
 
-// blackHole returns an address to which no connection can be made, and that nobody
-// refuses either: its listener has no room for more connections.
+// blackHole returns an address that drops connection requests: the backlog of its listener
+// is full.
 func blackHole(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
@@ -403,7 +397,7 @@ func blackHole(t *testing.T) string {
 		t.Fatal(err)
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for { // until there is no room left
+	for { // until the backlog is full
 		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return address
@@ -412,8 +406,7 @@ func blackHole(t *testing.T) string {
 	}
 }
 
-// A dial ends long before the scrape does, and says what it was about.
-func TestAnAddressThatDropsPackets(t *testing.T) {
+func TestDialTimeoutIsReported(t *testing.T) {
 	address := blackHole(t)
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
@@ -423,26 +416,25 @@ func TestAnAddressThatDropsPackets(t *testing.T) {
 	metricstest.Absent(t, e.log.String(), "raise scrape_timeout")
 }
 
-// halfDead relays connections. Those that are open when it is told to die stay open,
-// and nothing goes through them any more, as behind a load balancer whose backend was
-// replaced.
-type halfDead struct {
+// relay relays connections. killConnections makes it drop all data of the current ones
+// without closing them, like a load balancer whose backend was replaced.
+type relay struct {
 	net.Listener
 	backend string
 
 	mu    sync.Mutex
-	alive chan struct{} // closed when the present connections die
+	alive chan struct{} // closed when the current connections die
 	conns []net.Conn
 	count int
 }
 
-func newHalfDead(t *testing.T, backend string) *halfDead {
+func newRelay(t *testing.T, backend string) *relay {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &halfDead{Listener: listener, backend: backend, alive: make(chan struct{})}
+	h := &relay{Listener: listener, backend: backend, alive: make(chan struct{})}
 	var relays sync.WaitGroup
 	relays.Go(func() {
 		for {
@@ -460,8 +452,8 @@ func newHalfDead(t *testing.T, backend string) *halfDead {
 			h.conns = append(h.conns, client, server)
 			alive := h.alive
 			h.mu.Unlock()
-			relays.Go(func() { relay(client, server, alive) })
-			relays.Go(func() { relay(server, client, alive) })
+			relays.Go(func() { copyUntilDead(client, server, alive) })
+			relays.Go(func() { copyUntilDead(server, client, alive) })
 		}
 	})
 	t.Cleanup(func() {
@@ -476,8 +468,8 @@ func newHalfDead(t *testing.T, backend string) *halfDead {
 	return h
 }
 
-// relay copies what comes, and nothing once it is dead.
-func relay(from, to net.Conn, alive <-chan struct{}) {
+// copyUntilDead copies data until alive is closed, and then drops it.
+func copyUntilDead(from, to net.Conn, alive <-chan struct{}) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
@@ -497,31 +489,29 @@ func relay(from, to net.Conn, alive <-chan struct{}) {
 	}
 }
 
-// die lets the present connections die.
-func (h *halfDead) die() {
+// killConnections makes the current connections drop all data.
+func (h *relay) killConnections() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	close(h.alive)
 	h.alive = make(chan struct{})
 }
 
-func (h *halfDead) connections() int {
+func (h *relay) connections() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.count
 }
 
-// idle lets time pass without requests, so that connections are idle.
-func idle() { <-time.After(600 * time.Millisecond) }
+// waitUntilIdle waits until connections count as idle.
+func waitUntilIdle() { <-time.After(600 * time.Millisecond) }
 
-// A connection that died without notice costs no scrape: the request is sent again on
-// a new one.
-func TestAConnectionThatDiedSilently(t *testing.T) {
+func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 	t.Parallel()
 	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
-		choose func(*httptest.Server)
-		scheme string
+		configure func(*httptest.Server)
+		scheme    string
 	}{
 		"HTTP/1.1":          {func(*httptest.Server) {}, "http://"},
 		"HTTP/1.1 over TLS": {private.Serves(), "https://"},
@@ -529,9 +519,9 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cp := handler(t)
-			url := serve(t, cp, tt.choose)
-			h := newHalfDead(t, strings.TrimPrefix(url, tt.scheme))
+			cp := newControlPlane(t)
+			url := serve(t, cp, tt.configure)
+			h := newRelay(t, strings.TrimPrefix(url, tt.scheme))
 			e := newExporter(t)
 			e.write("ca.pem", private.PEM)
 			e.use(target("a", tt.scheme+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
@@ -540,10 +530,10 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 				before := h.connections()
 				e.expect("a: up")
 				if n := h.connections(); n != before {
-					t.Errorf("%d connections were made although there was one", n-before)
+					t.Errorf("%d connections were made, want none", n-before)
 				}
-				h.die()
-				idle()
+				h.killConnections()
+				waitUntilIdle()
 				e.expectWithin(2*time.Second, "a: up")
 				if n := h.connections() - before; n != 1 {
 					t.Errorf("%d connections were made, want one", n)
@@ -553,18 +543,17 @@ func TestAConnectionThatDiedSilently(t *testing.T) {
 	}
 }
 
-// If there is no time left for a second attempt, the next scrape has a new connection.
-func TestAfterATimeoutTheNextScrapeHasANewConnection(t *testing.T) {
+func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()
-	url := serve(t, fault.Wrap(handler(t)), func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true })
-	h := newHalfDead(t, strings.TrimPrefix(url, "https://"))
+	url := serve(t, fault.Wrap(newControlPlane(t)), func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true })
+	h := newRelay(t, strings.TrimPrefix(url, "https://"))
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
 	e.use(target("a", "https://"+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
 	fault.Set(g.wrap)
-	e.expectWithin(time.Second, "a: timeout") // on a connection that is new, so that there is no second attempt
+	e.expectWithin(time.Second, "a: timeout") // the connection is new, so there is no second attempt
 	fault.Set(nil)
 	before := h.connections()
 	e.expect("a: up")
@@ -573,27 +562,26 @@ func TestAfterATimeoutTheNextScrapeHasANewConnection(t *testing.T) {
 	}
 }
 
-// A slow response is waited for, also on a connection that was idle.
-func TestASlowResponseOnAConnectionThatWasIdle(t *testing.T) {
+func TestSlowResponseOnAnIdleConnectionIsAccepted(t *testing.T) {
 	t.Parallel()
 	fault := faults.Switch()
 	cp := startControlPlane(t, fault.Wrap)
 	e := newExporter(t)
 	e.use(target("a", cp.URL, withKey))
 	e.expect("a: up")
-	idle()
+	waitUntilIdle()
 	g := newGate()
 	fault.Set(g.wrap)
 	outcome := make(chan bool)
-	go func() { outcome <- ups(e.gather(2 * time.Second))["a"] }()
-	g.wait(t, 2) // the second one on a new connection
+	go func() { outcome <- upByTarget(e.scrapeFamilies(2 * time.Second))["a"] }()
+	g.wait(t, 2) // the second attempt has a new connection
 	close(g.open)
 	if !<-outcome {
 		t.Errorf("the scrape failed:\n%s", e.log)
 	}
 }
 
-// resolveTo makes all host names have these IPv4 addresses, in this order.
+// resolveTo makes all host names resolve to the IPv4 addresses, in this order.
 func resolveTo(t *testing.T, addresses ...[4]byte) {
 	t.Helper()
 	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
@@ -608,7 +596,7 @@ func resolveTo(t *testing.T, addresses ...[4]byte) {
 			if err != nil {
 				return
 			}
-			// The question of RFC 1035, without what follows it.
+			// Copy the header and the question of RFC 1035.
 			end := 12
 			for end < n && packet[end] > 0 {
 				end += 1 + int(packet[end])
@@ -635,9 +623,7 @@ func resolveTo(t *testing.T, addresses ...[4]byte) {
 	})
 }
 
-// A name with two addresses, one of which drops packets, is reached at the other one
-// within the same scrape.
-func TestANameWithAnAddressThatDropsPackets(t *testing.T) {
+func TestOtherAddressesAreTriedIfOneDropsPackets(t *testing.T) {
 	dead := blackHole(t)
 	_, port, err := net.SplitHostPort(dead)
 	if err != nil {
@@ -647,7 +633,7 @@ func TestANameWithAnAddressThatDropsPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler(t), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: newControlPlane(t), ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -11,34 +11,33 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/config"
 )
 
-// LogWarnings logs the warnings of Check. It reads the targets' keys, which may take
-// for ever.
+// LogWarnings logs the warnings of Check. It reads the API keys of the targets, which may
+// block for ever.
 func LogWarnings(ctx context.Context, targets []config.Target, logger log.Logger) {
 	for i := range targets {
 		target := &targets[i]
-		// A key that cannot be read fails the listing, which is logged then.
-		expires, err := checkCredentials(ctx, &target.Credentials)
-		for _, text := range warningsOf(target, expires || err != nil) {
-			level.Warn(logger).Log("msg", text, "target", target.Name)
+		// If the key cannot be read, the listing fails, which is logged.
+		expiryKnown, err := checkCredentials(ctx, &target.Credentials)
+		for _, warning := range findWarnings(target, expiryKnown || err != nil) {
+			level.Warn(logger).Log("msg", warning, "target", target.Name)
 		}
 	}
 }
 
-// warningsOf returns what is dubious about a target that may well work. keyExpires is
-// whether the end of its API key is known or of no interest.
-func warningsOf(target *config.Target, keyExpires bool) (warnings []string) {
-	if !keyExpires && target.APIKeyToken == "" {
-		warnings = append(warnings, "its API key does not say when it ends, so nothing will tell before it does: name the token that it belongs to "+
-			"with api_key_token or --truefoundry.api-key-token, if that is listed")
+// findWarnings returns what users should know about a target that may well work.
+func findWarnings(target *config.Target, expiryKnown bool) (warnings []string) {
+	if !expiryKnown && target.APIKeyToken == "" {
+		warnings = append(warnings, "its API key does not contain its expiry, so nothing warns before it expires: set api_key_token or "+
+			"--truefoundry.api-key-token to the name of the key's token, if that is listed")
 	}
 	if target.URL.Scheme == "http" && !isLocal(target.URL.Hostname()) {
-		warnings = append(warnings, "its URL begins with http://, so that the API key crosses the network as it is: use https://")
+		warnings = append(warnings, "its URL begins with http://, so the API key is sent unencrypted: use https://")
 	}
 	return warnings
 }
 
-// isLocal reports whether a host is this machine or in the same cluster. A name without
-// a dot is found nowhere else.
+// isLocal reports whether a host is this machine or in the same cluster. Host
+// names without a dot only exist there.
 func isLocal(host string) bool {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return address.Unmap().IsLoopback()

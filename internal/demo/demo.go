@@ -1,5 +1,5 @@
-// Package demo runs made-up control planes on loopback, for those who want to
-// see the exporter before they have an API key at hand.
+// Package demo serves fake control planes on loopback, to try the exporter without an API
+// key.
 package demo
 
 import (
@@ -18,15 +18,14 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
-// Start starts two made-up control planes and returns three targets: one lists
-// the personal access tokens of a control plane, one the virtual accounts of the
-// other, and one fails, since its API key is not valid. Their tokens were issued
-// relative to the time of the start, and age from then on. The control planes
-// serve until end is called.
-func Start() (list []config.Target, end func(), err error) {
+// Start starts two fake control planes and returns three targets: one lists personal
+// access tokens, one lists virtual accounts, and one fails because its API key is invalid.
+// The dates of the tokens are relative to the start. The control planes serve until stop
+// is called.
+func Start() (targets []config.Target, stop func(), err error) {
 	start := time.Now()
 	var servers []*http.Server
-	end = func() {
+	stop = func() {
 		for _, server := range servers {
 			server.Close()
 		}
@@ -35,24 +34,24 @@ func Start() (list []config.Target, end func(), err error) {
 		name     string
 		kind     client.Kind
 		endpoint string
-		looks    kind
-		lives    []life
+		template template
+		tokens   []tokenSpec
 	}{
 		{
 			"demo-personal", client.PersonalAccessToken, fakecontrolplane.PersonalAccessTokens,
-			kind{"demo-pat", "personal-access-token", "pat"},
-			personal(),
+			template{"demo-pat", "personal-access-token", "pat"},
+			personalAccessTokens(),
 		},
 		{
 			"demo-services", client.VirtualAccount, fakecontrolplane.VirtualAccounts,
-			kind{"demo-va", "virtual-account", "virtual-account"},
-			serviceCases,
+			template{"demo-va", "virtual-account", "virtual-account"},
+			virtualAccounts,
 		},
 	} {
 		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
-			end()
-			return nil, nil, fmt.Errorf("start the demonstration's control plane: %w", err)
+			stop()
+			return nil, nil, fmt.Errorf("start the control plane of the demo: %w", err)
 		}
 		key := rand.Text()
 		server := &http.Server{
@@ -62,21 +61,21 @@ func Start() (list []config.Target, end func(), err error) {
 					if endpoint != d.endpoint {
 						return nil
 					}
-					return d.looks.tokens(d.lives, start, time.Now())
+					return d.template.items(d.tokens, start, time.Now())
 				},
 			},
 			ReadHeaderTimeout: 10 * time.Second,
 		}
 		servers = append(servers, server)
-		go func() { _ = server.Serve(listener) }() // until end
+		go func() { _ = server.Serve(listener) }() // until stop
 		u := &url.URL{Scheme: "http", Host: listener.Addr().String()}
-		list = append(list, target(d.name, d.kind, u, key))
+		targets = append(targets, newTarget(d.name, d.kind, u, key))
 	}
-	broken := target("demo-broken", client.PersonalAccessToken, list[0].URL, rand.Text())
-	return append(list, broken), end, nil
+	broken := newTarget("demo-broken", client.PersonalAccessToken, targets[0].URL, rand.Text())
+	return append(targets, broken), stop, nil
 }
 
-func target(name string, kind client.Kind, u *url.URL, key string) config.Target {
+func newTarget(name string, kind client.Kind, u *url.URL, key string) config.Target {
 	return config.Target{
 		Name: name, URL: u, APIPrefix: fakecontrolplane.Prefix, Kinds: []client.Kind{kind},
 		Credentials: config.Credentials{Key: commoncfg.Secret(key), KeySource: "the demonstration's own"}, HTTP: config.DefaultHTTP(),

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// list lists what the target sees.
+// list lists the tokens of a target.
 func list(t *testing.T, target *config.Target) (*client.Listing, error) {
 	t.Helper()
 	transport := new(http.Transport)
@@ -36,19 +36,18 @@ func list(t *testing.T, target *config.Target) (*client.Listing, error) {
 	return c.List(ctx, key, target.Kinds[0])
 }
 
-// The demonstration has a token for everything that may become of one, and a
-// target that fails.
-func TestStart(t *testing.T) {
-	all, end, err := demo.Start()
+// The demo has tokens in every state, and a target that fails.
+func TestDemoHasTokensInEveryState(t *testing.T) {
+	all, stop, err := demo.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end()
+	defer stop()
 	if len(all) != 3 {
 		t.Fatalf("%d targets", len(all))
 	}
-	var refused *client.Error
-	if _, err := list(t, &all[2]); !errors.As(err, &refused) || refused.Reason != client.ReasonUnauthorized {
+	var failure *client.Error
+	if _, err := list(t, &all[2]); !errors.As(err, &failure) || failure.Reason != client.ReasonUnauthorized {
 		t.Errorf("the broken target: %v", err)
 	}
 	var tokens []client.Token
@@ -83,7 +82,7 @@ func TestStart(t *testing.T) {
 			has["expires within days"]++
 		}
 		if expired := !token.Expiry.At.IsZero() && left < 0; token.Expired == nil || *token.Expired != expired {
-			t.Errorf("%s: expired is %v, and %v are left", token.Name, token.Expired, left)
+			t.Errorf("%s: expired is %v, but expires in %v", token.Name, token.Expired, left)
 		}
 		if !token.NextRotation.IsZero() {
 			has["rotates"]++
@@ -101,12 +100,12 @@ func TestStart(t *testing.T) {
 			has["is replaced"]++
 		}
 	}
-	for what, want := range map[string]int{
+	for state, want := range map[string]int{
 		"never expires": 2, "expired": 1, "expires within hours": 1, "expires within days": 3, "rotates": 3, "is overdue for rotation": 1,
 		"is in its grace period": 1, "did not reach its secret store": 1, "is replaced": 1,
 	} {
-		if has[what] != want {
-			t.Errorf("%d tokens %s, want %d", has[what], what, want)
+		if has[state] != want {
+			t.Errorf("%d tokens %s, want %d", has[state], state, want)
 		}
 	}
 	if len(tenants) != 2 || len(teams) < 3 || len(creators) < 3 {

@@ -13,25 +13,25 @@ const (
 	year = 365 * day
 )
 
-// life is one token of the demonstration. Times are relative to the start;
-// zero means none.
-type life struct {
+// tokenSpec describes a token of the demo. Times are relative to the start; zero means
+// none.
+type tokenSpec struct {
 	name, tenant, team, creator string
 
 	issued, expires, accessed time.Duration
-	// rotate and grace are days; nextRotation is when it rotates next.
+	// rotate and grace are the rotation interval and the grace period in days.
 	rotate, grace int
 	nextRotation  time.Duration
-	// previous is when the JWT from before the last rotation ends.
+	// previous is the expiry of the JWT from before the last rotation.
 	previous time.Duration
-	// secretStore: the JWT is written to a secret store, which fails where there is
+	// secretStore is true if the JWT is written to a secret store. That fails if there is
 	// a storeError.
 	secretStore bool
 	storeError  string
 }
 
-// The lives that alerts and dashboards are about: each is a case of its own.
-var personalCases = []life{
+// specialTokens are personal access tokens that alerts and dashboards are about.
+var specialTokens = []tokenSpec{
 	{name: "nightly-backup", tenant: "demo-acme", team: "platform", creator: "ops", issued: -90 * day, expires: -3 * day, accessed: -3 * day},
 	{name: "release-pipeline", tenant: "demo-acme", team: "platform", creator: "ci", issued: -90 * day, expires: 5 * time.Hour, accessed: -20 * time.Minute},
 	{name: "model-registry-sync", tenant: "demo-acme", team: "ml", creator: "ci", issued: -30 * day, expires: 2 * day, accessed: -time.Hour},
@@ -42,8 +42,8 @@ var personalCases = []life{
 	{name: "say \"hi\"\n\\o/ 🚀", tenant: "demo-acme", team: "ml", creator: "research", issued: -10 * day, expires: 80 * day, accessed: -5 * day},
 }
 
-// Virtual accounts are what rotates by itself.
-var serviceCases = []life{
+// virtualAccounts includes tokens that rotate automatically.
+var virtualAccounts = []tokenSpec{
 	{name: "inference-gateway", tenant: "demo-acme", team: "ml", creator: "gateway", issued: -40 * day, expires: 50 * day, accessed: -time.Minute, rotate: 60, grace: 30, nextRotation: 20 * day, secretStore: true},
 	{name: "batch-scoring", tenant: "demo-globex", team: "data", creator: "pipelines", issued: -5 * day, expires: 85 * day, accessed: -10 * time.Minute, rotate: 60, grace: 30, nextRotation: 55 * day, previous: 25 * day, secretStore: true, storeError: "the secret store denies access"},
 	{name: "vector-index", tenant: "demo-globex", team: "search", creator: "relevance", issued: -62 * day, expires: 28 * day, accessed: -3 * time.Minute, rotate: 60, grace: 30, nextRotation: -2 * day},
@@ -51,7 +51,7 @@ var serviceCases = []life{
 	{name: "archive-reader", tenant: "demo-acme", team: "data", creator: "ops", issued: -year},
 }
 
-// The rest is everyday life: healthy tokens of several teams and creators.
+// teams and purposes are combined to healthy tokens.
 var teams = []struct{ tenant, team, creator string }{
 	{"demo-acme", "ml", "research"},
 	{"demo-acme", "platform", "ops"},
@@ -63,37 +63,38 @@ var purposes = []string{"notebook", "training", "evaluation", "ingest", "export"
 
 func days(n int) time.Duration { return time.Duration(n) * day }
 
-func personal() []life {
-	all := slices.Clone(personalCases)
+// personalAccessTokens returns specialTokens and healthy tokens.
+func personalAccessTokens() []tokenSpec {
+	tokens := slices.Clone(specialTokens)
 	for i, purpose := range purposes {
 		for j, t := range teams {
 			n := i*len(teams) + j
-			all = append(all, life{
+			tokens = append(tokens, tokenSpec{
 				name: t.team + "-" + purpose, tenant: t.tenant, team: t.team, creator: t.creator,
 				issued: -days(10 + 2*n), expires: days(100 + 7*n), accessed: -days(n) - time.Hour,
 			})
 		}
 	}
-	return all
+	return tokens
 }
 
-// kind is what tokens of a kind have in common.
-type kind struct{ idPrefix, itemType, manifestType string }
+// template holds the fields that tokens of a kind have in common.
+type template struct{ idPrefix, itemType, manifestType string }
 
-// tokens returns the tokens that were there at start, as the control plane lists
-// them at now.
-func (k kind) tokens(lives []life, start, now time.Time) []any {
+// items returns the list of the tokens at a time.
+func (t template) items(specs []tokenSpec, start, now time.Time) []any {
 	start = start.UTC().Truncate(time.Second)
-	items := make([]any, len(lives))
-	for i, l := range lives {
-		token := l.token(fmt.Sprintf("%s-%02d", k.idPrefix, i+1), start, now)
-		token.Type, token.Manifest.Type = k.itemType, k.manifestType
+	items := make([]any, len(specs))
+	for i, spec := range specs {
+		token := spec.token(fmt.Sprintf("%s-%02d", t.idPrefix, i+1), start, now)
+		token.Type, token.Manifest.Type = t.itemType, t.manifestType
 		items[i] = token
 	}
 	return items
 }
 
-func (l life) token(id string, start, now time.Time) fakecontrolplane.Token {
+// token returns the token as the API lists it.
+func (s tokenSpec) token(id string, start, now time.Time) fakecontrolplane.Token {
 	at := func(after time.Duration) *time.Time {
 		if after == 0 {
 			return nil
@@ -101,10 +102,10 @@ func (l life) token(id string, start, now time.Time) fakecontrolplane.Token {
 		t := start.Add(after)
 		return &t
 	}
-	issued, expiry := start.Add(l.issued), at(l.expires)
+	issued, expiry := start.Add(s.issued), at(s.expires)
 	expired := expiry != nil && !expiry.After(now)
 	creator := fakecontrolplane.Subject{
-		ID: "demo-user-" + l.creator, Type: "user", Slug: l.creator + "@" + l.tenant + ".example", DisplayName: l.creator,
+		ID: "demo-user-" + s.creator, Type: "user", Slug: s.creator + "@" + s.tenant + ".example", DisplayName: s.creator,
 	}
 	jwt := func(n string, issued time.Time, expiry *time.Time) fakecontrolplane.JWT {
 		return fakecontrolplane.JWT{
@@ -113,26 +114,26 @@ func (l life) token(id string, start, now time.Time) fakecontrolplane.Token {
 		}
 	}
 	token := fakecontrolplane.Token{
-		ID: id, Name: l.name, TenantName: l.tenant,
-		CreatedBySubject: creator, CreatedAt: issued, UpdatedAt: issued, LastAccessedAt: at(l.accessed),
+		ID: id, Name: s.name, TenantName: s.tenant,
+		CreatedBySubject: creator, CreatedAt: issued, UpdatedAt: issued, LastAccessedAt: at(s.accessed),
 		IsExpired: &expired, JWTID: id + "-jwt-1", JWTs: []fakecontrolplane.JWT{jwt("1", issued, expiry)},
-		NextScheduledRotation: at(l.nextRotation),
-		Manifest:              &fakecontrolplane.Manifest{Name: l.name},
+		NextScheduledRotation: at(s.nextRotation),
+		Manifest:              &fakecontrolplane.Manifest{Name: s.name},
 	}
-	if l.secretStore {
+	if s.secretStore {
 		token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{
-			UpdatedAt: issued.Add(5 * time.Second), Error: l.storeError,
+			UpdatedAt: issued.Add(5 * time.Second), Error: s.storeError,
 		}}
 	}
-	if l.team != "" {
-		token.Manifest.OwnedBy = &fakecontrolplane.OwnedBy{Team: l.team}
+	if s.team != "" {
+		token.Manifest.OwnedBy = &fakecontrolplane.OwnedBy{Team: s.team}
 	}
-	if l.rotate > 0 {
-		token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: l.rotate, GracePeriod: l.grace}
+	if s.rotate > 0 {
+		token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: s.rotate, GracePeriod: s.grace}
 	}
-	if l.previous != 0 {
-		token.CreatedAt = issued.Add(-days(l.rotate))
-		token.JWTs = append(token.JWTs, jwt("0", token.CreatedAt, at(l.previous)))
+	if s.previous != 0 {
+		token.CreatedAt = issued.Add(-days(s.rotate))
+		token.JWTs = append(token.JWTs, jwt("0", token.CreatedAt, at(s.previous)))
 	}
 	return token
 }

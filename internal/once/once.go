@@ -1,5 +1,5 @@
-// Package once scrapes the exporter a single time, without a server, for those who
-// want to know whether it works, and for cron.
+// Package once scrapes the exporter a single time without a server, to test a
+// configuration or to run the exporter by cron.
 package once
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 )
 
-// Scrape writes what the handler serves at the path to w. It is what a scraper
-// gets that sends no headers.
+// Scrape sends a GET request without headers to the handler and writes the body of the
+// response to w.
 func Scrape(ctx context.Context, handler http.Handler, path string, w io.Writer) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -32,7 +32,7 @@ type response struct {
 	w      io.Writer
 	header http.Header
 	status int
-	err    error // the first one of w
+	err    error // the first error of w
 }
 
 // Header implements http.ResponseWriter.
@@ -50,8 +50,7 @@ func (r *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Report writes a line for each target to w, and returns whether every listing
-// succeeded.
+// Report writes a line for each target to w. It returns true if all listings succeeded.
 func Report(w io.Writer, targets []collector.TargetStatus) (ok bool) {
 	ok = true
 	for _, target := range targets {

@@ -17,91 +17,89 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// maxBody is how much of a response is looked at, in bytes.
-const maxBody = 64 << 20
+// maxBodySize is the maximum size of the part of a response that is described, in bytes.
+const maxBodySize = 64 << 20
 
-// Recorder records the structure of responses, and nothing of what they say.
+// Recorder records the structure of responses without their values.
 type Recorder struct {
-	mu      sync.Mutex
-	targets int
-	all     []recorded
+	mu        sync.Mutex
+	targets   int // the number of targets so far
+	responses []recordedResponse
 }
 
-// recorded is the structure of a response, and to what request.
-type recorded struct {
+// recordedResponse describes a response.
+type recordedResponse struct {
 	target   int
 	endpoint string
 	offset   int
-	// text describes it, in lines.
-	text string
+	text     string // the structure, in lines
 }
 
-// Wrap returns a transport for another target that records what the one below
-// receives.
-func (r *Recorder) Wrap(below http.RoundTripper) http.RoundTripper {
+// Wrap returns a transport that records the responses of a new target.
+func (r *Recorder) Wrap(next http.RoundTripper) http.RoundTripper {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.targets++
-	return &recording{recorder: r, target: r.targets, below: below}
+	return &recordingTransport{recorder: r, target: r.targets, next: next}
 }
 
-// WriteTo writes the structures, by target and offset, to w. Targets have numbers:
-// their names may not be fit for the public.
+// WriteTo writes the structure of all responses to w. Targets are numbered, since their
+// names may be confidential.
 func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	slices.SortStableFunc(r.all, func(a, b recorded) int {
+	slices.SortStableFunc(r.responses, func(a, b recordedResponse) int {
 		return cmp.Or(cmp.Compare(a.target, b.target), cmp.Compare(a.endpoint, b.endpoint), cmp.Compare(a.offset, b.offset))
 	})
 	var b bytes.Buffer
-	for _, response := range r.all {
+	for _, response := range r.responses {
 		fmt.Fprintf(&b, "target %d, %s, offset %d: %s", response.target, response.endpoint, response.offset, response.text)
 	}
 	return b.WriteTo(w)
 }
 
+// add records the response to a request.
 func (r *Recorder) add(target int, req *http.Request, text string) {
 	offset, _ := strconv.Atoi(req.URL.Query().Get("offset"))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, recorded{target, path.Base(req.URL.Path), offset, text})
+	r.responses = append(r.responses, recordedResponse{target, path.Base(req.URL.Path), offset, text})
 }
 
-// recording is the transport of a target.
-type recording struct {
+// recordingTransport is the transport of a target.
+type recordingTransport struct {
 	recorder *Recorder
 	target   int
-	below    http.RoundTripper
+	next     http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
-func (t *recording) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.below.RoundTrip(req)
+func (t *recordingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		t.recorder.add(t.target, req, "no response\n")
 		return nil, err
 	}
-	read, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
-	rest := resp.Body
-	again := io.MultiReader(bytes.NewReader(read), rest)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodySize))
+	var rest io.Reader = resp.Body
 	if err != nil {
-		again = io.MultiReader(bytes.NewReader(read), failing{err})
+		rest = errReader{err}
 	}
 	resp.Body = struct {
 		io.Reader
 		io.Closer
-	}{again, rest}
-	t.recorder.add(t.target, req, describe(resp, read))
+	}{io.MultiReader(bytes.NewReader(body), rest), resp.Body}
+	t.recorder.add(t.target, req, describe(resp, body))
 	return resp, nil
 }
 
-// failing is a reader that has failed.
-type failing struct{ err error }
+// errReader is a reader that returns an error.
+type errReader struct{ err error }
 
 // Read implements io.Reader.
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-// describe returns the structure of a response in lines.
+// describe returns the structure of a response, in lines.
 func describe(resp *http.Response, body []byte) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "status %d, %s, ", resp.StatusCode, mediaType(resp.Header))
@@ -125,7 +123,7 @@ func describe(resp *http.Response, body []byte) string {
 	return b.String()
 }
 
-// mediaType is that of the header, if it is a common one.
+// mediaType returns the media type of a response if it is a common one.
 func mediaType(header http.Header) string {
 	text := header.Get("Content-Type")
 	if text == "" {
@@ -138,7 +136,7 @@ func mediaType(header http.Header) string {
 	return media
 }
 
-// decompress returns the body without its content encoding, and names that.
+// decompress returns the decompressed body and the name of its content encoding.
 func decompress(header http.Header, body []byte) (plain []byte, encoding string, err error) {
 	switch strings.ToLower(header.Get("Content-Encoding")) {
 	case "", "identity":
@@ -146,9 +144,9 @@ func decompress(header http.Header, body []byte) (plain []byte, encoding string,
 	case "gzip", "x-gzip":
 		r, err := gzip.NewReader(bytes.NewReader(body))
 		if err == nil {
-			plain, err = io.ReadAll(io.LimitReader(r, maxBody))
+			plain, err = io.ReadAll(io.LimitReader(r, maxBodySize))
 		}
 		return plain, "gzip", err
 	}
-	return nil, "another content encoding", errors.New("it is not known")
+	return nil, "another content encoding", errors.New("unknown content encoding")
 }

@@ -15,54 +15,54 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// shape is what the JSON values at one place have in common. It holds no value but
-// booleans and known members of enumerations.
+// shape describes the JSON values at one place of a document. The only values that it
+// contains are booleans and members of known enumerations.
 type shape struct {
-	// kinds says what the values are, and how many are so.
-	kinds map[string]*bounds
-	// items is the shape of the items of arrays, nil where there are none.
+	// kinds describes the values.
+	kinds map[string]*lengths
+	// items is the shape of the items of arrays, or nil if there are none.
 	items *shape
-	// members are those of objects, without the hidden ones, whose names could say
-	// something about their owner.
+	// members are the shapes of the members of objects. Members whose names may have been
+	// chosen by users are only counted.
 	members map[string]*shape
 	hidden  int
 }
 
-// bounds are the least and the most of numbers, and how many there were.
-type bounds struct{ count, least, most int }
+// lengths summarizes the lengths of strings or arrays.
+type lengths struct{ count, shortest, longest int }
 
-func (b *bounds) add(n int) {
-	if b.count == 0 || n < b.least {
-		b.least = n
+func (l *lengths) add(n int) {
+	if l.count == 0 || n < l.shortest {
+		l.shortest = n
 	}
-	b.most = max(b.most, n)
-	b.count++
+	l.longest = max(l.longest, n)
+	l.count++
 }
 
 const (
-	// maxDepth is how deep a shape goes.
+	// maxDepth is the maximum nesting of a shape.
 	maxDepth = 20
-	// maxMembers is how many names of an object are shown, and maxKinds how many
-	// kinds of value at one place.
+	// maxMembers is the maximum number of members of an object.
 	maxMembers = 200
-	maxKinds   = 20
-	// maxPattern is how much of a time in an unknown format is shown, in bytes.
+	// maxKinds is the maximum number of kinds of value at one place.
+	maxKinds = 20
+	// maxPattern is the maximum length of the pattern of a time, in bytes.
 	maxPattern = 40
 )
 
 var (
-	// fieldName is how the API names its fields. Users like digits and hyphens.
+	// fieldName matches the names of the API's fields. Names with digits or hyphens are
+	// likely to be chosen by users.
 	fieldName = regexp.MustCompile(`^[A-Za-z]{1,30}(_[A-Za-z]{1,30}){0,5}$`)
-	// fieldOfTime is the name of a field that holds a time.
-	fieldOfTime = regexp.MustCompile(`(At|[Dd]ate|[Ee]xpiry|[Rr]otation)$`)
-	isoTime     = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)(?:(T\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?$`)
+	// timeField matches the names of fields that contain times.
+	timeField = regexp.MustCompile(`(At|[Dd]ate|[Ee]xpiry|[Rr]otation)$`)
+	isoTime   = regexp.MustCompile(`^(\d{4}-\d\d-\d\d)(?:(T\d\d:\d\d)(:\d\d)?(\.\d+)?(Z|[+-]\d\d:?\d\d)?)?$`)
 )
 
-// freeForm are the objects whose members are named by users, and those of their
-// members that are not.
+// freeForm lists the objects whose members are named by users, with the exceptions.
 var freeForm = map[string][]string{"tags": nil, "metadata": {"syncTokenInSecretStoreInfo"}}
 
-// enumerations are the fields whose values are shown, if they are among these.
+// enumerations lists the values that are shown, by field.
 var enumerations = map[string][]string{
 	"type": {
 		"serviceaccount", "virtual-account", "virtualaccount", "pat", "personal-access-token", "jwt", "opaque",
@@ -87,7 +87,7 @@ func shapeOf(text []byte) (*shape, error) {
 	return s, nil
 }
 
-// read adds the value that comes next, which the field of that name holds.
+// read adds the next value, which is the value of a field.
 func (s *shape) read(d *jsontext.Decoder, field string, depth int) error {
 	kind := d.PeekKind()
 	if depth == maxDepth && (kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray) {
@@ -105,7 +105,7 @@ func (s *shape) read(d *jsontext.Decoder, field string, depth int) error {
 		return s.readArray(d, field, depth)
 	case jsontext.KindString:
 		text := token.String()
-		s.count(kindOfText(field, text), len(text))
+		s.count(kindOfString(field, text), len(text))
 	case jsontext.KindNumber:
 		if strings.ContainsAny(token.String(), ".eE") {
 			s.count("number with a fraction or an exponent", 0)
@@ -118,6 +118,7 @@ func (s *shape) read(d *jsontext.Decoder, field string, depth int) error {
 	return nil
 }
 
+// readObject adds the members of an object.
 func (s *shape) readObject(d *jsontext.Decoder, field string, depth int) error {
 	known, free := freeForm[field]
 	s.count("object", 0)
@@ -132,7 +133,7 @@ func (s *shape) readObject(d *jsontext.Decoder, field string, depth int) error {
 		case member != nil:
 		case len(s.members) == maxMembers, !fieldName.MatchString(name), free && !slices.Contains(known, name):
 			s.hidden++
-			member = new(shape) // to be forgotten
+			member = new(shape) // is not kept
 		default:
 			if s.members == nil {
 				s.members = map[string]*shape{}
@@ -148,6 +149,7 @@ func (s *shape) readObject(d *jsontext.Decoder, field string, depth int) error {
 	return err
 }
 
+// readArray adds the items of an array.
 func (s *shape) readArray(d *jsontext.Decoder, field string, depth int) error {
 	n := 0
 	for ; d.PeekKind() != jsontext.KindEndArray; n++ {
@@ -163,21 +165,22 @@ func (s *shape) readArray(d *jsontext.Decoder, field string, depth int) error {
 	return err
 }
 
+// count adds a value of a kind.
 func (s *shape) count(kind string, length int) {
 	if s.kinds == nil {
-		s.kinds = map[string]*bounds{}
+		s.kinds = map[string]*lengths{}
 	}
 	if s.kinds[kind] == nil {
 		if len(s.kinds) >= maxKinds {
 			kind = "something else"
 		}
-		s.kinds[kind] = cmp.Or(s.kinds[kind], new(bounds))
+		s.kinds[kind] = cmp.Or(s.kinds[kind], new(lengths))
 	}
 	s.kinds[kind].add(length)
 }
 
-// kindOfText says what a text is, without repeating it.
-func kindOfText(field, text string) string {
+// kindOfString describes a string without repeating it.
+func kindOfString(field, text string) string {
 	switch {
 	case text == "":
 		return "empty string"
@@ -201,13 +204,13 @@ func kindOfText(field, text string) string {
 		}
 		return "time as " + layout + zone
 	}
-	if fieldOfTime.MatchString(field) {
+	if timeField.MatchString(field) {
 		return "string like " + pattern(text)
 	}
 	return "string"
 }
 
-// pattern replaces letters and digits.
+// pattern replaces letters by a and digits by 9.
 func pattern(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -222,18 +225,18 @@ func pattern(text string) string {
 	}, text[:min(len(text), maxPattern)])
 }
 
-// write writes the shape of what has the name.
+// write writes the shape of the value with the given name.
 func (s *shape) write(w io.Writer, name, indent string) {
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(s.kinds)) {
-		b := s.kinds[kind]
+		l := s.kinds[kind]
 		if kind == "string" || kind == "array" {
-			kind += fmt.Sprintf(" of %d", b.least)
-			if b.least < b.most {
-				kind += fmt.Sprintf(" to %d", b.most)
+			kind += fmt.Sprintf(" of %d", l.shortest)
+			if l.shortest < l.longest {
+				kind += fmt.Sprintf(" to %d", l.longest)
 			}
 		}
-		kinds = append(kinds, fmt.Sprintf("%s (%d)", kind, b.count))
+		kinds = append(kinds, fmt.Sprintf("%s (%d)", kind, l.count))
 	}
 	fmt.Fprintf(w, "%s%s: %s\n", indent, name, strings.Join(kinds, ", "))
 	indent += "  "

@@ -22,34 +22,35 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// structure returns what a Recorder writes about an answer, and checks that the
-// answer arrives unchanged.
-func structure(t *testing.T, answer http.HandlerFunc) string {
+// structure returns the output of a Recorder for a response. The response must arrive
+// unchanged.
+func structure(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	sent := httptest.NewRecorder()
-	answer(sent, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
-	server := httptest.NewServer(answer)
+	handler(sent, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	var recorder once.Recorder
-	below := new(http.Transport)
-	t.Cleanup(below.CloseIdleConnections)
+	next := new(http.Transport)
+	t.Cleanup(next.CloseIdleConnections)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/api/svc/v1/virtual-accounts?limit=1000&offset=20", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Accept-Encoding", "gzip") // so that the transport leaves it alone
-	resp, err := recorder.Wrap(below).RoundTrip(req)
+	req.Header.Set("Accept-Encoding", "gzip") // prevents the transport from decompressing
+	resp, err := recorder.Wrap(next).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
 	if err != nil || string(got) != sent.Body.String() {
-		t.Errorf("%v; the answer became %q, and was %q", err, got, sent.Body)
+		t.Errorf("%v; got the body %q, want %q", err, got, sent.Body)
 	}
 	return written(t, &recorder)
 }
 
+// written returns the output of a Recorder.
 func written(t *testing.T, recorder *once.Recorder) string {
 	t.Helper()
 	var text strings.Builder
@@ -59,6 +60,7 @@ func written(t *testing.T, recorder *once.Recorder) string {
 	return text.String()
 }
 
+// body returns a handler that responds with JSON.
 func body(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -66,16 +68,16 @@ func body(text string) http.HandlerFunc {
 	}
 }
 
-func TestStructure(t *testing.T) {
+func TestStructureOfResponses(t *testing.T) {
 	zipped := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
 		fmt.Fprint(w, faults.Zipped(`[1]`))
 	}
 	for _, tt := range []struct {
-		name   string
-		answer http.HandlerFunc
-		want   string
+		name    string
+		handler http.HandlerFunc
+		want    string
 	}{
 		{"booleans and null", body(`[true,true,false,null]`), `
 			JSON: array of 4 (1)
@@ -83,30 +85,30 @@ func TestStructure(t *testing.T) {
 		{"numbers", body(`[0,-12,1.5,1e9]`), `
 			JSON: array of 4 (1)
 			  each: integer (2), number with a fraction or an exponent (2)`},
-		{"texts have lengths", body(`["","abc","abcdef","abcd"]`), `
+		{"lengths of strings", body(`["","abc","abcdef","abcd"]`), `
 			JSON: array of 4 (1)
 			  each: empty string (1), string of 3 to 6 (3)`},
-		{"times have formats", body(`["2026-03-01","2026-03-01T12:00","2026-03-01T12:00:00Z","2026-03-01T12:00:00.123+05:30"]`), `
+		{"formats of times", body(`["2026-03-01","2026-03-01T12:00","2026-03-01T12:00:00Z","2026-03-01T12:00:00.123+05:30"]`), `
 			JSON: array of 4 (1)
 			  each: time as yyyy-mm-dd (1), time as yyyy-mm-ddThh:mm (1), time as yyyy-mm-ddThh:mm:ss.sss+hh:mm (1), time as yyyy-mm-ddThh:mm:ssZ (1)`},
-		{"times in unknown formats have patterns", body(`{"nextScheduledRotation":"Sun, 1 Mar 2026"}`), `
+		{"patterns of times in unknown formats", body(`{"nextScheduledRotation":"Sun, 1 Mar 2026"}`), `
 			JSON: object (1)
 			  nextScheduledRotation: string like aaa, 9 aaa 9999 (1)`},
-		{"enumerations have values", body(`[{"subjectType":"user"},{"subjectType":"team"},{"subjectType":"acme"}]`), `
+		{"values of enumerations", body(`[{"subjectType":"user"},{"subjectType":"team"},{"subjectType":"acme"}]`), `
 			JSON: array of 3 (1)
 			  each: object (3)
 			    subjectType: "team" (1), "user" (1), string of 4 (1)`},
-		{"other texts have none", body(`{"name":"user","type":"user"}`), `
+		{"no values of other fields", body(`{"name":"user","type":"user"}`), `
 			JSON: object (1)
 			  name: string of 4 (1)
 			  type: string of 4 (1)`},
-		{"items that differ", body(`{"data":[{"id":"a"},{"id":5,"jwts":[]},7]}`), `
+		{"different items", body(`{"data":[{"id":"a"},{"id":5,"jwts":[]},7]}`), `
 			JSON: object (1)
 			  data: array of 3 (1)
 			    each: integer (1), object (2)
 			      id: integer (1), string of 1 (1)
 			      jwts: array of 0 (1)`},
-		{"names that users give are hidden", body(`{"tags":{"env":"prod"},"metadata":{"a":1,"syncTokenInSecretStoreInfo":{"error":"x"}},"a b":1,"team7":1}`), `
+		{"hidden names", body(`{"tags":{"env":"prod"},"metadata":{"a":1,"syncTokenInSecretStoreInfo":{"error":"x"}},"a b":1,"team7":1}`), `
 			JSON: object (1)
 			  metadata: object (1)
 			    syncTokenInSecretStoreInfo: object (1)
@@ -117,19 +119,19 @@ func TestStructure(t *testing.T) {
 			  members whose names are not shown: 2`},
 		{"a byte order mark", body("\ufeff" + `{}`), `
 			JSON: object (1)`},
-		{"deep nesting ends", body(strings.Repeat("[", 30) + strings.Repeat("]", 30)), "deeper than this goes (1)"},
+		{"deep nesting", body(strings.Repeat("[", 30) + strings.Repeat("]", 30)), "deeper than this goes (1)"},
 		{"gzip", zipped, `application/json, gzip`},
 		{"HTML", body("<!doctype html><title>Sign in</title>"), "HTML or XML of 37 bytes"},
-		{"nothing", body(""), "  empty"},
+		{"empty", body(""), "  empty"},
 		{"no JSON", body("OK"), "no JSON: 2 bytes"},
 		{"two values", body("{} {}"), "no JSON: 5 bytes"},
-		{"JSON that is cut off", body(`{"data":[`), "no JSON: 9 bytes"},
+		{"truncated JSON", body(`{"data":[`), "no JSON: 9 bytes"},
 		{"a status", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }, "target 1, virtual-accounts, offset 20: status 418, no media type, not compressed, 0 bytes"},
 		{"another media type", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.acme")
 			fmt.Fprint(w, "x")
 		}, "another media type"},
-		{"gzip that is none", func(w http.ResponseWriter, _ *http.Request) {
+		{"invalid gzip", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			fmt.Fprint(w, "x")
 		}, "it cannot be decompressed"},
@@ -140,13 +142,12 @@ func TestStructure(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := strings.ReplaceAll(tt.want, "\n\t\t\t", "\n  ")
-			metricstest.Present(t, structure(t, tt.answer), want)
+			metricstest.Present(t, structure(t, tt.handler), want)
 		})
 	}
 }
 
-// Objects with many members, and places with many kinds of value, stay readable.
-func TestStructureIsBounded(t *testing.T) {
+func TestLengthOfTheStructureIsLimited(t *testing.T) {
 	var members, times []string
 	for i := range 1000 {
 		name := strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j").Replace(strconv.Itoa(i))
@@ -161,7 +162,7 @@ func TestStructureIsBounded(t *testing.T) {
 	}
 }
 
-func TestARequestWithoutAResponse(t *testing.T) {
+func TestRequestWithoutAResponse(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	url := server.URL
 	server.Close()
@@ -174,28 +175,27 @@ func TestARequestWithoutAResponse(t *testing.T) {
 	resp, err := recorder.Wrap(new(http.Transport)).RoundTrip(req)
 	if err == nil {
 		resp.Body.Close()
-		t.Error("it has a response")
+		t.Error("got a response")
 	}
 	if got, want := written(t, &recorder), "target 2, virtual-accounts, offset 0: no response\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
-// An answer that breaks is passed on as it is.
-func TestAnAnswerThatBreaks(t *testing.T) {
+func TestTruncatedResponseIsPassedOn(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		fmt.Fprint(w, `{"data":[`)
 	}))
 	t.Cleanup(server.Close)
 	var recorder once.Recorder
-	below := new(http.Transport)
-	t.Cleanup(below.CloseIdleConnections)
+	next := new(http.Transport)
+	t.Cleanup(next.CloseIdleConnections)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := recorder.Wrap(below).RoundTrip(req)
+	resp, err := recorder.Wrap(next).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestAnAnswerThatBreaks(t *testing.T) {
 	metricstest.Present(t, written(t, &recorder), "no JSON: 9 bytes")
 }
 
-// secret is what any value becomes, and no structure may have in it.
+// secret replaces values. It must not appear in any structure.
 const secret = "zebra"
 
 var (
@@ -214,11 +214,10 @@ var (
 	numberValue = regexp.MustCompile(`: \d+`)
 )
 
-// Whatever the API's answers hold in place of their values, none of it is shown.
-func TestNoValueIsShown(t *testing.T) {
+func TestValuesAreNotShown(t *testing.T) {
 	files, err := filepath.Glob("../../collector/testdata/shapes/*.json")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("%v; there are no answers", err)
+		t.Fatalf("%v; there are no responses", err)
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -226,23 +225,23 @@ func TestNoValueIsShown(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Texts that follow a colon, or stand in an array, are values.
-			inArrays := regexp.MustCompile(`(?m)^(\s*)"[^"]*"(,?)$`).ReplaceAllString(string(raw), `$1"`+secret+`"$2`)
-			poisoned := textValue.ReplaceAllStringFunc(inArrays, func(found string) string {
+			// Strings after a colon and in arrays are values.
+			replaced := regexp.MustCompile(`(?m)^(\s*)"[^"]*"(,?)$`).ReplaceAllString(string(raw), `$1"`+secret+`"$2`)
+			replaced = textValue.ReplaceAllStringFunc(replaced, func(found string) string {
 				if strings.HasPrefix(found, ": ") {
 					return `: "` + secret + ` 8675309"`
 				}
 				return found
 			})
-			poisoned = numberValue.ReplaceAllString(poisoned, ": 8675309")
-			if n := strings.Count(poisoned, secret); n < strings.Count(string(raw), `": "`) {
-				t.Fatalf("%d values are poisoned in %s", n, poisoned)
+			replaced = numberValue.ReplaceAllString(replaced, ": 8675309")
+			if n := strings.Count(replaced, secret); n < strings.Count(string(raw), `": "`) {
+				t.Fatalf("only %d values were replaced in %s", n, replaced)
 			}
-			text := structure(t, body(poisoned))
+			text := structure(t, body(replaced))
 			for _, value := range []string{secret, "8675309"} {
 				metricstest.Absent(t, text, value)
 			}
-			// What is real holds no value either, but those of enumerations.
+			// Of the original values, only those of enumerations are shown.
 			shown := regexp.MustCompile(`"[^"]*"`).FindAllString(structure(t, body(string(raw))), -1)
 			for _, value := range shown {
 				if !regexp.MustCompile(`^"(user|team|serviceaccount|virtualaccount|virtual-account|external-identity|agent-identity|role|jwt|opaque|email|slack-bot|tenant|provider-account)"$`).MatchString(value) {
@@ -253,8 +252,7 @@ func TestNoValueIsShown(t *testing.T) {
 	}
 }
 
-// Nor is what stands in places where the API has no values at all.
-func TestNoNameOfUsersIsShown(t *testing.T) {
+func TestNamesChosenByUsersAreNotShown(t *testing.T) {
 	text := structure(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/"+secret)
 		w.Header().Set("Server", secret)
@@ -272,7 +270,7 @@ func FuzzStructure(f *testing.F) {
 		lines := structure(t, body(text))
 		for line := range strings.Lines(lines) {
 			if len(line) > 4<<10 || strings.ContainsAny(strings.TrimSuffix(line, "\n"), "\r\n\x00\x1b") {
-				t.Errorf("there is the line %q", line)
+				t.Errorf("got the line %q", line)
 			}
 		}
 	})

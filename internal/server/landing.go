@@ -29,34 +29,35 @@ var (
 	targetsTemplate = template.Must(template.New("targets").Parse(targetsHTML))
 )
 
-// linkPrefix makes the links relative to the landing page, so that they work below
-// any path of a reverse proxy.
+// linkPrefix makes links relative to the landing page, so that they work behind a reverse
+// proxy with any path.
 const linkPrefix = "./"
 
-// landing tells whether the targets work, by what the scrapes so far have found.
+// landing returns the handler of the landing page.
 func (cfg *Config) landing() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page, err := cfg.landingPage()
 		if err != nil {
-			level.Error(cfg.Logger).Log("msg", "the landing page could not be made", "err", err)
-			http.Error(w, "The landing page could not be made; the log tells why.", http.StatusInternalServerError)
+			level.Error(cfg.Logger).Log("msg", "the landing page cannot be rendered", "err", err)
+			http.Error(w, "The landing page cannot be rendered; see the log.", http.StatusInternalServerError)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		// The toolkit serves its RoutePrefix alone, and here that is where links begin.
+		// The page only responds to its RoutePrefix.
 		r = r.Clone(r.Context())
 		r.URL.Path = linkPrefix
 		page.ServeHTTP(w, r)
 	})
 }
 
+// landingPage renders the landing page with the status of the targets.
 func (cfg *Config) landingPage() (http.Handler, error) {
 	var targets bytes.Buffer
 	if err := targetsTemplate.Execute(&targets, cfg.overview()); err != nil {
 		return nil, err
 	}
-	// The toolkit escapes nothing, and puts RoutePrefix in place of the first slash of
-	// each link.
+	// The toolkit does not escape values. It replaces the first slash of each link by
+	// RoutePrefix.
 	return web.NewLandingPage(web.LandingConfig{
 		Name:        "truefoundry_exporter",
 		Description: html.EscapeString(cfg.Description),
@@ -66,26 +67,28 @@ func (cfg *Config) landingPage() (http.Handler, error) {
 		Profiling:   "false",
 		RoutePrefix: linkPrefix,
 		Links: []web.LandingLinks{
-			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "asks the control planes at each request"},
-			{Address: healthyPath, Text: "Healthy", Description: "liveness; asks nobody"},
-			{Address: readyPath, Text: "Ready", Description: "readiness; asks nobody"},
+			{Address: html.EscapeString(cfg.TelemetryPath), Text: "Metrics", Description: "lists the tokens at each request"},
+			{Address: healthyPath, Text: "Healthy", Description: "liveness probe"},
+			{Address: readyPath, Text: "Ready", Description: "readiness probe"},
 		},
 	})
 }
 
-// MetricsLink is where the metrics are, seen from the landing page.
+// MetricsLink returns the relative URL of the metrics.
 func (o overview) MetricsLink() string { return linkPrefix + strings.TrimPrefix(o.TelemetryPath, "/") }
 
-// overview is what the template is given.
+// overview is the data of the template.
 type overview struct {
-	Notice, TelemetryPath, ReloadPath string // without a Notice or a ReloadPath, empty
-	Reloadable                        bool
-	ReloadFailure                     error
-	ReloadTried                       *moment
-	Summary                           string
-	Targets                           []targetView // those that need somebody first
-	Unscraped                         bool         // at least one target is
-	Now                               moment
+	Notice        string // may be empty
+	TelemetryPath string
+	ReloadPath    string // empty if reloading by HTTP is disabled
+	Reloadable    bool
+	ReloadFailure error
+	ReloadTime    *moment // of the last attempt
+	Summary       string
+	Targets       []targetView // the most urgent ones first
+	Unscraped     bool         // whether any target has not been scraped yet
+	Now           moment
 }
 
 func (cfg *Config) overview() overview {
@@ -95,11 +98,11 @@ func (cfg *Config) overview() overview {
 		o.ReloadPath = reloadPath
 	}
 	if cfg.ReloadFailure != nil {
-		tried, err := cfg.ReloadFailure()
-		o.Reloadable, o.ReloadFailure, o.ReloadTried = true, err, at(tried, now)
+		reloaded, err := cfg.ReloadFailure()
+		o.Reloadable, o.ReloadFailure, o.ReloadTime = true, err, newMoment(reloaded, now)
 	}
 	for _, status := range cfg.Collector.Status() {
-		o.Targets = append(o.Targets, view(status, now))
+		o.Targets = append(o.Targets, newTargetView(status, now))
 	}
 	slices.SortStableFunc(o.Targets, func(a, b targetView) int { return cmp.Compare(a.State.urgency(), b.State.urgency()) })
 	o.Unscraped = slices.ContainsFunc(o.Targets, func(t targetView) bool { return t.State == unscraped })
@@ -107,18 +110,19 @@ func (cfg *Config) overview() overview {
 	return o
 }
 
-// state is what is known of a target, in words.
+// state is the state of a target or of a listing.
 type state string
 
 const (
-	fails     state = "fails"           // a listing failed when it was last tried
-	unscraped state = "not scraped yet" // a listing was not tried so far, and none failed
-	works     state = "works"           // all listings succeeded when they were last tried
+	fails     state = "fails"           // the last attempt of a listing failed
+	unscraped state = "not scraped yet" // a listing has not been tried, and none failed
+	works     state = "works"           // the last attempts of all listings succeeded
 )
 
+// urgency returns the rank of the state. The lowest is the most urgent.
 func (s state) urgency() int { return slices.Index([]state{fails, unscraped, works}, s) }
 
-// summary answers first of all what somebody opens the page for.
+// summary returns how many targets are in which state.
 func summary(targets []targetView) string {
 	count := map[state]int{}
 	for _, t := range targets {
@@ -135,31 +139,31 @@ func summary(targets []targetView) string {
 	case count[works]:
 		return fmt.Sprintf("All %d targets work.", total)
 	}
-	text := fmt.Sprintf("%d of %d targets %s.", count[works], total, choose(count[works], "works", "work"))
+	text := fmt.Sprintf("%d of %d targets %s.", count[works], total, plural(count[works], "works", "work"))
 	if n := count[fails]; n > 0 {
-		text += fmt.Sprintf(" %d %s.", n, choose(n, "fails", "fail"))
+		text += fmt.Sprintf(" %d %s.", n, plural(n, "fails", "fail"))
 	}
 	if n := count[unscraped]; n > 0 {
-		text += fmt.Sprintf(" %d %s not scraped yet.", n, choose(n, "is", "are"))
+		text += fmt.Sprintf(" %d %s not scraped yet.", n, plural(n, "is", "are"))
 	}
 	return text
 }
 
-// targetView is a target as the template shows it.
+// targetView is the status of a target for the template.
 type targetView struct {
 	collector.TargetStatus
 	State state
-	Views []listingView // of the Listings
-	Rows  int           // how many rows of the table it takes
+	Views []listingView // one for each of the Listings
+	Rows  int           // the number of rows in the table
 }
 
-func view(status collector.TargetStatus, now time.Time) targetView {
+func newTargetView(status collector.TargetStatus, now time.Time) targetView {
 	t := targetView{TargetStatus: status, State: works}
 	for _, l := range status.Listings {
 		v := listingView{l, now}
 		t.Views = append(t.Views, v)
 		t.Rows++
-		if v.Noteworthy() {
+		if v.HasNote() {
 			t.Rows++
 		}
 		if s := v.state(); s.urgency() < t.State.urgency() {
@@ -169,8 +173,7 @@ func view(status collector.TargetStatus, now time.Time) targetView {
 	return t
 }
 
-// listingView is a listing as the template shows it. A moment that never was is
-// nil.
+// listingView is the status of a listing for the template. Its moments may be nil.
 type listingView struct {
 	collector.ListingStatus
 	now time.Time
@@ -186,31 +189,30 @@ func (l listingView) state() state {
 	return works
 }
 
-// Listed is when the listing last succeeded.
-func (l listingView) Listed() *moment { return at(l.LastSuccess, l.now) }
+// Listed returns when the listing last succeeded.
+func (l listingView) Listed() *moment { return newMoment(l.LastSuccess, l.now) }
 
-// Failed is when the listing last failed.
-func (l listingView) Failed() *moment { return at(l.LastFailure, l.now) }
+// Failed returns when the listing last failed.
+func (l listingView) Failed() *moment { return newMoment(l.LastFailure, l.now) }
 
-// Ends is when the first of the tokens ends that had not.
-func (l listingView) Ends() *moment { return at(l.NextExpiry, l.now) }
+// NextExpiryTime returns when the next token expires.
+func (l listingView) NextExpiryTime() *moment { return newMoment(l.NextExpiry, l.now) }
 
-// Empty tells whether the listing works and finds nothing.
+// Empty reports whether the listing works but lists no tokens.
 func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
 
-// HelpURL is where the last failure is explained.
+// HelpURL returns the URL of the documentation of the last failure.
 func (l listingView) HelpURL() string { return collector.HelpURL(l.Failure.Reason) }
 
-// Recovered tells whether the listing works, but did not lately.
+// Recovered reports whether the listing works, but failed in the last 24 hours.
 func (l listingView) Recovered() bool {
-	const lately = 24 * time.Hour
-	return !l.Failing && l.Failure != nil && l.now.Sub(l.LastFailure) < lately
+	return !l.Failing && l.Failure != nil && l.now.Sub(l.LastFailure) < 24*time.Hour
 }
 
-// Noteworthy tells whether there is more to say than numbers.
-func (l listingView) Noteworthy() bool { return l.Failing || l.Recovered() || l.Empty() }
+// HasNote reports whether there is a note about the listing.
+func (l listingView) HasNote() bool { return l.Failing || l.Recovered() || l.Empty() }
 
-// whyEmpty is why a listing that works most likely lists nothing, and what to do.
+// whyEmpty explains why a listing that works may list no tokens, and what to do.
 var whyEmpty = map[client.Kind]string{
 	client.PersonalAccessToken: "the API lists only the tokens that the owner of the key has created. " +
 		"The key of a virtual account, which has created none, lists nothing: use the key of the person who owns the tokens, " +
@@ -218,40 +220,41 @@ var whyEmpty = map[client.Kind]string{
 	client.VirtualAccount: "the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
 }
 
-// WhyEmpty explains a listing that is Empty.
+// WhyEmpty explains an Empty listing.
 func (l listingView) WhyEmpty() string { return whyEmpty[l.Kind] }
 
-// What names the tokens, with their number if it is known.
-func (l listingView) What() string {
+// TokenCount returns the kind of the tokens, with their numbers if they have been listed.
+func (l listingView) TokenCount() string {
 	one := strings.ReplaceAll(string(l.Kind), "-", " ")
-	many := one + "s"
 	if l.LastSuccess.IsZero() {
-		return many
+		return one + "s"
 	}
-	text := fmt.Sprintf("%d %s", l.Tokens, choose(l.Tokens, one, many))
+	text := fmt.Sprintf("%d %s", l.Tokens, plural(l.Tokens, one, one+"s"))
 	if l.Expired > 0 {
 		text += fmt.Sprintf(", %d expired", l.Expired)
 	}
 	return text
 }
 
-func choose(n int, one, many string) string {
+// plural returns one if n is 1, and many otherwise.
+func plural(n int, one, many string) string {
 	if n == 1 {
 		return one
 	}
 	return many
 }
 
-// moment is a time in UTC, and how far away it is.
+// moment is a time in UTC, with its distance from now in words.
 type moment struct {
 	At    time.Time
 	Words string
 }
 
-// Exact is the time for a person.
+// Exact returns the time in a readable format.
 func (m moment) Exact() string { return m.At.Format("2006-01-02 15:04:05 UTC") }
 
-func at(t, now time.Time) *moment {
+// newMoment returns the moment of t, or nil if t is zero.
+func newMoment(t, now time.Time) *moment {
 	if t.IsZero() {
 		return nil
 	}
@@ -269,9 +272,9 @@ var units = []struct {
 	{"second", 1},
 }
 
-// distance tells how far t is from now, in the largest unit of which there are
-// two, so that little is lost by rounding down. A time.Duration would be too
-// short for a token that ends in the year 9999.
+// distance returns the distance between t and now in the largest unit of which there are
+// at least two, to limit the rounding error. A time.Duration would overflow for a token
+// that expires in the year 9999.
 func distance(t, now time.Time) string {
 	seconds := t.Unix() - now.Unix()
 	format := "in %d %s"
@@ -280,7 +283,7 @@ func distance(t, now time.Time) string {
 	}
 	for _, unit := range units {
 		if n := seconds / unit.seconds; n >= 2 || n == 1 && unit.seconds == 1 {
-			return fmt.Sprintf(format, n, choose(int(n), unit.name, unit.name+"s"))
+			return fmt.Sprintf(format, n, plural(int(n), unit.name, unit.name+"s"))
 		}
 	}
 	return "now"

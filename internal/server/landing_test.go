@@ -27,52 +27,52 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// clock is 10 days after the tokens were issued, and stands still.
-type clock struct{ later atomic.Int64 }
+// clock starts 10 days after the tokens were issued. Tests advance it.
+type clock struct{ offset atomic.Int64 }
 
 func (c *clock) now() time.Time {
-	return controlplanetest.Issued.AddDate(0, 0, 10).Add(time.Duration(c.later.Load()))
+	return controlplanetest.Issued.AddDate(0, 0, 10).Add(time.Duration(c.offset.Load()))
 }
 
-func (c *clock) advance(d time.Duration) { c.later.Add(int64(d)) }
+func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
-// with makes the pages those of the targets.
-func with(t *testing.T, now func() time.Time, targets ...collector.Target) func(*server.Config) {
+// withTargets configures a collector of the targets.
+func withTargets(t *testing.T, now func() time.Time, targets ...collector.Target) func(*server.Config) {
 	t.Helper()
 	return func(cfg *server.Config) { cfg.Now, cfg.Collector = now, newCollector(t, now, targets...) }
 }
 
-// transport sends the requests of a test.
-func transport(t *testing.T) *http.Transport {
+// newTransport returns a transport whose connections are closed after the test.
+func newTransport(t *testing.T) *http.Transport {
 	t.Helper()
 	transport := new(http.Transport)
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
 
-// read returns what a person reads on the landing page.
-func read(t *testing.T, url string) string {
+// landingPageText returns the visible text of the landing page.
+func landingPageText(t *testing.T, url string) string {
 	t.Helper()
 	status, body, _ := get(t, url)
 	if status != http.StatusOK {
-		t.Errorf("the landing page: %d", status)
+		t.Errorf("the status of the landing page is %d", status)
 	}
 	return metricstest.PageText(body)
 }
 
-func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
+func TestLandingPageShowsTheStateOfATarget(t *testing.T) {
 	const day = 24 * time.Hour
 	forbidden, unauthorized := faults.Status(http.StatusForbidden), faults.Status(http.StatusUnauthorized)
-	// A step scrapes with the fault, if any, and then lets time pass.
+	// A step scrapes with the fault, if any, and then advances the clock.
 	type step struct {
-		fault controlplanetest.Fault
-		pass  time.Duration
+		fault   controlplanetest.Fault
+		advance time.Duration
 	}
 	for _, tt := range []struct {
-		name       string
-		items      []any
-		steps      []step
-		want, lack []string
+		name           string
+		items          []any
+		steps          []step
+		want, unwanted []string
 	}{
 		{
 			"before any scrape", controlplanetest.Tokens(3), nil,
@@ -80,22 +80,22 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 				"Nothing has been scraped yet.", "A target is listed whenever /metrics is scraped",
 				"… not scraped yet acme", "personal access tokens not yet –",
 			},
-			[]string{"works", "fails", "What to do", "lists nothing"},
+			[]string{"works", "fails", "What to do", "No tokens are listed"},
 		},
 		{
 			"after a success", controlplanetest.Tokens(3),
 			[]step{{nil, 3 * time.Minute}},
 			[]string{"The target works.", "✓ works acme", "3 personal access tokens 3 minutes ago in 79 days"},
-			[]string{"fails", "ailed", "scraped yet", "is listed whenever", "What to do", "lists nothing"},
+			[]string{"fails", "ailed", "scraped yet", "is listed whenever", "What to do", "No tokens are listed"},
 		},
 		{
-			"with a single token", controlplanetest.Tokens(1),
+			"a single token", controlplanetest.Tokens(1),
 			[]step{{nil, 0}},
 			[]string{"1 personal access token now in 80 days"},
 			nil,
 		},
 		{
-			"after nothing but failures", controlplanetest.Tokens(3),
+			"after failures without a success", controlplanetest.Tokens(3),
 			[]step{{forbidden, time.Hour}, {unauthorized, 90 * time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "personal access tokens never –",
@@ -104,7 +104,7 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]string{"works", "403 ", " 3 personal", "not yet", "Works again"},
 		},
 		{
-			"after a failure that follows a success", controlplanetest.Tokens(3),
+			"after a failure following a success", controlplanetest.Tokens(3),
 			[]step{{nil, 2 * time.Hour}, {unauthorized, time.Second}},
 			[]string{
 				"The target fails.", "✗ fails acme", "3 personal access tokens when last listed 2 hours ago in 79 days",
@@ -128,95 +128,95 @@ func TestLandingPageTellsWhatBecameOfATarget(t *testing.T) {
 			[]string{"Works again"},
 		},
 		{
-			"where some tokens have expired",
-			[]any{lasting(controlplanetest.Issued.Add(day)), controlplanetest.Token(2)},
+			"some tokens have expired",
+			[]any{tokenUntil(controlplanetest.Issued.Add(day)), controlplanetest.Token(2)},
 			[]step{{nil, 0}},
 			[]string{"2 personal access tokens, 1 expired now in 80 days"},
 			nil,
 		},
 		{
-			"where the first expiry has passed since", controlplanetest.Tokens(3),
+			"the next expiry has passed since the scrape", controlplanetest.Tokens(3),
 			[]step{{nil, 80*day + 2*time.Hour}},
 			[]string{"3 personal access tokens 80 days ago 2 hours ago"},
 			nil,
 		},
 		{
-			"where no token ends",
+			"no token expires",
 			[]any{fakecontrolplane.Token{ID: "t0001"}},
 			[]step{{nil, 0}},
 			[]string{"1 personal access token now none ahead"},
-			[]string{"lists nothing"},
+			[]string{"No tokens are listed"},
 		},
 		{
-			"where a token lasts longer than a duration can say",
-			[]any{lasting(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))},
+			"an expiry that exceeds a time.Duration",
+			[]any{tokenUntil(time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC))},
 			[]step{{nil, 0}},
 			[]string{"1 personal access token now in 7973 years"},
 			nil,
 		},
 		{
-			"where it lists nothing", nil,
+			"an empty list", nil,
 			[]step{{nil, 0}},
 			[]string{
 				"✓ works acme", "0 personal access tokens now –",
-				"It lists nothing, most likely because the API lists only the tokens that the owner of the key has created.",
+				"No tokens are listed, most likely because the API lists only the tokens that the owner of the key has created.",
 				"use the key of the person who owns the tokens, or list the kind virtual-account",
 			},
 			[]string{"none ahead", "tenant’s"},
 		},
 		{
-			"where it lists nothing again", nil,
+			"an empty list after a failure", nil,
 			[]step{{unauthorized, time.Hour}, {nil, 0}},
-			[]string{"0 personal access tokens now", "It lists nothing", "Works again. It failed 60 minutes ago"},
+			[]string{"0 personal access tokens now", "No tokens are listed", "Works again. It failed 60 minutes ago"},
 			nil,
 		},
 		{
-			"where it fails and listed nothing before", nil,
+			"a failure after an empty list", nil,
 			[]step{{nil, time.Hour}, {unauthorized, 0}},
 			[]string{"0 personal access tokens when last listed", "Failed now : 401"},
-			[]string{"It lists nothing"},
+			[]string{"No tokens are listed"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			fault, c := faults.Switch(), new(clock)
 			cp := controlplanetest.Start(t, controlplanetest.Always(tt.items...), fault.Wrap)
-			url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+			url := start(t, cp.URL, withTargets(t, c.now, newTarget(t, newTransport(t), "acme", cp.URL, client.PersonalAccessToken)))
 			for _, s := range tt.steps {
 				fault.Set(s.fault)
 				get(t, url+"/metrics")
-				c.advance(s.pass)
+				c.advance(s.advance)
 			}
 			before := len(cp.Requests())
-			page := read(t, url)
+			page := landingPageText(t, url)
 			for _, want := range append(tt.want, strings.TrimPrefix(cp.URL, "http://")) {
 				if !strings.Contains(page, want) {
 					t.Errorf("%q is missing in %s", want, page)
 				}
 			}
-			for _, lack := range tt.lack {
-				if strings.Contains(page, lack) {
-					t.Errorf("%q should be missing in %s", lack, page)
+			for _, unwanted := range tt.unwanted {
+				if strings.Contains(page, unwanted) {
+					t.Errorf("unexpected %q in %s", unwanted, page)
 				}
 			}
-			if asked := cp.Requests()[before:]; len(asked) != 0 {
-				t.Errorf("the page asked for %q", asked)
+			if requests := cp.Requests()[before:]; len(requests) != 0 {
+				t.Errorf("the page sent the requests %q", requests)
 			}
 		})
 	}
 }
 
-// lasting is a token that ends at the time.
-func lasting(until time.Time) fakecontrolplane.Token {
+// tokenUntil returns a token with an expiry.
+func tokenUntil(expiry time.Time) fakecontrolplane.Token {
 	token := controlplanetest.Token(1)
-	token.JWTs[0].Expiry = &until
+	token.JWTs[0].Expiry = &expiry
 	return token
 }
 
-func TestLandingPageTellsTheExactTimes(t *testing.T) {
+func TestLandingPageShowsExactTimes(t *testing.T) {
 	cp, c := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...)), new(clock)
-	// The clock of a machine is seldom set to UTC.
+	// The local time zone does not matter.
 	local := func() time.Time { return c.now().In(time.FixedZone("", 3600)) }
-	url := start(t, cp.URL, with(t, local, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, withTargets(t, local, newTarget(t, newTransport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	get(t, url+"/metrics")
 	c.advance(time.Hour)
 	_, body, header := get(t, url)
@@ -237,27 +237,27 @@ func TestLandingPageTellsTheExactTimes(t *testing.T) {
 	}
 }
 
-func TestLandingPageTellsOfEachKind(t *testing.T) {
+func TestLandingPageShowsEachKind(t *testing.T) {
 	fault, c := faults.Switch(), new(clock)
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), nil, fault.Wrap)
-	url := start(t, cp.URL, with(t, c.now, target(t, transport(t), "acme", cp.URL, client.Kinds()...)))
+	url := start(t, cp.URL, withTargets(t, c.now, newTarget(t, newTransport(t), "acme", cp.URL, client.Kinds()...)))
 	get(t, url+"/metrics")
-	page := read(t, url)
+	page := landingPageText(t, url)
 	for _, want := range []string{
 		"The target works.", "3 personal access tokens now in 80 days 0 virtual accounts now –",
-		"It lists nothing, most likely because the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
+		"No tokens are listed, most likely because the owner of the key may not see any. The key of an admin sees all of the tenant’s.",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is missing in %s", want, page)
 		}
 	}
-	if strings.Count(page, "It lists nothing") != 1 {
-		t.Errorf("it says of both that they are empty: %s", page)
+	if strings.Count(page, "No tokens are listed") != 1 {
+		t.Errorf("both kinds are shown as empty: %s", page)
 	}
 
-	fault.Set(of(client.VirtualAccount, faults.Status(http.StatusForbidden)))
+	fault.Set(faultOf(client.VirtualAccount, faults.Status(http.StatusForbidden)))
 	get(t, url+"/metrics")
-	page = read(t, url)
+	page = landingPageText(t, url)
 	for _, want := range []string{
 		"The target fails.", "✗ fails acme", "3 personal access tokens now in 80 days 0 virtual accounts when last listed now – Failed now : 403",
 	} {
@@ -267,8 +267,8 @@ func TestLandingPageTellsOfEachKind(t *testing.T) {
 	}
 }
 
-// of is a fault of the requests for a kind.
-func of(kind client.Kind, fault controlplanetest.Fault) controlplanetest.Fault {
+// faultOf applies a fault to the requests for a kind.
+func faultOf(kind client.Kind, fault controlplanetest.Fault) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := fault(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -281,30 +281,31 @@ func of(kind client.Kind, fault controlplanetest.Fault) controlplanetest.Fault {
 	}
 }
 
-func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
+func TestLandingPageSummarizesTargetsAndShowsUrgentOnesFirst(t *testing.T) {
 	good := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(1)...))
 	bad := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusForbidden))
 	for _, tt := range []struct {
 		name string
-		// The targets before + are scraped; those after it are added later.
+		// One letter for each target, g for good and b for bad. Targets after + are
+		// added after the scrape.
 		targets     string
 		want, order string
 	}{
 		{"no target", "", "There are no targets.", ""},
-		{"none was scraped", "+gg", "Nothing has been scraped yet.", "0 1"},
+		{"none is scraped", "+gg", "Nothing has been scraped yet.", "0 1"},
 		{"all work", "gg", "All 2 targets work.", "0 1"},
 		{"one fails", "ggb", "2 of 3 targets work. 1 fails.", "2 0 1"},
 		{"all fail", "bb", "0 of 2 targets work. 2 fail.", "0 1"},
 		{"one works", "bgb", "1 of 3 targets works. 2 fail.", "0 2 1"},
-		{"one was added", "gg+g", "2 of 3 targets work. 1 is not scraped yet.", "2 0 1"},
-		{"some were added", "gb+gg", "1 of 4 targets works. 1 fails. 2 are not scraped yet.", "1 2 3 0"},
+		{"one is added", "gg+g", "2 of 3 targets work. 1 is not scraped yet.", "2 0 1"},
+		{"some are added", "gb+gg", "1 of 4 targets works. 1 fails. 2 are not scraped yet.", "1 2 3 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			scraped, added, _ := strings.Cut(tt.targets, "+")
 			var targets []collector.Target
-			for i, is := range scraped + added {
-				url := map[rune]string{'g': good.URL, 'b': bad.URL}[is]
-				targets = append(targets, target(t, transport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
+			for i, letter := range scraped + added {
+				url := map[rune]string{'g': good.URL, 'b': bad.URL}[letter]
+				targets = append(targets, newTarget(t, newTransport(t), fmt.Sprintf("number-%d", i), url, client.PersonalAccessToken))
 			}
 			c := newCollector(t, time.Now, targets[:len(scraped)]...)
 			url := start(t, good.URL, func(cfg *server.Config) { cfg.Collector = c })
@@ -312,7 +313,7 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 				get(t, url+"/metrics")
 			}
 			c.Set(targets...)
-			page := read(t, url)
+			page := landingPageText(t, url)
 			if !strings.Contains(page, " "+tt.want+" ") {
 				t.Errorf("%q is missing in %s", tt.want, page)
 			}
@@ -327,14 +328,14 @@ func TestLandingPageSumsUpWhatNeedsSomebodyFirst(t *testing.T) {
 	}
 }
 
-func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
+func TestLandingPageShowsAddedKindsAsNotScraped(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
-	sender := transport(t)
-	c := newCollector(t, time.Now, target(t, sender, "acme", cp.URL, client.PersonalAccessToken))
+	sender := newTransport(t)
+	c := newCollector(t, time.Now, newTarget(t, sender, "acme", cp.URL, client.PersonalAccessToken))
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Collector = c })
 	get(t, url+"/metrics")
-	c.Set(target(t, sender, "acme", cp.URL, client.Kinds()...))
-	page := read(t, url)
+	c.Set(newTarget(t, sender, "acme", cp.URL, client.Kinds()...))
+	page := landingPageText(t, url)
 	for _, want := range []string{"… not scraped yet acme", "2 personal access tokens", "virtual accounts not yet –"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is missing in %s", want, page)
@@ -342,7 +343,7 @@ func TestLandingPageShowsAKindThatWasAddedAsNotScraped(t *testing.T) {
 	}
 }
 
-func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
+func TestLandingPageEscapesValues(t *testing.T) {
 	const hostile = `<script>alert("1")</script><img src=x onerror='alert(2)'>{{.Name}}{{template "x"}}${3}-->`
 	message, err := json.Marshal(map[string]any{"statusCode": 403, "message": hostile})
 	if err != nil {
@@ -354,7 +355,7 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			w.Write(message)
 		})
 	})
-	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), hostile, cp.URL, client.PersonalAccessToken)),
+	url := start(t, cp.URL, withTargets(t, time.Now, newTarget(t, newTransport(t), hostile, cp.URL, client.PersonalAccessToken)),
 		func(cfg *server.Config) { cfg.Notice, cfg.Description = hostile, hostile })
 	get(t, url+"/metrics")
 	_, body, _ := get(t, url)
@@ -363,15 +364,15 @@ func TestLandingPageEscapesWhatOthersWrote(t *testing.T) {
 			t.Errorf("%q is not escaped in %s", raw, body)
 		}
 	}
-	if page := read(t, url); strings.Count(page, hostile) != 3 {
-		t.Errorf("the notice, the description and the name should all be there, and the server's message not: %s", page)
+	if page := landingPageText(t, url); strings.Count(page, hostile) != 3 {
+		t.Errorf("want the notice, the description and the name, but not the message of the server: %s", page)
 	}
 }
 
-func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
+func TestLandingPageShowsNoTokensAndNoSecrets(t *testing.T) {
 	fault := faults.Switch()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), fault.Wrap)
-	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, withTargets(t, time.Now, newTarget(t, newTransport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	check := func(want string) {
 		t.Helper()
 		get(t, url+"/metrics")
@@ -386,7 +387,7 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 		}
 	}
 	check("3 personal access tokens")
-	// A server may repeat what it was sent.
+	// The server sends the key back.
 	fault.Set(func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -396,20 +397,20 @@ func TestLandingPageNamesNoTokenAndNoKey(t *testing.T) {
 	check("401 Unauthorized")
 }
 
-func TestLandingPageTellsWhyNothingCouldBeSent(t *testing.T) {
-	keyless := target(t, transport(t), "acme", "http://nobody", client.PersonalAccessToken)
-	keyless.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
-	url := start(t, "http://nobody", with(t, time.Now, keyless))
+func TestLandingPageShowsWhyTheKeyIsUnusable(t *testing.T) {
+	target := newTarget(t, newTransport(t), "acme", "http://unused", client.PersonalAccessToken)
+	target.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
+	url := start(t, "http://unused", withTargets(t, time.Now, target))
 	get(t, url+"/metrics")
 	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
-	if page := read(t, url); !strings.Contains(page, want) {
+	if page := landingPageText(t, url); !strings.Contains(page, want) {
 		t.Errorf("%q is missing in %s", want, page)
 	}
 }
 
-func TestLandingPageLinksAFailureToItsExplanation(t *testing.T) {
+func TestLandingPageLinksToTheDocumentationOfFailures(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(http.StatusForbidden))
-	url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, client.PersonalAccessToken)))
+	url := start(t, cp.URL, withTargets(t, time.Now, newTarget(t, newTransport(t), "acme", cp.URL, client.PersonalAccessToken)))
 	get(t, url+"/metrics")
 	_, body, _ := get(t, url)
 	if want := `href="` + collector.HelpURL(client.ReasonForbidden) + `"`; !strings.Contains(body, want) {
@@ -417,43 +418,43 @@ func TestLandingPageLinksAFailureToItsExplanation(t *testing.T) {
 	}
 }
 
-func TestLandingPageTellsOfReloading(t *testing.T) {
+func TestLandingPageShowsHowToReloadAndFailures(t *testing.T) {
 	reload := func() error { return nil }
-	well := func() (time.Time, error) { return time.Now(), nil }
-	badly := func() (time.Time, error) { return time.Now().Add(-2 * time.Minute), errors.New("<line 3> is wrong") }
-	const how, failed = "To read the configuration file anew, send SIGHUP", "The configuration was not reloaded 2 minutes ago : <line 3> is wrong."
+	succeeded := func() (time.Time, error) { return time.Now(), nil }
+	failedReload := func() (time.Time, error) { return time.Now().Add(-2 * time.Minute), errors.New("<line 3> is wrong") }
+	const how, failed = "To reload the configuration file, send SIGHUP", "The configuration was not reloaded 2 minutes ago : <line 3> is wrong."
 	for _, tt := range []struct {
-		name    string
-		failure func() (time.Time, error)
-		post    bool
-		want    []string
-		lack    []string
+		name     string
+		failure  func() (time.Time, error)
+		post     bool
+		want     []string
+		unwanted []string
 	}{
-		{"not where there is nothing to reload", nil, true, nil, []string{how, failed}},
-		{"by signal", well, false, []string{how + "."}, []string{failed}},
-		{"by signal and by POST, where that is enabled", well, true, []string{how + ", or a POST to /-/reload."}, []string{failed}},
-		{"and why that failed", badly, false, []string{how, failed, "These are the targets of before."}, nil},
+		{"no configuration file", nil, true, nil, []string{how, failed}},
+		{"by signal", succeeded, false, []string{how + "."}, []string{failed}},
+		{"by signal and POST", succeeded, true, []string{how + ", or a POST request to /-/reload."}, []string{failed}},
+		{"a failure", failedReload, false, []string{how, failed, "These are the previous targets."}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			url := start(t, "http://nobody", func(cfg *server.Config) {
+			url := start(t, "http://unused", func(cfg *server.Config) {
 				cfg.EnableLifecycle = tt.post
 				if tt.failure != nil {
 					cfg.Reload, cfg.ReloadFailure = reload, tt.failure
 				}
 			})
-			page := read(t, url)
+			page := landingPageText(t, url)
 			for _, want := range tt.want {
 				if !strings.Contains(page, want) {
 					t.Errorf("no %q in %s", want, page)
 				}
 			}
-			for _, lack := range tt.lack {
-				if strings.Contains(page, lack) {
-					t.Errorf("%q in %s", lack, page)
+			for _, unwanted := range tt.unwanted {
+				if strings.Contains(page, unwanted) {
+					t.Errorf("unexpected %q in %s", unwanted, page)
 				}
 			}
 			if _, body, _ := get(t, url); strings.Contains(body, `/-/reload"`) || strings.Contains(body, "<line") {
-				t.Errorf("a link sends no POST, and what is wrong is no tag: %s", body)
+				t.Errorf("/-/reload is a link, or the error is not escaped: %s", body)
 			}
 		})
 	}
@@ -485,12 +486,12 @@ func TestLinksOfTheLandingPageWorkBelowAnyPath(t *testing.T) {
 					}
 					got = append(got, to.Path)
 					if status, body, _ := get(t, to.String()); status != http.StatusOK {
-						t.Errorf("%s leads to %s: %d %s", link[1], to.Path, status, body)
+						t.Errorf("%s links to %s: %d %s", link[1], to.Path, status, body)
 					}
 				}
 				at := strings.TrimSuffix(prefix, "/")
 				if want := []string{at + metrics, at + "/-/healthy", at + "/-/ready", at + metrics}; !slices.Equal(got, want) {
-					t.Errorf("the links lead to %q, want %q", got, want)
+					t.Errorf("the links are %q, want %q", got, want)
 				}
 			})
 		}
@@ -502,8 +503,8 @@ var (
 	color     = regexp.MustCompile(`--([\w-]+): (#[0-9a-f]+);`)
 )
 
-func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
-	_, page, _ := get(t, start(t, "http://nobody"))
+func TestLandingPageIsReadableInLightAndDarkMode(t *testing.T) {
+	_, page, _ := get(t, start(t, "http://unused"))
 	dark := darkStyle.FindStringSubmatch(page)
 	if dark == nil || !strings.Contains(page, "color-scheme: light dark;") {
 		t.Fatalf("the page has no dark style:\n%s", page)
@@ -520,7 +521,7 @@ func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
 		t.Errorf("the colors are %v in light, and %v in dark", inLight, inDark)
 	}
 	for _, name := range []string{"muted", "works", "fails"} {
-		// As browsers draw the canvas.
+		// These are the background colors of browsers.
 		for canvas, text := range map[string]string{"#ffffff": inLight[name], "#121212": inDark[name]} {
 			if got := contrast(t, text, canvas); got < 4.5 { // WCAG 2, level AA
 				t.Errorf("%s is %s on %s, a contrast of %.1f", name, text, canvas, got)
@@ -529,7 +530,7 @@ func TestTheLandingPageIsReadableInLightAndDark(t *testing.T) {
 	}
 }
 
-// contrast is the ratio of WCAG 2, from 1 to 21.
+// contrast returns the contrast ratio of WCAG 2, from 1 to 21.
 func contrast(t *testing.T, a, b string) float64 {
 	t.Helper()
 	light, dark := luminance(t, a), luminance(t, b)
@@ -539,18 +540,19 @@ func contrast(t *testing.T, a, b string) float64 {
 	return (light + 0.05) / (dark + 0.05)
 }
 
+// luminance returns the relative luminance of WCAG 2.
 func luminance(t *testing.T, hex string) float64 {
 	t.Helper()
 	var r, g, b int
-	format, most := "#%02x%02x%02x", 255.0
+	format, highest := "#%02x%02x%02x", 255.0
 	if len(hex) == len("#rgb") {
-		format, most = "#%1x%1x%1x", 15
+		format, highest = "#%1x%1x%1x", 15
 	}
 	if _, err := fmt.Sscanf(hex, format, &r, &g, &b); err != nil {
-		t.Fatalf("%s is no color: %v", hex, err)
+		t.Fatalf("%s is not a color: %v", hex, err)
 	}
 	linear := func(channel int) float64 {
-		c := float64(channel) / most
+		c := float64(channel) / highest
 		if c <= 0.04045 {
 			return c / 12.92
 		}
@@ -559,8 +561,8 @@ func luminance(t *testing.T, hex string) float64 {
 	return 0.2126*linear(r) + 0.7152*linear(g) + 0.0722*linear(b)
 }
 
-// With -race, this finds what pages and scrapes share unguarded.
-func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
+// The race detector checks what pages and scrapes share.
+func TestLandingPageMayBeServedDuringScrapes(t *testing.T) {
 	var turn atomic.Int64
 	flaky := func(next http.Handler) http.Handler {
 		faulty := faults.Status(http.StatusForbidden)(next)
@@ -583,10 +585,10 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 		for _, path := range []string{"/", "/metrics"} {
 			all.Go(func() {
 				for range 25 {
-					answer := httptest.NewRecorder()
-					handler.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
-					if body := answer.Body.String(); answer.Code != http.StatusOK || path == "/" && !strings.Contains(body, "</html>") {
-						t.Errorf("%s: %d %s", path, answer.Code, body)
+					response := httptest.NewRecorder()
+					handler.ServeHTTP(response, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+					if body := response.Body.String(); response.Code != http.StatusOK || path == "/" && !strings.Contains(body, "</html>") {
+						t.Errorf("%s: %d %s", path, response.Code, body)
 					}
 				}
 			})
@@ -594,12 +596,12 @@ func TestLandingPageIsServedWhileScrapesRun(t *testing.T) {
 	}
 }
 
-func TestLandingPageExplainsAnEmptyListOfEachKind(t *testing.T) {
+func TestLandingPageExplainsEmptyLists(t *testing.T) {
 	for _, kind := range client.Kinds() {
 		cp := controlplanetest.StartKinds(t, controlplanetest.Key, nil, nil)
-		url := start(t, cp.URL, with(t, time.Now, target(t, transport(t), "acme", cp.URL, kind)))
+		url := start(t, cp.URL, withTargets(t, time.Now, newTarget(t, newTransport(t), "acme", cp.URL, kind)))
 		get(t, url+"/metrics")
-		page := read(t, url)
+		page := landingPageText(t, url)
 		_, why, found := strings.Cut(page, "most likely because ")
 		if !found || !regexp.MustCompile(`^\S+ \S+ \S+ \S+ .*This page`).MatchString(why) || strings.HasPrefix(why, "This page") {
 			t.Errorf("the page does not explain why there may be no %s: %s", kind, page)

@@ -1,4 +1,4 @@
-// Package server answers the exporter's HTTP requests.
+// Package server provides the HTTP handler of the exporter.
 package server
 
 import (
@@ -34,43 +34,42 @@ const (
 
 var plainPath = regexp.MustCompile(`^/[\w/.~&-]*$`)
 
-// Config configures the handler. Every field is required, unless it says
-// otherwise.
+// Config configures the handler. All fields are required unless noted otherwise.
 type Config struct {
-	// Collector has the metrics of the targets.
+	// Collector collects the metrics of the targets.
 	Collector *collector.Collector
-	// Registry has the metrics of the exporter itself.
+	// Registry gathers the metrics of the exporter itself.
 	Registry *prometheus.Registry
 	// InstrumentHandler adds promhttp_* metrics to the Registry.
 	InstrumentHandler bool
-	// TelemetryPath is where the metrics are. At "/" there is no landing page.
+	// TelemetryPath is the path of the metrics. If it is "/", there is no landing page.
 	TelemetryPath string
-	// MaxRequests bounds the scrapes at a time; 0 is no bound.
+	// MaxRequests limits concurrent scrapes. 0 means no limit.
 	MaxRequests int
-	// TimeoutOffset is subtracted from the scraper's timeout, at most half of
-	// that timeout, so that the answer is written before the scraper gives up.
+	// TimeoutOffset is subtracted from the timeout of the scraper to leave time to write
+	// the response. At most half of the timeout is subtracted.
 	TimeoutOffset time.Duration
-	// Description and Notice stand on the landing page. Notice may be empty.
+	// Description and Notice are shown on the landing page. Notice may be empty.
 	Description, Notice string
-	// Reload reloads the configuration, and serves /-/reload where EnableLifecycle
-	// is true. ReloadFailure tells when and why the last attempt failed. Both are
-	// nil where there is nothing to reload.
+	// Reload reloads the configuration. It is called by /-/reload if EnableLifecycle is
+	// true. ReloadFailure returns the time and the error of the last reload. Both are nil
+	// if there is no configuration file.
 	Reload          func() error
 	ReloadFailure   func() (time.Time, error)
 	EnableLifecycle bool
-	// Now is the clock.
+	// Now returns the current time.
 	Now    func() time.Time
 	Logger log.Logger
 }
 
-// New returns the handler of all of the exporter's pages, which answer GET and
-// HEAD, but for /-/reload, which answers POST. It fails if TelemetryPath is not a
-// plain path, or is that of another page.
+// New returns the handler of all pages of the exporter. It returns an error if
+// TelemetryPath is not a plain path, or is the path of another page.
 func New(cfg Config) (http.Handler, error) {
-	at := cfg.TelemetryPath
-	clean := path.Clean(at)
-	if !plainPath.MatchString(at) || at != clean && (clean == "/" || at != clean+"/") || slices.Contains([]string{healthyPath, readyPath, reloadPath}, at) {
-		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and none of %s, %s and %s", at, healthyPath, readyPath, reloadPath)
+	metricsPath := cfg.TelemetryPath
+	clean := path.Clean(metricsPath)
+	if !plainPath.MatchString(metricsPath) || metricsPath != clean && (clean == "/" || metricsPath != clean+"/") ||
+		slices.Contains([]string{healthyPath, readyPath, reloadPath}, metricsPath) {
+		return nil, fmt.Errorf("--web.telemetry-path: %q must be a plain path like /metrics, and none of %s, %s and %s", metricsPath, healthyPath, readyPath, reloadPath)
 	}
 	compress, err := gzhttp.NewWrapper(gzhttp.CompressionLevel(gzip.BestSpeed), gzhttp.EnableZstd(false))
 	if err != nil {
@@ -81,30 +80,31 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(at), metrics)
-	mux.Handle("GET "+healthyPath, says("truefoundry_exporter is healthy.\n"))
-	mux.Handle("GET "+readyPath, says("truefoundry_exporter is ready.\n"))
+	mux.Handle("GET "+exactly(metricsPath), metrics)
+	mux.Handle("GET "+healthyPath, textHandler("truefoundry_exporter is healthy.\n"))
+	mux.Handle("GET "+readyPath, textHandler("truefoundry_exporter is ready.\n"))
 	mux.Handle("POST "+reloadPath, cfg.reload())
-	if at != "/" {
+	if metricsPath != "/" {
 		mux.Handle("GET /{$}", cfg.landing())
 	}
 	return mux, nil
 }
 
-// exactly keeps a pattern that ends in a slash from matching what is below it.
-func exactly(at string) string {
-	if strings.HasSuffix(at, "/") {
-		return at + "{$}"
+// exactly returns the pattern of http.ServeMux that matches a path but no path below it.
+func exactly(urlPath string) string {
+	if strings.HasSuffix(urlPath, "/") {
+		return urlPath + "{$}"
 	}
-	return at
+	return urlPath
 }
 
-// says answers without asking anybody: an outage of a control plane must not
-// restart the exporter.
-func says(text string) http.Handler {
+// textHandler returns a handler that responds with a fixed text. Health checks must not
+// depend on the control planes.
+func textHandler(text string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 }
 
+// reload returns the handler of /-/reload.
 func (cfg *Config) reload() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !cfg.EnableLifecycle || cfg.Reload == nil {
@@ -117,29 +117,29 @@ func (cfg *Config) reload() http.Handler {
 	})
 }
 
-// textFormats are the formats of an exposition, the preferred one first.
+// textFormats are the supported formats, the preferred one first.
 var textFormats = []expfmt.Format{
 	expfmt.NewFormat(expfmt.TypeOpenMetrics),
 	expfmt.FmtOpenMetrics_0_0_1,
 	expfmt.NewFormat(expfmt.TypeTextPlain),
 }
 
+// metrics returns the handler of the metrics.
 func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.Handler, error) {
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "promhttp_metric_handler_errors_total", // as promhttp.HandlerFor has it
+		Name: "promhttp_metric_handler_errors_total", // as in promhttp.HandlerFor
 		Help: "Total number of internal errors encountered by the promhttp metric handler.",
 	}, []string{"cause"})
 	gathering, encoding := failures.WithLabelValues("gathering"), failures.WithLabelValues("encoding")
 	var handler http.Handler = compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		timeout, announced := scrapeTimeout(r.Header)
-		// A timeout about as short as the offset still leaves some time to list.
 		timeToWrite := min(cfg.TimeoutOffset, timeout/2)
 		ctx := r.Context()
 		if announced {
-			limited, cancel := context.WithTimeout(ctx, timeout-timeToWrite)
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, timeout-timeToWrite)
 			defer cancel()
-			ctx = limited
 		}
 		snapshot := cfg.Collector.Scrape(ctx)
 		families, err := cfg.Registry.Gather()
@@ -148,23 +148,23 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.H
 			level.Error(cfg.Logger).Log("msg", "the exporter's own metrics are incomplete", "err", err)
 		}
 
-		// A scraper that does not read must not hold its place for ever.
+		// A scraper that does not read the response must not block others for ever.
 		limit := cfg.Collector.Timeout()
 		if announced {
 			limit = min(limit, max(timeout-time.Since(start), timeToWrite))
 		}
 		deadline := time.Now().Add(limit)
-		_ = http.NewResponseController(w).SetWriteDeadline(deadline) // a broken connection shows when it is written to
+		_ = http.NewResponseController(w).SetWriteDeadline(deadline) // a broken connection fails the write below
 		format := expfmt.NegotiateAccept(r.Header, textFormats...)
 		w.Header().Set("Content-Type", string(format))
 		w.Header().Add("Vary", "Accept")
 		if err := write(w, format, snapshot, families); err != nil {
 			encoding.Inc()
-			level.Debug(cfg.Logger).Log("msg", "the scraper left, or did not read the metrics in time", "err", err)
+			level.Debug(cfg.Logger).Log("msg", "the scraper disconnected or did not read the metrics in time", "err", err)
 		}
 	}))
 	if cfg.MaxRequests > 0 {
-		handler = limit(handler, cfg.MaxRequests)
+		handler = limitConcurrency(handler, cfg.MaxRequests)
 	}
 	if cfg.InstrumentHandler {
 		if err := cfg.Registry.Register(failures); err != nil {
@@ -175,7 +175,7 @@ func (cfg *Config) metrics(compress func(http.Handler) http.HandlerFunc) (http.H
 	return handler, nil
 }
 
-// write writes an exposition of the targets' metrics and the exporter's own.
+// write writes the metrics of the targets and of the exporter itself.
 func write(w io.Writer, format expfmt.Format, snapshot *collector.Snapshot, own []*dto.MetricFamily) error {
 	if err := snapshot.Write(w, format); err != nil {
 		return err
@@ -195,10 +195,9 @@ func write(w io.Writer, format expfmt.Format, snapshot *collector.Snapshot, own 
 	return nil
 }
 
-// withoutCollisions leaves out families that have the name of a counter without
-// its suffix, which in OpenMetrics is the name of the counter's family. Of Go's
-// metrics, that is go_memstats_alloc_bytes, whose value is also that of
-// go_memstats_heap_alloc_bytes.
+// withoutCollisions removes families that have the name of a counter without its suffix
+// _total, which is the name of the counter's family in OpenMetrics. The only one of Go's
+// metrics is go_memstats_alloc_bytes, which is the same as go_memstats_heap_alloc_bytes.
 func withoutCollisions(families []*dto.MetricFamily) []*dto.MetricFamily {
 	counters := map[string]bool{}
 	for _, family := range families {
@@ -211,8 +210,8 @@ func withoutCollisions(families []*dto.MetricFamily) []*dto.MetricFamily {
 	})
 }
 
-// limit refuses requests above n at a time.
-func limit(next http.Handler, n int) http.Handler {
+// limitConcurrency rejects requests while n others are in progress.
+func limitConcurrency(next http.Handler, n int) http.Handler {
 	slots := make(chan struct{}, n)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -226,11 +225,11 @@ func limit(next http.Handler, n int) http.Handler {
 	})
 }
 
-// minTimeout is the shortest timeout in which anything can be listed.
+// minTimeout is the shortest timeout that is accepted. Nothing could be listed in less.
 const minTimeout = 100 * time.Millisecond
 
-// scrapeTimeout returns the timeout that the scraper announces. It returns false
-// if there is none, or one that is no use.
+// scrapeTimeout returns the timeout that the scraper announces, or false if there is none
+// or it is invalid.
 func scrapeTimeout(header http.Header) (time.Duration, bool) {
 	seconds, err := strconv.ParseFloat(header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 	if err != nil || math.IsNaN(seconds) || seconds < minTimeout.Seconds() {

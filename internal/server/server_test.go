@@ -33,10 +33,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start serves the exporter's pages for the control plane at the address.
-func start(t *testing.T, address string, choose ...func(*server.Config)) string {
+// start serves the pages of an exporter of the control plane at an address.
+func start(t *testing.T, address string, configure ...func(*server.Config)) string {
 	t.Helper()
-	handler, err := newHandler(t, address, choose...)
+	handler, err := newHandler(t, address, configure...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,18 +45,19 @@ func start(t *testing.T, address string, choose ...func(*server.Config)) string 
 	return exporter.URL
 }
 
-func newHandler(t *testing.T, address string, choose ...func(*server.Config)) (http.Handler, error) {
+// newHandler returns the handler of an exporter of the control plane at an address.
+func newHandler(t *testing.T, address string, configure ...func(*server.Config)) (http.Handler, error) {
 	t.Helper()
-	return newHandlerThrough(t, new(http.Transport), address, choose...)
+	return newHandlerWithTransport(t, new(http.Transport), address, configure...)
 }
 
-func newHandlerThrough(t *testing.T, transport *http.Transport, address string, choose ...func(*server.Config)) (http.Handler, error) {
+func newHandlerWithTransport(t *testing.T, transport *http.Transport, address string, configure ...func(*server.Config)) (http.Handler, error) {
 	t.Helper()
 	t.Cleanup(transport.CloseIdleConnections)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector())
 	cfg := server.Config{
-		Collector:         newCollector(t, time.Now, target(t, transport, "acme", address, client.PersonalAccessToken)),
+		Collector:         newCollector(t, time.Now, newTarget(t, transport, "acme", address, client.PersonalAccessToken)),
 		Registry:          registry,
 		InstrumentHandler: true,
 		TelemetryPath:     "/metrics",
@@ -65,7 +66,7 @@ func newHandlerThrough(t *testing.T, transport *http.Transport, address string, 
 		Now:               time.Now,
 		Logger:            log.NewNopLogger(),
 	}
-	for _, f := range choose {
+	for _, f := range configure {
 		f(&cfg)
 	}
 	return server.New(cfg)
@@ -80,7 +81,7 @@ func newCollector(tb testing.TB, now func() time.Time, targets ...collector.Targ
 	return c
 }
 
-func target(t *testing.T, transport *http.Transport, name, address string, kinds ...client.Kind) collector.Target {
+func newTarget(t *testing.T, transport *http.Transport, name, address string, kinds ...client.Kind) collector.Target {
 	t.Helper()
 	u, err := client.ParseURL(address)
 	if err != nil {
@@ -92,8 +93,8 @@ func target(t *testing.T, transport *http.Transport, name, address string, kinds
 	}}
 }
 
-// get returns the status, the body and the header of an answer. header is of
-// names and values.
+// get sends a GET request and returns the status, the body and the header of the response.
+// header consists of names and values.
 func get(t *testing.T, url string, header ...string) (int, string, http.Header) {
 	t.Helper()
 	return do(t, http.MethodGet, url, header...)
@@ -126,7 +127,7 @@ const (
 	timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 )
 
-func TestMetricsAreOfTheTargetsAndOfTheExporter(t *testing.T) {
+func TestMetricsOfTargetsAndExporterAreServed(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	url := start(t, cp.URL)
 	get(t, url+"/metrics")
@@ -145,7 +146,7 @@ func TestMetricsAreOfTheTargetsAndOfTheExporter(t *testing.T) {
 	}
 }
 
-func TestHandlerIsNotInstrumentedUnlessAskedTo(t *testing.T) {
+func TestInstrumentHandlerMayBeDisabled(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.InstrumentHandler = false })
 	if _, body, _ := get(t, url+"/metrics"); strings.Contains(body, "promhttp_") || !strings.Contains(body, "truefoundry_exporter_api_requests_total") {
@@ -167,7 +168,7 @@ func TestFormatAndEncodingAreNegotiated(t *testing.T) {
 	for accept, want := range map[string]string{"gzip": "gzip", "zstd, gzip;q=0.5": "gzip", "gzip;q=0": "", "br": ""} {
 		_, body, header := get(t, url+"/metrics", "Accept-Encoding", accept)
 		if got := header.Get("Content-Encoding"); got != want {
-			t.Errorf("to %q: %q, want %q", accept, got, want)
+			t.Errorf("Accept %q: %q, want %q", accept, got, want)
 		}
 		if want == "gzip" {
 			unzipped, err := gzip.NewReader(strings.NewReader(body))
@@ -181,14 +182,13 @@ func TestFormatAndEncodingAreNegotiated(t *testing.T) {
 			body = string(text)
 		}
 		if !strings.Contains(metricstest.WithoutControlPlane(body), `truefoundry_listing_tokens{kind="personal-access-token",target="acme"} 1`) {
-			t.Errorf("to %q: %s", accept, body)
+			t.Errorf("Accept %q: %s", accept, body)
 		}
 	}
 }
 
-// Other formats and a choice of metrics are not supported: text is served, and
-// all of it.
-func TestFormatsThatAreServed(t *testing.T) {
+// name[] is not supported either.
+func TestUnsupportedFormatsFallBackToText(t *testing.T) {
 	const (
 		text        = "text/plain; version=0.0.4; charset=utf-8; escaping="
 		openMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping="
@@ -207,26 +207,26 @@ func TestFormatsThatAreServed(t *testing.T) {
 		for _, query := range []string{"", "?name[]=truefoundry_up"} {
 			status, body, header := get(t, url+"/metrics"+query, "Accept", accept)
 			if got := header.Get("Content-Type"); status != http.StatusOK || got != want {
-				t.Errorf("to %q: %d %q, want %q", accept, status, got, want)
+				t.Errorf("Accept %q: %d %q, want %q", accept, status, got, want)
 			}
 			if vary := header.Values("Vary"); !slices.Contains(vary, "Accept") || !slices.Contains(vary, "Accept-Encoding") {
-				t.Errorf("to %q: Vary is %q", accept, vary)
+				t.Errorf("Accept %q: Vary is %q", accept, vary)
 			}
 			for _, metric := range []string{"truefoundry_up{", "truefoundry_token_info{", "go_goroutines ", "promhttp_metric_handler_requests_in_flight "} {
 				if strings.Count(body, "\n"+metric) < 1 {
-					t.Errorf("to %q: no %s", accept, metric)
+					t.Errorf("Accept %q: no %s", accept, metric)
 				}
 			}
 			if end := strings.HasSuffix(body, "\n# EOF\n"); end != strings.HasPrefix(want, openMetrics[:20]) || strings.Count(body, "# EOF") > 1 {
-				t.Errorf("to %q: it ends with %q", accept, body[len(body)-40:])
+				t.Errorf("Accept %q: it ends with %q", accept, body[len(body)-40:])
 			}
 		}
 	}
 }
 
-// In OpenMetrics, a counter's family is named without _total, and no other family
-// may have that name, or the name of another's samples.
-func TestNoFamiliesCollideInOpenMetrics(t *testing.T) {
+// In OpenMetrics, the name of a counter's family has no suffix _total. No other family may
+// have that name, or the name of a sample of another family.
+func TestFamiliesDoNotCollideInOpenMetrics(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	url := start(t, cp.URL, func(cfg *server.Config) {
 		cfg.Registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versioncollector.NewCollector("x"))
@@ -238,7 +238,7 @@ func TestNoFamiliesCollideInOpenMetrics(t *testing.T) {
 		name, suffixes := found[1], map[string][]string{"counter": {"_total", "_created"}, "histogram": {"_bucket", "_count", "_sum", "_created"}, "summary": {"_count", "_sum", "_created"}}[found[2]]
 		for _, suffix := range append(suffixes, "") {
 			if other, ok := taken[name+suffix]; ok {
-				t.Errorf("%s is of %s and of %s", name+suffix, other, name)
+				t.Errorf("%s belongs to %s and to %s", name+suffix, other, name)
 			}
 			taken[name+suffix] = name
 		}
@@ -249,51 +249,51 @@ func TestNoFamiliesCollideInOpenMetrics(t *testing.T) {
 	}
 }
 
-func TestScrapeEndsBeforeTheScraperGivesUp(t *testing.T) {
+func TestScrapeEndsBeforeTheTimeoutOfTheScraper(t *testing.T) {
 	for _, tt := range []struct {
 		name, header string
 		want         time.Duration
 	}{
-		{"by the header less the offset", "10", 10*time.Second - offset},
-		{"by half of a header about as short as the offset", "0.6", 300 * time.Millisecond},
-		{"by the exporter's own limit where that is less", "100", time.Minute},
-		{"by the limit where there is no header", "", time.Minute},
-		{"by the header where that is just long enough", "0.1", 50 * time.Millisecond},
-		{"by the limit where the header is too short to list anything", "0.0999", time.Minute},
-		{"by the limit where the header is next to nothing", "0.0000001", time.Minute},
-		{"by the limit where the header is 0", "0", time.Minute},
-		{"by the limit where the header is negative", "-5", time.Minute},
-		{"by the limit where the header is no number", "NaN", time.Minute},
-		{"by the limit where the header is text", "soon", time.Minute},
-		{"by the limit where the header is too long", "1e9", time.Minute},
-		{"by the limit where the header is absurd", "1e300", time.Minute},
-		{"by the limit where the header is infinite", "Inf", time.Minute},
+		{"the header minus the offset", "10", 10*time.Second - offset},
+		{"half of a short header", "0.6", 300 * time.Millisecond},
+		{"the limit of the exporter is shorter", "100", time.Minute},
+		{"no header", "", time.Minute},
+		{"the shortest valid header", "0.1", 50 * time.Millisecond},
+		{"a header that is too short", "0.0999", time.Minute},
+		{"a tiny header", "0.0000001", time.Minute},
+		{"a header of 0", "0", time.Minute},
+		{"a negative header", "-5", time.Minute},
+		{"a header that is not a number", "NaN", time.Minute},
+		{"a header of text", "soon", time.Minute},
+		{"a long header", "1e9", time.Minute},
+		{"a huge header", "1e300", time.Minute},
+		{"an infinite header", "Inf", time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cp := controlplanetest.New(t, controlplanetest.Always())
 				transport, stop := controlplanetest.InMemory(cp.With(faults.Hang()))
 				defer stop()
-				handler, err := newHandlerThrough(t, transport, "http://control-plane")
+				handler, err := newHandlerWithTransport(t, transport, "http://control-plane")
 				if err != nil {
 					t.Fatal(err)
 				}
 				req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 				req.Header.Set(timeoutHeader, tt.header)
-				begin, answer := time.Now(), httptest.NewRecorder()
-				handler.ServeHTTP(answer, req)
-				if took := time.Since(begin); took != tt.want {
+				start, response := time.Now(), httptest.NewRecorder()
+				handler.ServeHTTP(response, req)
+				if took := time.Since(start); took != tt.want {
 					t.Errorf("took %v, want %v", took, tt.want)
 				}
-				if body := answer.Body.String(); answer.Code != http.StatusOK || !strings.Contains(body, `reason="timeout",target="acme"} 1`) {
-					t.Errorf("%d: %s", answer.Code, body)
+				if body := response.Body.String(); response.Code != http.StatusOK || !strings.Contains(body, `reason="timeout",target="acme"} 1`) {
+					t.Errorf("%d: %s", response.Code, body)
 				}
 			})
 		})
 	}
 }
 
-func TestScrapesAboveTheLimitAreRefused(t *testing.T) {
+func TestScrapesAboveTheLimitAreRejected(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	wait := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -325,7 +325,7 @@ func TestScrapesAboveTheLimitAreRefused(t *testing.T) {
 	}
 }
 
-func TestScraperThatHangsUpEndsTheListing(t *testing.T) {
+func TestDisconnectedScraperCancelsTheListing(t *testing.T) {
 	begun, gone := make(chan struct{}), make(chan struct{})
 	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.First(1, func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -346,7 +346,7 @@ func TestScraperThatHangsUpEndsTheListing(t *testing.T) {
 	}
 	if resp, err := http.DefaultTransport.RoundTrip(req); err == nil {
 		resp.Body.Close()
-		t.Fatal("it answered")
+		t.Fatal("got a response")
 	}
 	<-gone
 	if _, body, _ := get(t, url+"/metrics"); !strings.Contains(metricstest.WithoutControlPlane(body), `truefoundry_up{target="acme"} 1`) {
@@ -354,9 +354,8 @@ func TestScraperThatHangsUpEndsTheListing(t *testing.T) {
 	}
 }
 
-// What cannot be sent to a scraper that hung up is no error, and is not told once
-// for each metric.
-func TestScraperThatHangsUpIsNoErrorOfTheExporter(t *testing.T) {
+// The failure to write is logged once, and not for each metric.
+func TestDisconnectedScraperIsNotLoggedAsAnError(t *testing.T) {
 	begun, done := make(chan struct{}), make(chan struct{})
 	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -392,11 +391,11 @@ func TestScraperThatHangsUpIsNoErrorOfTheExporter(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
-	asked := func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked the control plane: %s", r.URL) })
+func TestPagesAndMethods(t *testing.T) {
+	unexpected := func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the control plane got a request: %s", r.URL) })
 	}
-	cp := controlplanetest.Start(t, controlplanetest.Always(), asked)
+	cp := controlplanetest.Start(t, controlplanetest.Always(), unexpected)
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.Notice, cfg.TelemetryPath = `a <"notice">`, "/m&m" })
 	for _, tt := range []struct {
 		path   string
@@ -438,7 +437,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func TestReload(t *testing.T) {
+func TestReloadByHTTP(t *testing.T) {
 	works := func() error { return nil }
 	for _, tt := range []struct {
 		name    string
@@ -447,14 +446,14 @@ func TestReload(t *testing.T) {
 		status  int
 		want    string
 	}{
-		{"is refused unless it is enabled", works, false, http.StatusForbidden, "--web.enable-lifecycle"},
-		{"is refused where there is nothing to reload", nil, true, http.StatusForbidden, "--web.enable-lifecycle"},
-		{"says that it is done", works, true, http.StatusOK, "The configuration is reloaded.\n"},
-		{"says why it failed", func() error { return errors.New("line 7: no such field") }, true, http.StatusInternalServerError, "line 7: no such field\n"},
+		{"is disabled", works, false, http.StatusForbidden, "--web.enable-lifecycle"},
+		{"has nothing to reload", nil, true, http.StatusForbidden, "--web.enable-lifecycle"},
+		{"succeeds", works, true, http.StatusOK, "The configuration is reloaded.\n"},
+		{"fails", func() error { return errors.New("line 7: no such field") }, true, http.StatusInternalServerError, "line 7: no such field\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			calls := 0
-			url := start(t, "http://nobody", func(cfg *server.Config) {
+			url := start(t, "http://unused", func(cfg *server.Config) {
 				cfg.EnableLifecycle = tt.enabled
 				if tt.reload != nil {
 					cfg.Reload = func() error { calls++; return tt.reload() }
@@ -474,7 +473,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
+func TestTelemetryPathMayReplaceTheLandingPage(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	url := start(t, cp.URL, func(cfg *server.Config) { cfg.TelemetryPath = "/" })
 	if _, body, _ := get(t, url); !strings.Contains(body, "truefoundry_up") {
@@ -485,9 +484,9 @@ func TestTelemetryPathAtTheRootDropsTheLandingPage(t *testing.T) {
 	}
 }
 
-func TestTelemetryPathThatCannotBeIsRefused(t *testing.T) {
+func TestInvalidTelemetryPathIsRejected(t *testing.T) {
 	for _, path := range []string{"", "metrics", "/-/healthy", "/-/ready", "/-/reload", "/{x}", "/a b", "/a?b", "/a#b", "/%zz", "/a\nb", "//", "//metrics", "/a//b", "/a/../b", "/./a"} {
-		if _, err := newHandler(t, "http://nobody", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
+		if _, err := newHandler(t, "http://unused", func(cfg *server.Config) { cfg.TelemetryPath = path }); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", path)) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}

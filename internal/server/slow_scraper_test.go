@@ -20,37 +20,36 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 )
 
-// unread is the connection of a scraper that never reads: it takes nothing until
-// its deadline has passed.
-type unread struct {
+// unreadResponse is the http.ResponseWriter of a scraper that never reads: writes block
+// until the deadline.
+type unreadResponse struct {
 	header   http.Header
 	status   int
 	deadline time.Time
 }
 
-func (u *unread) Header() http.Header { return u.header }
+func (u *unreadResponse) Header() http.Header { return u.header }
 
-func (u *unread) WriteHeader(status int) { u.status = status }
+func (u *unreadResponse) WriteHeader(status int) { u.status = status }
 
-func (u *unread) SetWriteDeadline(deadline time.Time) error {
+func (u *unreadResponse) SetWriteDeadline(deadline time.Time) error {
 	u.deadline = deadline
 	return nil
 }
 
-func (u *unread) Write([]byte) (int, error) {
+func (u *unreadResponse) Write([]byte) (int, error) {
 	if u.deadline.IsZero() {
-		select {} // for ever
+		select {} // no deadline
 	}
-	<-time.After(time.Until(u.deadline)) // of the bubble's time
+	<-time.After(time.Until(u.deadline))
 	return 0, os.ErrDeadlineExceeded
 }
 
-// latency is how long the control plane takes for a page in inBubble.
+// latency is the latency of the control plane in inBubble.
 const latency = time.Second
 
-// inBubble runs a test with a handler, for a control plane of n tokens, whose time
-// is the bubble's.
-func inBubble(t *testing.T, n int, test func(t *testing.T, handler http.Handler), choose ...func(*server.Config)) {
+// inBubble runs a test in a synctest bubble with the handler of an exporter of n tokens.
+func inBubble(t *testing.T, n int, test func(t *testing.T, handler http.Handler), configure ...func(*server.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(n)...))
@@ -61,7 +60,7 @@ func inBubble(t *testing.T, n int, test func(t *testing.T, handler http.Handler)
 			})
 		}))
 		defer stop()
-		handler, err := newHandlerThrough(t, transport, "http://control-plane", append(choose, func(cfg *server.Config) {
+		handler, err := newHandlerWithTransport(t, transport, "http://control-plane", append(configure, func(cfg *server.Config) {
 			cfg.Registry, cfg.InstrumentHandler = prometheus.NewRegistry(), true
 		})...)
 		if err != nil {
@@ -71,12 +70,12 @@ func inBubble(t *testing.T, n int, test func(t *testing.T, handler http.Handler)
 	})
 }
 
-// leaveUnread lets n scrapers ask that never read, and returns how many bytes are
-// in use when all of them are waited for.
-func leaveUnread(t *testing.T, wait *sync.WaitGroup, handler http.Handler, n int, header ...string) uint64 {
+// scrapeUnread starts n scrapes that are never read. When all of them block, it returns the
+// size of the heap.
+func scrapeUnread(t *testing.T, wait *sync.WaitGroup, handler http.Handler, n int, header ...string) uint64 {
 	t.Helper()
 	for range n {
-		wait.Go(func() { handler.ServeHTTP(&unread{header: http.Header{}}, request(t, header...)) })
+		wait.Go(func() { handler.ServeHTTP(&unreadResponse{header: http.Header{}}, request(t, header...)) })
 	}
 	<-time.After(10 * latency)
 	synctest.Wait()
@@ -95,27 +94,26 @@ func request(t *testing.T, header ...string) *http.Request {
 	return req
 }
 
-// What forty scrapers that do not read have in common is held once. Each has
-// buffers of its own, those of gzip included.
-func TestScrapersThatDoNotReadCostLittleMoreThanOne(t *testing.T) {
-	const tokens, most = 2_000, 1 << 20
+// The metrics of all scrapes are shared. Each scrape has its own buffers.
+func TestScrapersThatDoNotReadShareTheirMemory(t *testing.T) {
+	const tokens, maxEach = 2_000, 1 << 20
 	for _, encoding := range []string{"identity", "gzip"} {
 		t.Run(encoding, func(t *testing.T) {
 			inBubble(t, tokens, func(t *testing.T, handler http.Handler) {
 				var wait sync.WaitGroup
-				one := leaveUnread(t, &wait, handler, 1, "Accept-Encoding", encoding)
+				one := scrapeUnread(t, &wait, handler, 1, "Accept-Encoding", encoding)
 				wait.Wait()
-				forty := leaveUnread(t, &wait, handler, 40, "Accept-Encoding", encoding)
+				forty := scrapeUnread(t, &wait, handler, 40, "Accept-Encoding", encoding)
 				wait.Wait()
-				if forty > one && (forty-one)/39 > most {
-					t.Errorf("one holds %d bytes, forty hold %d: each of them %d more", one, forty, (forty-one)/39)
+				if forty > one && (forty-one)/39 > maxEach {
+					t.Errorf("one scrape needs %d bytes, forty need %d: %d for each", one, forty, (forty-one)/39)
 				}
 			})
 		})
 	}
 }
 
-func TestHowLongAScraperMayTakeToRead(t *testing.T) {
+func TestWriteDeadlineFollowsTheTimeoutOfTheScraper(t *testing.T) {
 	const limit = time.Minute
 	listing := latency // one page
 	for header, want := range map[string]time.Duration{
@@ -126,7 +124,7 @@ func TestHowLongAScraperMayTakeToRead(t *testing.T) {
 		t.Run(fmt.Sprintf("%q", header), func(t *testing.T) {
 			inBubble(t, 3, func(t *testing.T, handler http.Handler) {
 				start := time.Now()
-				handler.ServeHTTP(&unread{header: http.Header{}}, request(t, timeoutHeader, header))
+				handler.ServeHTTP(&unreadResponse{header: http.Header{}}, request(t, timeoutHeader, header))
 				if took := time.Since(start); took != want {
 					t.Errorf("it took %v, want %v", took, want)
 				}
@@ -135,45 +133,42 @@ func TestHowLongAScraperMayTakeToRead(t *testing.T) {
 	}
 }
 
-// Those who do not read hold the others up until the timeouts that they announced
-// are over, and no longer.
-func TestScrapersThatDoNotReadMakeRoom(t *testing.T) {
+func TestScrapersThatDoNotReadBlockOthersOnlyUntilTheirTimeout(t *testing.T) {
 	const limit, timeout = 40, 10 * time.Second
 	inBubble(t, 3, func(t *testing.T, handler http.Handler) {
 		scrape := func() int {
-			answer := httptest.NewRecorder()
-			handler.ServeHTTP(answer, request(t))
-			return answer.Code
+			response := httptest.NewRecorder()
+			handler.ServeHTTP(response, request(t))
+			return response.Code
 		}
 		start := time.Now()
 		var wait sync.WaitGroup
 		for range limit {
-			wait.Go(func() { handler.ServeHTTP(&unread{header: http.Header{}}, request(t, timeoutHeader, "10")) })
+			wait.Go(func() { handler.ServeHTTP(&unreadResponse{header: http.Header{}}, request(t, timeoutHeader, "10")) })
 		}
 		<-time.After(timeout - time.Millisecond)
 		if status := scrape(); status != http.StatusServiceUnavailable {
-			t.Errorf("while there is no room: %d", status)
+			t.Errorf("while the limit is reached: %d", status)
 		}
 		wait.Wait()
 		if took := time.Since(start); took != timeout {
-			t.Errorf("there is room after %v, want %v", took, timeout)
+			t.Errorf("the scrapes ended after %v, want %v", took, timeout)
 		}
 		if status := scrape(); status != http.StatusOK {
-			t.Errorf("when there is room: %d", status)
+			t.Errorf("after the timeout: %d", status)
 		}
 	}, func(cfg *server.Config) { cfg.MaxRequests = limit })
 }
 
-// impatient leaves little time to read the answer, however long it took to make it.
-type impatient struct{ http.ResponseWriter }
+// shortDeadline sets a short write deadline.
+type shortDeadline struct{ http.ResponseWriter }
 
-// SetWriteDeadline implements what http.ResponseController looks for.
-func (i impatient) SetWriteDeadline(time.Time) error {
+// SetWriteDeadline is called by http.ResponseController.
+func (i shortDeadline) SetWriteDeadline(time.Time) error {
 	return http.NewResponseController(i.ResponseWriter).SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 }
 
-// The same over a real connection, which cannot hold the answer.
-func TestConnectionThatIsNotReadIsCut(t *testing.T) {
+func TestUnreadConnectionIsClosed(t *testing.T) {
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(4000)...))
 	handler, err := newHandler(t, cp.URL)
 	if err != nil {
@@ -182,7 +177,7 @@ func TestConnectionThatIsNotReadIsCut(t *testing.T) {
 	ended := make(chan struct{})
 	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
-		handler.ServeHTTP(impatient{w}, r)
+		handler.ServeHTTP(shortDeadline{w}, r)
 	}))
 	defer exporter.Close()
 	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(exporter.URL, "http://"))
@@ -197,7 +192,7 @@ func TestConnectionThatIsNotReadIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-	if answer, err := io.ReadAll(conn); strings.HasSuffix(string(answer), "\r\n0\r\n\r\n") {
-		t.Errorf("it has sent everything: %d bytes, %v", len(answer), err)
+	if response, err := io.ReadAll(conn); strings.HasSuffix(string(response), "\r\n0\r\n\r\n") {
+		t.Errorf("got the complete response of %d bytes and %v", len(response), err)
 	}
 }

@@ -1,4 +1,4 @@
-// Package controlplanetest serves control planes on loopback for tests.
+// Package controlplanetest serves fake control planes on loopback for tests.
 package controlplanetest
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
-// Key is the API key that a ControlPlane accepts: a JWT that says
+// Key is the API key that a ControlPlane accepts. It is a JWT with the payload
 // {"exp":1790000000}.
 const Key = "e30.eyJleHAiOjE3OTAwMDAwMDB9.c2ln"
 
-// Fault changes how a control plane answers.
+// Fault is a middleware that changes the behaviour of a control plane.
 type Fault func(next http.Handler) http.Handler
 
-// ControlPlane is a control plane that serves until its test ends.
+// ControlPlane is a fake control plane that records its requests.
 type ControlPlane struct {
 	*fakecontrolplane.Server
 	URL string
@@ -30,9 +30,9 @@ type ControlPlane struct {
 	requests []string
 }
 
-// Start serves the personal access tokens that items returns for each request,
-// with the first of the faults outermost. The test fails if anything but the
-// lists was asked for.
+// Start starts a control plane whose personal access tokens are returned by items for each
+// request. The first of the faults is the outermost. The test fails if a request is
+// anything but a list request.
 func Start(t testing.TB, items func() []any, faults ...Fault) *ControlPlane {
 	t.Helper()
 	cp := New(t, items)
@@ -40,25 +40,23 @@ func Start(t testing.TB, items func() []any, faults ...Fault) *ControlPlane {
 	return cp
 }
 
-// StartKinds serves the items of both kinds to those who have the key, with the
-// first of the faults outermost. The test fails if anything but the lists was
-// asked for.
+// StartKinds is like Start for an API key and items of both kinds.
 func StartKinds(t testing.TB, key string, personal, virtual []any, faults ...Fault) *ControlPlane {
 	t.Helper()
 	cp := New(t, Always(personal...))
 	cp.Key = key
-	ofPersonal := cp.Items
+	personalItems := cp.Items
 	cp.Items = func(endpoint string) []any {
 		if endpoint == fakecontrolplane.VirtualAccounts {
 			return virtual
 		}
-		return ofPersonal(endpoint)
+		return personalItems(endpoint)
 	}
 	cp.Serve(t, faults...)
 	return cp
 }
 
-// Serve serves cp until the test ends, behind the faults.
+// Serve serves the control plane with faults until the test ends.
 func (cp *ControlPlane) Serve(t testing.TB, faults ...Fault) {
 	t.Helper()
 	server := httptest.NewServer(cp.With(faults...))
@@ -66,7 +64,7 @@ func (cp *ControlPlane) Serve(t testing.TB, faults ...Fault) {
 	cp.URL = server.URL
 }
 
-// New returns a control plane that serves nowhere yet.
+// New returns a control plane that is not served yet.
 func New(t testing.TB, items func() []any) *ControlPlane {
 	t.Helper()
 	cp := &ControlPlane{Server: &fakecontrolplane.Server{
@@ -80,28 +78,28 @@ func New(t testing.TB, items func() []any) *ControlPlane {
 	}}
 	t.Cleanup(func() {
 		for _, request := range cp.Requests() {
-			if !lists.MatchString(request) {
-				t.Errorf("asked for something else than a list: %s", request)
+			if !listRequest.MatchString(request) {
+				t.Errorf("got a request that is not a list request: %s", request)
 			}
 		}
 	})
 	return cp
 }
 
-// lists are the requests that list. Others may create tokens.
-var lists = regexp.MustCompile(`^GET ` + fakecontrolplane.Prefix + `/v1/(personal-access-tokens|virtual-accounts)\?limit=\d+&offset=\d+$`)
+// listRequest matches list requests. Other requests may create tokens.
+var listRequest = regexp.MustCompile(`^GET ` + fakecontrolplane.Prefix + `/v1/(personal-access-tokens|virtual-accounts)\?limit=\d+&offset=\d+$`)
 
 // ServeHTTP implements http.Handler.
 func (cp *ControlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) { cp.With().ServeHTTP(w, r) }
 
-// Requests returns the requests so far, as "GET /path?query".
+// Requests returns the requests so far in the form "GET /path?query".
 func (cp *ControlPlane) Requests() []string {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	return slices.Clone(cp.requests)
 }
 
-// With returns the handler of the control plane behind the faults.
+// With returns the handler of the control plane with faults.
 func (cp *ControlPlane) With(faults ...Fault) http.Handler {
 	var handler http.Handler = cp.Server
 	for _, fault := range slices.Backward(faults) {
@@ -115,10 +113,10 @@ func (cp *ControlPlane) With(faults ...Fault) http.Handler {
 	})
 }
 
-// Always returns the same items for each request.
+// Always returns a function that always returns the same items.
 func Always(items ...any) func() []any { return func() []any { return items } }
 
-// Issued is when the tokens of Tokens were issued.
+// Issued is the time at which the tokens of Tokens were issued.
 var Issued = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Tokens returns n healthy tokens with the ids t0000, t0001, ….
@@ -130,7 +128,7 @@ func Tokens(n int) []any {
 	return items
 }
 
-// Token returns the healthy token number i.
+// Token returns a healthy token with the number i.
 func Token(i int) fakecontrolplane.Token {
 	id := fmt.Sprintf("t%04d", i)
 	expiry, expired := Issued.AddDate(0, 0, 90), false

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// InMemory serves the handler without sockets, as a synctest bubble needs it,
-// to all requests that go through the transport. The caller stops it.
+// InMemory serves a handler in memory, for use in a synctest bubble. The transport sends
+// all requests to the handler. The caller must call stop.
 func InMemory(handler http.Handler) (transport *http.Transport, stop func()) {
 	return ServeInMemory(&http.Server{Handler: handler, ReadHeaderTimeout: time.Minute})
 }
 
-// ServeInMemory is InMemory for a server.
+// ServeInMemory is like InMemory for a server.
 func ServeInMemory(server *http.Server) (transport *http.Transport, stop func()) {
 	listener := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	served := make(chan struct{})
@@ -30,18 +30,19 @@ func ServeInMemory(server *http.Server) (transport *http.Transport, stop func())
 	}
 }
 
-// pipeListener accepts the connections that its dial makes.
+// pipeListener is a net.Listener for in-memory connections.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
+// dial connects to the listener.
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
+	client, server := net.Pipe()
 	select {
-	case l.conns <- there:
-		return here, nil
+	case l.conns <- server:
+		return client, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
 	case <-ctx.Done():

@@ -8,7 +8,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// KeyFile is the path of a file that contains an API key, as client.Credentials.
+// KeyFile is the path of a file that contains an API key. It implements
+// client.Credentials.
 type KeyFile string
 
 // Credential implements client.Credentials.

@@ -1,4 +1,4 @@
-// Package docstest keeps parts of documents equal to what the code says.
+// Package docstest compares generated parts of documents with the code.
 package docstest
 
 import (
@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// Region compares the region of a document, which stands between the comments
-// <!-- begin name --> and <!-- end name -->, with what it should be. Where
-// update is true it rewrites the region.
+// Region compares the part of a document between the comments <!-- begin name --> and
+// <!-- end name --> with want. If update is true, it replaces that part by want.
 func Region(t testing.TB, file, name, want string, update bool) {
 	t.Helper()
 	raw, err := os.ReadFile(file)

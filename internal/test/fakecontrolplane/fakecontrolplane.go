@@ -1,6 +1,6 @@
-// Package fakecontrolplane is a fake TrueFoundry control plane, for the
-// demonstration and the tests. It answers the list endpoints of the API, as
-// strictly as the real one, and nothing else.
+// Package fakecontrolplane provides a fake TrueFoundry control plane for the demo and for
+// tests. It only implements the list endpoints of the API, and is as strict as the real
+// one.
 package fakecontrolplane
 
 import (
@@ -23,7 +23,7 @@ const (
 	defaultLimit = 100
 )
 
-// Prefix is the path below which the API is served.
+// Prefix is the path prefix of the API.
 const Prefix = "/api/svc"
 
 // The list endpoints.
@@ -32,93 +32,94 @@ const (
 	VirtualAccounts      = "virtual-accounts"
 )
 
-// Server is a control plane. Its fields must not change while it serves.
+// Server is a fake control plane. Its fields must not change while it serves.
 type Server struct {
-	// Key is the one API key that it accepts.
+	// Key is the only API key that the server accepts.
 	Key string
-	// Items returns what an endpoint lists at this moment: Tokens, or anything
-	// else that makes JSON. It is called once for each request.
+	// Items returns the items of an endpoint: Tokens, or anything else that can be
+	// marshalled to JSON. It is called once for each request.
 	Items func(endpoint string) []any
 
-	zippers sync.Pool // of *gzip.Writer: a new one costs a megabyte
+	gzipWriters sync.Pool // of *gzip.Writer, which need a megabyte each
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	endpoint, found := strings.CutPrefix(r.URL.Path, Prefix+"/v1/")
 	if !found || r.Method != http.MethodGet || endpoint != PersonalAccessTokens && endpoint != VirtualAccounts {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("Cannot %s %s", r.Method, r.URL.Path))
+		writeError(w, http.StatusNotFound, fmt.Sprintf("Cannot %s %s", r.Method, r.URL.Path))
 		return
 	}
 	key, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer || subtle.ConstantTimeCompare([]byte(key), []byte(s.Key)) != 1 {
-		refuse(w, http.StatusUnauthorized, "Unauthorized: the token is not valid")
+		writeError(w, http.StatusUnauthorized, "Unauthorized: the token is not valid")
 		return
 	}
 	limit, err := parameter(r, "limit", defaultLimit, 1, maxLimit)
 	if err != nil {
-		refuse(w, http.StatusUnprocessableEntity, err.Error())
+		writeError(w, http.StatusUnprocessableEntity, err.Error())
 		return
 	}
 	offset, err := parameter(r, "offset", 0, 0, math.MaxInt32)
 	if err != nil {
-		refuse(w, http.StatusUnprocessableEntity, err.Error())
+		writeError(w, http.StatusUnprocessableEntity, err.Error())
 		return
 	}
 	items := s.Items(endpoint)
 	from := min(offset, len(items))
 	to := min(from+limit, len(items))
-	s.answer(w, r, Page{
+	s.writePage(w, r, Page{
 		Data:       append([]any{}, items[from:to]...),
 		Pagination: map[string]any{"total": len(items), "offset": offset, "limit": limit},
 	})
 }
 
-func parameter(r *http.Request, name string, missing, least, most int) (int, error) {
+// parameter returns an integer parameter of the query.
+func parameter(r *http.Request, name string, defaultValue, lowest, highest int) (int, error) {
 	query := r.URL.Query()
 	if !query.Has(name) {
-		return missing, nil
+		return defaultValue, nil
 	}
 	n, err := strconv.Atoi(query.Get(name))
-	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("%s must be an integer from %d to %d", name, least, most)
+	if err != nil || n < lowest || n > highest {
+		return 0, fmt.Errorf("%s must be an integer from %d to %d", name, lowest, highest)
 	}
 	return n, nil
 }
 
-func refuse(w http.ResponseWriter, status int, message string) {
+func writeError(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	encode(w, map[string]any{"statusCode": status, "message": message})
+	writeJSON(w, map[string]any{"statusCode": status, "message": message})
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, page Page) {
+func (s *Server) writePage(w http.ResponseWriter, r *http.Request, page Page) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		encode(w, page)
+		writeJSON(w, page)
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	zipper, ok := s.zippers.Get().(*gzip.Writer)
+	gz, ok := s.gzipWriters.Get().(*gzip.Writer)
 	if !ok {
-		zipper = gzip.NewWriter(nil)
+		gz = gzip.NewWriter(nil)
 	}
-	zipper.Reset(w)
-	encode(zipper, page)
-	zipper.Close()
-	s.zippers.Put(zipper)
+	gz.Reset(w)
+	writeJSON(gz, page)
+	gz.Close()
+	s.gzipWriters.Put(gz)
 }
 
-// encode writes v as far as the client wants to read it.
-func encode(w io.Writer, v any) { _ = json.NewEncoder(w).Encode(v) }
+// writeJSON writes v. It ignores errors, which mean that the client has disconnected.
+func writeJSON(w io.Writer, v any) { _ = json.NewEncoder(w).Encode(v) }
 
-// Page is an answer of a list endpoint.
+// Page is a response of a list endpoint.
 type Page struct {
 	Data       []any          `json:"data"`
 	Pagination map[string]any `json:"pagination,omitempty"`
 }
 
-// Token is an item of a list, as current servers send it.
+// Token is an item of a list as sent by current servers.
 type Token struct {
 	ID                    string     `json:"id"`
 	Name                  string     `json:"name,omitempty"`
@@ -137,7 +138,7 @@ type Token struct {
 	Manifest              *Manifest  `json:"manifest"`
 }
 
-// Subject is who created a Token.
+// Subject is the creator of a Token.
 type Subject struct {
 	ID          string `json:"subjectId"`
 	Type        string `json:"subjectType"`
@@ -145,7 +146,7 @@ type Subject struct {
 	DisplayName string `json:"subjectDisplayName,omitempty"`
 }
 
-// JWT is what the API tells of a JWT; nil Expiry means that it never expires.
+// JWT describes a JWT of a Token. It never expires if Expiry is nil.
 type JWT struct {
 	ID          string     `json:"id"`
 	Expiry      *time.Time `json:"expiry"`
@@ -157,19 +158,19 @@ type JWT struct {
 	Metadata    *Metadata  `json:"metadata,omitempty"`
 }
 
-// Metadata is what else the API tells of a JWT.
+// Metadata is the metadata of a JWT.
 type Metadata struct {
 	SecretStoreSync *SecretStoreSync `json:"syncTokenInSecretStoreInfo,omitempty"`
 }
 
-// SecretStoreSync is the last attempt to write a JWT to a secret store, which
-// failed where there is an Error.
+// SecretStoreSync describes the last attempt to write a JWT to a secret store. The attempt
+// failed if there is an Error.
 type SecretStoreSync struct {
 	UpdatedAt time.Time `json:"updatedAt"`
 	Error     string    `json:"error,omitempty"`
 }
 
-// Manifest is what a Token was made from.
+// Manifest is the manifest that a Token was created from.
 type Manifest struct {
 	Name           string      `json:"name"`
 	Type           string      `json:"type"`
@@ -178,7 +179,7 @@ type Manifest struct {
 	OwnedBy        *OwnedBy    `json:"ownedBy,omitempty"`
 }
 
-// AutoRotate is how a Token rotates by itself, in days.
+// AutoRotate configures the automatic rotation of a Token, in days.
 type AutoRotate struct {
 	Interval    int `json:"auto_rotate_interval"`
 	GracePeriod int `json:"grace_period"`

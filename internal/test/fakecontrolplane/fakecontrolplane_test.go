@@ -16,7 +16,8 @@ const (
 	list = "/api/svc/v1/personal-access-tokens"
 )
 
-func ask(t *testing.T, method, target, authorization string) *httptest.ResponseRecorder {
+// request sends a request to a server with 2,500 items.
+func request(t *testing.T, method, target, authorization string) *httptest.ResponseRecorder {
 	t.Helper()
 	server := &fakecontrolplane.Server{Key: "made-up", Items: func(endpoint string) []any {
 		items := make([]any, 2500)
@@ -27,12 +28,12 @@ func ask(t *testing.T, method, target, authorization string) *httptest.ResponseR
 	}}
 	req := httptest.NewRequestWithContext(t.Context(), method, target, nil)
 	req.Header.Set("Authorization", authorization)
-	answer := httptest.NewRecorder()
-	server.ServeHTTP(answer, req)
-	return answer
+	response := httptest.NewRecorder()
+	server.ServeHTTP(response, req)
+	return response
 }
 
-func TestItIsAsStrictAsTheRealOne(t *testing.T) {
+func TestServerIsAsStrictAsTheRealAPI(t *testing.T) {
 	for _, tt := range []struct {
 		name, method, target, authorization string
 		want                                int
@@ -41,31 +42,31 @@ func TestItIsAsStrictAsTheRealOne(t *testing.T) {
 		{"the largest page", http.MethodGet, list + "?limit=1000", key, http.StatusOK},
 		{"a page too small", http.MethodGet, list + "?limit=0", key, http.StatusUnprocessableEntity},
 		{"a page too large", http.MethodGet, list + "?limit=1001", key, http.StatusUnprocessableEntity},
-		{"a limit that is no number", http.MethodGet, list + "?limit=x", key, http.StatusUnprocessableEntity},
-		{"a limit that is empty", http.MethodGet, list + "?limit=", key, http.StatusUnprocessableEntity},
+		{"a limit that is not a number", http.MethodGet, list + "?limit=x", key, http.StatusUnprocessableEntity},
+		{"an empty limit", http.MethodGet, list + "?limit=", key, http.StatusUnprocessableEntity},
 		{"a negative offset", http.MethodGet, list + "?offset=-1", key, http.StatusUnprocessableEntity},
 		{"virtual accounts", http.MethodGet, "/api/svc/v1/virtual-accounts", key, http.StatusOK},
 		{"no key", http.MethodGet, list, "", http.StatusUnauthorized},
 		{"another key", http.MethodGet, list, "Bearer other", http.StatusUnauthorized},
-		{"a key that is no bearer", http.MethodGet, list, "made-up", http.StatusUnauthorized},
-		{"what would create a token", http.MethodGet, list + "/name", key, http.StatusNotFound},
-		{"what would return a secret", http.MethodGet, "/api/svc/v1/virtual-accounts/id/token", key, http.StatusNotFound},
+		{"a key without a scheme", http.MethodGet, list, "made-up", http.StatusUnauthorized},
+		{"a path to create a token", http.MethodGet, list + "/name", key, http.StatusNotFound},
+		{"a path to get a secret", http.MethodGet, "/api/svc/v1/virtual-accounts/id/token", key, http.StatusNotFound},
 		{"a POST", http.MethodPost, list, key, http.StatusNotFound},
 		{"without the prefix", http.MethodGet, "/v1/personal-access-tokens", key, http.StatusNotFound},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			answer := ask(t, tt.method, tt.target, tt.authorization)
-			if answer.Code != tt.want {
-				t.Errorf("got %d, want %d", answer.Code, tt.want)
+			response := request(t, tt.method, tt.target, tt.authorization)
+			if response.Code != tt.want {
+				t.Errorf("got %d, want %d", response.Code, tt.want)
 			}
-			if tt.want != http.StatusOK && !strings.Contains(answer.Body.String(), fmt.Sprintf(`"statusCode":%d`, tt.want)) {
-				t.Errorf("got %s", answer.Body)
+			if tt.want != http.StatusOK && !strings.Contains(response.Body.String(), fmt.Sprintf(`"statusCode":%d`, tt.want)) {
+				t.Errorf("got %s", response.Body)
 			}
 		})
 	}
 }
 
-func TestPages(t *testing.T) {
+func TestPagesFollowLimitAndOffset(t *testing.T) {
 	for _, tt := range []struct {
 		query       string
 		length      int
@@ -81,7 +82,7 @@ func TestPages(t *testing.T) {
 			Data       []string
 			Pagination struct{ Total int }
 		}
-		if err := json.Unmarshal(ask(t, http.MethodGet, list+tt.query, key).Body.Bytes(), &page); err != nil {
+		if err := json.Unmarshal(request(t, http.MethodGet, list+tt.query, key).Body.Bytes(), &page); err != nil {
 			t.Fatal(err)
 		}
 		if len(page.Data) != tt.length || page.Pagination.Total != 2500 || page.Data == nil {

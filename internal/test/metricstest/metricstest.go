@@ -1,4 +1,4 @@
-// Package metricstest reads metrics and logs for tests.
+// Package metricstest helps tests to check metrics and logs.
 package metricstest
 
 import (
@@ -16,9 +16,8 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// Register returns what a registry gathers from c. Being pedantic, it finds
-// what is wrong with the metrics; so does the linter.
-func Register(t testing.TB, c prometheus.Collector) []*dto.MetricFamily {
+// Gather gathers the metrics of c with a pedantic registry, and lints them.
+func Gather(t testing.TB, c prometheus.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(c); err != nil {
@@ -34,7 +33,7 @@ func Register(t testing.TB, c prometheus.Collector) []*dto.MetricFamily {
 	return families
 }
 
-// Exposition returns what is written in the text format.
+// Exposition returns metrics in the text format.
 func Exposition(t testing.TB, metrics interface {
 	Write(io.Writer, expfmt.Format) error
 },
@@ -47,7 +46,7 @@ func Exposition(t testing.TB, metrics interface {
 	return b.String()
 }
 
-// Text is the exposition of the families.
+// Text returns the families in the text format.
 func Text(t testing.TB, families []*dto.MetricFamily) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -60,11 +59,11 @@ func Text(t testing.TB, families []*dto.MetricFamily) string {
 	return b.String()
 }
 
-// controlPlane is the label control_plane, which is never the last one.
+// controlPlane matches the label control_plane, which is never the last one.
 var controlPlane = regexp.MustCompile(`control_plane="[^"]*",`)
 
-// WithoutControlPlane returns an exposition without the labels control_plane,
-// which hold the address of a test's own server.
+// WithoutControlPlane removes the labels control_plane from an exposition. They contain the
+// address of a test server.
 func WithoutControlPlane(text string) string { return controlPlane.ReplaceAllString(text, "") }
 
 var (
@@ -72,29 +71,29 @@ var (
 	tag   = regexp.MustCompile(`(?s)<[^>]*>`)
 )
 
-// PageText returns what a person reads on a page of HTML, in one line.
+// PageText returns the visible text of an HTML page in one line.
 func PageText(page string) string {
 	text := html.UnescapeString(tag.ReplaceAllString(style.ReplaceAllString(page, ""), " "))
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// Present fails the test unless text has want in it.
+// Present fails the test unless text contains want.
 func Present(t testing.TB, text, want string) {
 	t.Helper()
 	if !strings.Contains(text, want) {
-		t.Errorf("there is no %s in\n%s", want, text)
+		t.Errorf("%s is missing in\n%s", want, text)
 	}
 }
 
-// Absent fails the test if text has unwanted in it.
+// Absent fails the test if text contains unwanted.
 func Absent(t testing.TB, text, unwanted string) {
 	t.Helper()
 	if strings.Contains(text, unwanted) {
-		t.Errorf("there is %s in\n%s", unwanted, text)
+		t.Errorf("got unwanted %s in\n%s", unwanted, text)
 	}
 }
 
-// Log is an io.Writer that may be written to and read concurrently.
+// Log is a buffer that is safe for concurrent use.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -114,7 +113,7 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Take returns what was written since the last call.
+// Take returns what has been written since the last call.
 func (l *Log) Take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

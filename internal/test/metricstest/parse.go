@@ -9,22 +9,21 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Families are metrics by the names of their families.
+// Families are metric families by name.
 type Families map[string]*dto.MetricFamily
 
-// Parse reads an exposition. The test fails where that is not valid, and where a
-// series is there twice.
+// Parse parses an exposition. The test fails if it is invalid or repeats a series.
 func Parse(t testing.TB, text string) Families {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
-		t.Fatalf("no exposition: %v in\n%s", err, text)
+		t.Fatalf("invalid exposition: %v in\n%s", err, text)
 	}
 	seen := map[string]bool{}
 	for line := range strings.Lines(text) {
 		if series := line[:strings.LastIndexByte(line, ' ')+1]; !strings.HasPrefix(line, "#") && seen[series] {
-			t.Errorf("there twice: %s", series)
+			t.Errorf("repeated series: %s", series)
 		} else {
 			seen[series] = true
 		}
@@ -32,8 +31,8 @@ func Parse(t testing.TB, text string) Families {
 	return families
 }
 
-// Values are those of the series that have all of the labels, of names and
-// values, by the value of one more label.
+// Values returns the values of the series of a family by the value of a label. labels are
+// pairs of names and values that the series must have.
 func (f Families) Values(name, by string, labels ...string) map[string]float64 {
 	found := map[string]float64{}
 	for _, m := range f[name].GetMetric() {

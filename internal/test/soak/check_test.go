@@ -15,39 +15,29 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// exposition is what a scrape got.
+// exposition holds the metrics of a scrape.
 type exposition struct {
-	// begun is when the scrape began.
-	begun int64
-	// up is of each target, and success of each listing.
-	up      map[string]float64
-	success map[listing]float64
-	// tokens are the series of each listing's tokens, by id and name.
-	tokens map[listing]map[string]map[string]float64
-	// counts are the other series of each listing: its numbers, by name.
-	counts map[listing]map[string]float64
-	// listings is how many of each have ended, and failures how many of those failed.
+	begun    int64 // the clock when the scrape began
+	up       map[string]float64
+	success  map[listing]float64
+	tokens   map[listing]map[string]map[string]float64 // by ID and metric
+	counts   map[listing]map[string]float64            // other gauges of listings
 	listings map[listing]float64
 	failures map[listing]map[client.Reason]float64
-	// counters are all series that only grow, those of no listing, and of no
-	// target, too.
-	counters map[listing]map[string]float64
-	// targets are those of any series.
-	targets map[string]bool
-	// gauges are the exporter's own, without labels.
-	gauges map[string]float64
+	counters map[listing]map[string]float64 // all counters, by series
+	targets  map[string]bool                // the targets of all series
+	gauges   map[string]float64             // gauges of the exporter without labels
 }
 
 var comments = regexp.MustCompile(`(?m)^#.*\n`)
 
-// parse reads an exposition, whether OpenMetrics or not.
+// parse parses an exposition.
 func parse(body []byte, openMetrics bool) (*exposition, error) {
 	if complete := bytes.HasSuffix(body, []byte("\n# EOF\n")); complete != openMetrics {
-		return nil, fmt.Errorf("it ends with # EOF: %t", complete)
+		return nil, fmt.Errorf("the exposition ends with # EOF: %t", complete)
 	}
 	if openMetrics {
-		// In OpenMetrics, go_memstats_alloc_bytes is a gauge and a counter. That
-		// is the library's, and Prometheus does not mind. The parser does.
+		// The parser of the text format does not accept the types of OpenMetrics.
 		body = comments.ReplaceAll(body, nil)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -70,6 +60,7 @@ func parse(body []byte, openMetrics bool) (*exposition, error) {
 	return e, nil
 }
 
+// add adds a sample.
 func (e *exposition) add(name string, m *dto.Metric) error {
 	labels, parts := map[string]string{}, []string{name}
 	for _, l := range m.Label {
@@ -78,20 +69,20 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 	}
 	series := strings.Join(parts, " ")
 	value := m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
-	of := listing{labels["target"], client.Kind(labels["kind"])}
-	if of.target != "" {
-		e.targets[of.target] = true
+	l := listing{labels["target"], client.Kind(labels["kind"])}
+	if l.target != "" {
+		e.targets[l.target] = true
 	}
 	switch {
 	case strings.HasPrefix(name, "truefoundry_token_"):
 		if labels["token_name"] != "token-"+labels["token_id"] {
 			return fmt.Errorf("%s has the name of another token", series)
 		}
-		return put(inner(inner(e.tokens, of), labels["token_id"]), name, value)
+		return setOnce(getOrMake(getOrMake(e.tokens, l), labels["token_id"]), name, value)
 	case name == "truefoundry_up":
-		return put(e.up, of.target, value)
+		return setOnce(e.up, l.target, value)
 	case name == "truefoundry_listing_success":
-		return put(e.success, of, value)
+		return setOnce(e.success, l, value)
 	case name == "truefoundry_listing_invalid_fields":
 		if value != 0 {
 			return fmt.Errorf("%s is %g", series, value)
@@ -100,149 +91,148 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 		var err error
 		switch name {
 		case "truefoundry_listing_errors_total":
-			err = put(inner(e.failures, of), client.Reason(labels["reason"]), value)
+			err = setOnce(getOrMake(e.failures, l), client.Reason(labels["reason"]), value)
 		case "truefoundry_listings_total":
-			err = put(e.listings, of, value)
+			err = setOnce(e.listings, l, value)
 		}
 		if err != nil {
 			return err
 		}
-		return put(inner(e.counters, of), series, value)
-	case of.kind != "":
-		return put(inner(e.counts, of), name, value)
+		return setOnce(getOrMake(e.counters, l), series, value)
+	case l.kind != "":
+		return setOnce(getOrMake(e.counts, l), name, value)
 	case len(labels) == 0:
-		return put(e.gauges, name, value)
+		return setOnce(e.gauges, name, value)
 	}
 	return nil
 }
 
-// inner returns the map below a key.
-func inner[K, L comparable, V any](outer map[K]map[L]V, key K) map[L]V {
+// getOrMake returns the map of a key and makes it if it is missing.
+func getOrMake[K, L comparable, V any](outer map[K]map[L]V, key K) map[L]V {
 	if outer[key] == nil {
 		outer[key] = map[L]V{}
 	}
 	return outer[key]
 }
 
-// put refuses series that are there twice.
-func put[K comparable](values map[K]float64, key K, value float64) error {
+// setOnce sets a value, or returns an error if it is set already.
+func setOnce[K comparable](values map[K]float64, key K, value float64) error {
 	if _, twice := values[key]; twice {
-		return fmt.Errorf("%v is there twice", key)
+		return fmt.Errorf("%v is repeated", key)
 	}
 	values[key] = value
 	return nil
 }
 
-// verdict is what else is to be said of an exposition that is right.
-type verdict struct {
+// checkResult counts what is not an error in an exposition.
+type checkResult struct {
 	failed int // listings that failed
-	// disturbed are listings that changed while they were read, or of which pages
-	// were too short, and gaps are those of them that say that tokens are missing.
-	disturbed, gaps int
+	// changed counts listings that changed while they were read or had short pages. gaps
+	// counts those that report missing tokens.
+	changed, gaps int
 }
 
-// check compares an exposition with what the control planes held. Only pages
-// after since may be in it, and none that a scrape before has shown: scrapes only
-// share what is under way.
-func (tr *truth) check(e *exposition, since int64) (v verdict, err error) {
+// check compares an exposition with the state of the control planes. It may only contain
+// pages after since, and none that an earlier scrape has exposed: scrapes only share
+// listings in progress.
+func (tr *truth) check(e *exposition, since int64) (v checkResult, err error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.clock++
 	targets := map[string]float64{}
-	for of, success := range e.success {
-		if up, ok := targets[of.target]; !ok || success < up {
-			targets[of.target] = success
+	for l, success := range e.success {
+		if up, ok := targets[l.target]; !ok || success < up {
+			targets[l.target] = success
 		}
 	}
 	if !maps.Equal(targets, e.up) {
-		return v, fmt.Errorf("truefoundry_up is %v, and the listings' success %v", e.up, targets)
+		return v, fmt.Errorf("truefoundry_up is %v, but the success of listings is %v", e.up, targets)
 	}
 	for target := range e.targets {
 		if _, ok := e.up[target]; !ok {
-			return v, fmt.Errorf("something is left of the target %q", target)
+			return v, fmt.Errorf("the removed target %q has metrics", target)
 		}
 	}
-	for _, of := range slices.Concat(slices.Collect(maps.Keys(e.tokens)), slices.Collect(maps.Keys(e.counts)), slices.Collect(maps.Keys(e.listings)), slices.Collect(maps.Keys(e.failures))) {
-		if _, ok := e.success[of]; !ok {
-			return v, fmt.Errorf("something is left of the listing %v", of)
+	for _, l := range slices.Concat(slices.Collect(maps.Keys(e.tokens)), slices.Collect(maps.Keys(e.counts)), slices.Collect(maps.Keys(e.listings)), slices.Collect(maps.Keys(e.failures))) {
+		if _, ok := e.success[l]; !ok {
+			return v, fmt.Errorf("the removed listing %v has metrics", l)
 		}
 	}
-	for of, success := range e.success {
-		if err := tr.checkReasons(of, e.failures[of]); err != nil {
-			return v, fmt.Errorf("%v: %w", of, err)
+	for l, success := range e.success {
+		if err := tr.checkReasons(l, e.failures[l]); err != nil {
+			return v, fmt.Errorf("%v: %w", l, err)
 		}
 		failures := 0.0
-		for _, n := range e.failures[of] {
+		for _, n := range e.failures[l] {
 			failures += n
 		}
-		if e.listings[of] < failures {
-			return v, fmt.Errorf("%v: %g listings have ended, and %g failed", of, e.listings[of], failures)
+		if e.listings[l] < failures {
+			return v, fmt.Errorf("%v: %g listings have ended, and %g failed", l, e.listings[l], failures)
 		}
 		if success == 0 {
 			v.failed++
-			err = checkFailed(e.tokens[of], e.counts[of])
+			err = checkFailed(e.tokens[l], e.counts[l])
 		} else {
-			err = tr.checkList(of, e, since, &v)
+			err = tr.checkList(l, e, since, &v)
 		}
 		if err != nil {
-			return v, fmt.Errorf("%v: %w", of, err)
+			return v, fmt.Errorf("%v: %w", l, err)
 		}
 	}
 	return v, nil
 }
 
-// checkReasons refuses more failures than the control plane gave reason for.
-func (tr *truth) checkReasons(of listing, failures map[client.Reason]float64) error {
+// checkReasons returns an error if there are more failures than injected faults.
+func (tr *truth) checkReasons(l listing, failures map[client.Reason]float64) error {
 	if len(failures) != len(client.Reasons()) {
-		return fmt.Errorf("it has %d reasons", len(failures))
+		return fmt.Errorf("there are %d reasons", len(failures))
 	}
 	for reason, n := range failures {
-		switch injected := tr.injected[of]; {
+		switch injected := tr.injected[l]; {
 		case n == 0, reason == client.ReasonTimeout: // the machine may be slow
-		case reason == client.ReasonRateLimited && tr.banned(of.target):
+		case reason == client.ReasonRateLimited && tr.rateLimited(l.target):
 		case n > float64(injected[reason]):
-			return fmt.Errorf("%g failures are %s, and only %d answers were", n, reason, injected[reason])
+			return fmt.Errorf("%g failures are %s, but only %d such faults were injected", n, reason, injected[reason])
 		}
 	}
 	return nil
 }
 
-// banned tells whether the control plane has ever asked to be left alone by a
-// target: what one listing is told holds for the other.
-func (tr *truth) banned(target string) bool {
+// rateLimited reports whether the control plane has ever sent a Retry-After of a second to
+// a target. It applies to all listings of the target.
+func (tr *truth) rateLimited(target string) bool {
 	for _, kind := range client.Kinds() {
-		if tr.injected[listing{target, kind}][banned] > 0 {
+		if tr.injected[listing{target, kind}][retryAfter] > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// checkFailed refuses what a listing that failed must not have.
+// checkFailed returns an error if a failed listing has metrics that it must not have.
 func checkFailed(tokens map[string]map[string]float64, counts map[string]float64) error {
 	if len(tokens) > 0 {
-		return fmt.Errorf("it failed, and shows %d tokens", len(tokens))
+		return fmt.Errorf("the failed listing has %d tokens", len(tokens))
 	}
 	for name := range counts {
 		if name != "truefoundry_listing_duration_seconds" && name != "truefoundry_listing_last_success_timestamp_seconds" {
-			return fmt.Errorf("it failed, and shows %s", name)
+			return fmt.Errorf("the failed listing has %s", name)
 		}
 	}
 	return nil
 }
 
-// checkList compares what a listing shows with the pages that it was made from:
-// they must be all the pages of a list, from its beginning to its end, and all
-// that was on each of them must be shown as it was there.
-func (tr *truth) checkList(of listing, e *exposition, since int64, v *verdict) error {
-	tokens, counts := e.tokens[of], e.counts[of]
+// checkList compares a listing with the pages that it consists of. They must be all pages of
+// a list, and all of their tokens must be exposed as they were sent.
+func (tr *truth) checkList(l listing, e *exposition, since int64, v *checkResult) error {
+	tokens, counts := e.tokens[l], e.counts[l]
 	if n := counts["truefoundry_listing_tokens"]; int(n) != len(tokens) {
-		return fmt.Errorf("it says that it has %g tokens, and shows %d", n, len(tokens))
+		return fmt.Errorf("listing_tokens is %g, but there are %d tokens", n, len(tokens))
 	}
 	if n := counts["truefoundry_listing_invalid_items"]; n != 0 {
-		return fmt.Errorf("it has dropped %g items", n)
+		return fmt.Errorf("%g items were dropped", n)
 	}
-	pages, err := tr.pagesOf(of, tokens, since)
+	pages, err := tr.pagesOf(l, tokens, since)
 	if err != nil {
 		return err
 	}
@@ -250,45 +240,45 @@ func (tr *truth) checkList(of listing, e *exposition, since int64, v *verdict) e
 		if p.shown == 0 {
 			p.shown = tr.clock
 		} else if p.shown < e.begun {
-			return fmt.Errorf("a scrape that was over before this one began had the page at %d already", offset)
+			return fmt.Errorf("the page at %d was exposed by a scrape that ended before this one began", offset)
 		}
 	}
-	// The first page's length is that of the steps.
-	step, last := 0, -1
+	// All pages are as long as the first one.
+	pageLength, last := 0, -1
 	if len(tokens) > 0 {
 		if pages[0] == nil {
-			return fmt.Errorf("its first page is missing: %v", slices.Sorted(maps.Keys(pages)))
+			return fmt.Errorf("the first page is missing: %v", slices.Sorted(maps.Keys(pages)))
 		}
-		step, last = len(pages[0].items), slices.Max(slices.Collect(maps.Keys(pages)))
+		pageLength, last = len(pages[0].items), slices.Max(slices.Collect(maps.Keys(pages)))
 	}
-	used, whole := 0, true
-	var list version
-	for offset := 0; ; offset += step {
+	used, unchanged := 0, true
+	var list tokenList
+	for offset := 0; ; offset += pageLength {
 		p := pages[offset]
 		if p != nil {
 			used++
-		} else if p = tr.invisible(of, offset, tokens, since, func(p *page) bool { return len(p.items) < step && identical(list, p.list) }); p == nil {
-			return fmt.Errorf("the page at %d of a list in steps of %d is missing", offset, step)
+		} else if p = tr.findHiddenPage(l, offset, tokens, since, func(p *page) bool { return len(p.items) < pageLength && identical(list, p.list) }); p == nil {
+			return fmt.Errorf("the page at %d is missing, with pages of %d", offset, pageLength)
 		}
-		whole = whole && !p.shortened && (list == nil || identical(list, p.list))
+		unchanged = unchanged && !p.shortened && (list == nil || identical(list, p.list))
 		list = p.list
-		isWholeList := offset == 0 && !p.shortened && len(p.items) < pageSize && len(p.items) == len(p.list)
-		if len(p.items) < step && offset >= last || step == 0 || isWholeList && last == 0 {
+		isOnlyPage := offset == 0 && !p.shortened && len(p.items) < pageSize && len(p.items) == len(p.list)
+		if len(p.items) < pageLength && offset >= last || pageLength == 0 || isOnlyPage && last == 0 {
 			break
 		}
 	}
 	if used != len(pages) {
-		return fmt.Errorf("it is made from the pages at %v, in steps of %d", slices.Sorted(maps.Keys(pages)), step)
+		return fmt.Errorf("the listing consists of the pages at %v, with pages of %d", slices.Sorted(maps.Keys(pages)), pageLength)
 	}
 	reported := int(counts["truefoundry_listing_reported_tokens"])
 	switch {
-	case whole && len(tokens) != len(list):
-		return fmt.Errorf("it shows %d tokens, and all of its pages are from a list of %d", len(tokens), len(list))
-	case whole && reported == len(list):
-	case !tr.told(of, reported, since):
-		return fmt.Errorf("it reports %d tokens, which no page has told", reported)
+	case unchanged && len(tokens) != len(list):
+		return fmt.Errorf("got %d tokens, but all pages are from a list of %d", len(tokens), len(list))
+	case unchanged && reported == len(list):
+	case !tr.reportedBy(l, reported, since):
+		return fmt.Errorf("got %d reported tokens, which no page has reported", reported)
 	default:
-		v.disturbed++
+		v.changed++
 	}
 	if len(tokens) < reported {
 		v.gaps++
@@ -296,53 +286,53 @@ func (tr *truth) checkList(of listing, e *exposition, since int64, v *verdict) e
 	return nil
 }
 
-// told tells whether a page told this total. It need not be one that shows:
-// beyond the end of a list, pages are empty.
-func (tr *truth) told(of listing, total int, since int64) bool {
+// reportedBy reports whether any page had this total. That may be an empty page after the
+// end of a list.
+func (tr *truth) reportedBy(l listing, total int, since int64) bool {
 	for _, p := range tr.pages {
-		if p.of == of && p.serial > since && len(p.list) == total {
+		if p.listing == l && p.serial > since && len(p.list) == total {
 			return true
 		}
 	}
 	return false
 }
 
-// pagesOf returns the pages that a listing was made from, by their offsets.
-func (tr *truth) pagesOf(of listing, tokens map[string]map[string]float64, since int64) (map[int]*page, error) {
+// pagesOf returns the pages that a listing consists of, by offset.
+func (tr *truth) pagesOf(l listing, tokens map[string]map[string]float64, since int64) (map[int]*page, error) {
 	pages := map[int]*page{}
 	for id, values := range tokens {
-		serial := int64(values[lastUsed]) - lastUse(0).Unix()
+		serial := int64(values[lastAccessedMetric]) - lastAccess(0).Unix()
 		p := tr.pages[serial]
-		if p == nil || p.of != of || serial <= since {
-			return nil, fmt.Errorf("token %s is from page %d, which is no page of this list after page %d", id, serial, since)
+		if p == nil || p.listing != l || serial <= since {
+			return nil, fmt.Errorf("token %s is from page %d, which is not a page of this list after page %d", id, serial, since)
 		}
 		if other := pages[p.offset]; other != nil && other != p {
-			return nil, fmt.Errorf("it is made from two pages at %d", p.offset)
+			return nil, fmt.Errorf("the listing consists of two pages at %d", p.offset)
 		}
 		pages[p.offset] = p
-		at := slices.IndexFunc(p.items, func(h *held) bool { return h.ID == id })
+		at := slices.IndexFunc(p.items, func(h *expectedToken) bool { return h.ID == id })
 		if at < 0 {
-			return nil, fmt.Errorf("token %s was not on the page that it is from", id)
+			return nil, fmt.Errorf("token %s was not on its page", id)
 		}
-		delete(values, lastUsed)
+		delete(values, lastAccessedMetric)
 		if want := p.items[at].want; !maps.Equal(values, want) {
 			return nil, fmt.Errorf("token %s is %v, want %v", id, values, want)
 		}
 	}
 	for _, p := range pages {
-		if !shown(p, tokens) {
-			return nil, fmt.Errorf("a part of the page at %d is missing", p.offset)
+		if !isShown(p, tokens) {
+			return nil, fmt.Errorf("tokens of the page at %d are missing", p.offset)
 		}
 	}
 	return pages, nil
 }
 
-// invisible returns a page of which no series tells, since it had nothing that
-// other pages did not have; best one that is as expected.
-func (tr *truth) invisible(of listing, offset int, tokens map[string]map[string]float64, since int64, expected func(*page) bool) *page {
+// findHiddenPage returns a page whose tokens were also on other pages, preferably one that
+// meets the expectation.
+func (tr *truth) findHiddenPage(l listing, offset int, tokens map[string]map[string]float64, since int64, expected func(*page) bool) *page {
 	var found *page
 	for _, p := range tr.pages {
-		if p.of == of && p.offset == offset && p.serial > since && shown(p, tokens) {
+		if p.listing == l && p.offset == offset && p.serial > since && isShown(p, tokens) {
 			if found = p; expected(p) {
 				break
 			}
@@ -351,10 +341,10 @@ func (tr *truth) invisible(of listing, offset int, tokens map[string]map[string]
 	return found
 }
 
-// shown tells whether all of a page is.
-func shown(p *page, tokens map[string]map[string]float64) bool {
-	return !slices.ContainsFunc(p.items, func(h *held) bool { return tokens[h.ID] == nil })
+// isShown reports whether all tokens of a page are exposed.
+func isShown(p *page, tokens map[string]map[string]float64) bool {
+	return !slices.ContainsFunc(p.items, func(h *expectedToken) bool { return tokens[h.ID] == nil })
 }
 
-// identical tells whether two lists are the same version of one.
-func identical(a, b version) bool { return len(a) == len(b) && &a[0] == &b[0] }
+// identical reports whether two lists are the same version of a list.
+func identical(a, b tokenList) bool { return len(a) == len(b) && &a[0] == &b[0] }

@@ -19,79 +19,77 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// pageSize is what the exporter asks for at a time: lists have several pages.
+// pageSize is the page size of the exporter. Lists have several pages.
 const pageSize = 10
 
-// listing is one account asked for one kind of token.
+// listing identifies the list of an account and a kind of token.
 type listing struct {
 	target string
 	kind   client.Kind
 }
 
-// held is a token as a control plane holds it, and the series that it must have.
-type held struct {
+// expectedToken is a token with its expected metrics.
+type expectedToken struct {
 	fakecontrolplane.Token
 	want map[string]float64
 }
 
-// version is a list at one moment. It never changes.
-type version []*held
+// tokenList is a version of a list. It never changes.
+type tokenList []*expectedToken
 
-// page is an answer that was sent with status 200. Each token in it tells, as the
-// time of its last use, with which page it came: so each series of a scrape says
-// what it was made from.
+// page is a page that was sent. The serial of the page is encoded in the time of the last
+// use of each of its tokens, so that metrics tell which page they are from.
 type page struct {
-	serial int64
-	of     listing
-	offset int
-	list   version // what the control plane held
-	items  version // what it sent of that
-	// shown is when a scrape that was answered first had it, 0 where none has.
+	serial  int64
+	listing listing
+	offset  int
+	list    tokenList // the list of the control plane
+	items   tokenList // the part that was sent
+	// shown is the clock at the end of the first scrape that exposed the page, or 0.
 	shown int64
-	// shortened is that it sent fewer than it was asked for, and had.
+	// shortened is true if fewer items were sent than requested.
 	shortened bool
 }
 
-// truth is what the control planes hold, what they have answered, and what they
-// have done wrong.
+// truth is the state of all control planes, with the pages and faults that they have sent.
 type truth struct {
 	mu       sync.Mutex
 	random   *rand.Rand
-	calm     bool // no faults
+	healthy  bool // no faults
 	keys     map[string]string
-	accounts map[string]string // by key, those of the past included
-	lists    map[listing]version
+	accounts map[string]string // by key, including replaced keys
+	lists    map[listing]tokenList
 	created  int
-	// pages are those since forget, by serial, and serial is the last one's.
+	// pages are the pages since forget by serial. serial is the last one.
 	pages  map[int64]*page
 	serial int64
-	// clock orders the beginnings and ends of scrapes.
+	// clock orders the starts and ends of scrapes.
 	clock int64
-	// injected counts the answers that can fail a listing for a reason.
+	// injected counts the faults by the reason for which they may fail a listing.
 	injected map[listing]map[client.Reason]int
 	changes  int
 }
 
 func newTruth(seed uint64) *truth {
 	return &truth{
-		random: rand.New(rand.NewPCG(seed, 0)), calm: true, keys: map[string]string{}, accounts: map[string]string{},
-		lists: map[listing]version{}, pages: map[int64]*page{}, injected: map[listing]map[client.Reason]int{},
+		random: rand.New(rand.NewPCG(seed, 0)), healthy: true, keys: map[string]string{}, accounts: map[string]string{},
+		lists: map[listing]tokenList{}, pages: map[int64]*page{}, injected: map[listing]map[client.Reason]int{},
 	}
 }
 
-// add adds an account, which has about n tokens of each kind.
+// add adds an account with n to 2n tokens of each kind.
 func (tr *truth) add(target string, n int) {
 	for _, kind := range client.Kinds() {
-		of := listing{target, kind}
-		tr.injected[of] = map[client.Reason]int{}
+		l := listing{target, kind}
+		tr.injected[l] = map[client.Reason]int{}
 		for range n + tr.random.IntN(n) {
-			tr.lists[of] = append(tr.lists[of], tr.create())
+			tr.lists[l] = append(tr.lists[l], tr.create())
 		}
 	}
 	tr.rotateKey(target)
 }
 
-// rotateKey gives an account another key, and returns it.
+// rotateKey replaces the key of an account and returns the new one.
 func (tr *truth) rotateKey(target string) string {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -100,22 +98,23 @@ func (tr *truth) rotateKey(target string) string {
 	return key
 }
 
-// canary begins all keys.
+// canary is the prefix of all keys.
 const canary = "s3cret-"
 
-func (tr *truth) create() *held {
+// create returns a new token.
+func (tr *truth) create() *expectedToken {
 	tr.created++
 	token := controlplanetest.Token(tr.created)
 	if tr.random.IntN(5) == 0 {
 		token.JWTs[0].Expiry = nil
 	}
-	return hold(token)
+	return newExpectedToken(token)
 }
 
-// hold notes which series the token must have.
-func hold(token fakecontrolplane.Token) *held {
+// newExpectedToken returns a token with its expected metrics.
+func newExpectedToken(token fakecontrolplane.Token) *expectedToken {
 	current := token.JWTs[len(token.JWTs)-1]
-	h := &held{token, map[string]float64{
+	h := &expectedToken{token, map[string]float64{
 		"truefoundry_token_info":                      1,
 		"truefoundry_token_has_expiry":                0,
 		"truefoundry_token_expired":                   0,
@@ -133,22 +132,23 @@ func hold(token fakecontrolplane.Token) *held {
 	return h
 }
 
-// lastUsed says when a token was last used: that tells the page.
-const lastUsed = "truefoundry_token_last_accessed_timestamp_seconds"
+// lastAccessedMetric is the metric that encodes the serial of a page.
+const lastAccessedMetric = "truefoundry_token_last_accessed_timestamp_seconds"
 
-func lastUse(serial int64) time.Time {
+// lastAccess returns the time that encodes a serial.
+func lastAccess(serial int64) time.Time {
 	return controlplanetest.Issued.Add(time.Duration(serial) * time.Second)
 }
 
-// change creates, deletes or rotates a token of some list.
+// change creates, deletes or rotates a token of a random list.
 func (tr *truth) change() {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.changes++
 	targets := []string{steady, flaky, second, guest}
 	kinds := client.Kinds()
-	of := listing{targets[tr.random.IntN(len(targets))], kinds[tr.random.IntN(len(kinds))]}
-	list := slices.Clone(tr.lists[of])
+	l := listing{targets[tr.random.IntN(len(targets))], kinds[tr.random.IntN(len(kinds))]}
+	list := slices.Clone(tr.lists[l])
 	at := tr.random.IntN(len(list))
 	switch n := tr.random.IntN(4); {
 	case n == 0 && len(list) < 4*pageSize:
@@ -158,11 +158,11 @@ func (tr *truth) change() {
 	default:
 		list[at] = rotated(list[at].Token)
 	}
-	tr.lists[of] = list
+	tr.lists[l] = list
 }
 
-// rotated is the token with another JWT, the one before still being valid.
-func rotated(token fakecontrolplane.Token) *held {
+// rotated returns the token with a new JWT. The previous one is still valid.
+func rotated(token fakecontrolplane.Token) *expectedToken {
 	before := token.JWTs[len(token.JWTs)-1]
 	next := before
 	next.CreatedAt = before.CreatedAt.Add(time.Hour)
@@ -170,10 +170,10 @@ func rotated(token fakecontrolplane.Token) *held {
 	next.Expiry = &expiry
 	next.ID = fmt.Sprintf("%s-%d", token.ID, expiry.Unix())
 	token.JWTID, token.JWTs = next.ID, []fakecontrolplane.JWT{before, next}
-	return hold(token)
+	return newExpectedToken(token)
 }
 
-// forget forgets the pages so far, of which no scrape may be made any more.
+// forget deletes the pages so far. No scrape may contain them any more.
 func (tr *truth) forget() {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -187,7 +187,7 @@ func (tr *truth) now() int64 {
 	return tr.serial
 }
 
-// tick returns the next moment.
+// tick advances the clock.
 func (tr *truth) tick() int64 {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -195,139 +195,137 @@ func (tr *truth) tick() int64 {
 	return tr.clock
 }
 
-// setCalm ends the faults, or begins them.
-func (tr *truth) setCalm(calm bool) {
+// setHealthy disables or enables faults.
+func (tr *truth) setHealthy(healthy bool) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.calm = calm
+	tr.healthy = healthy
 }
 
-// trouble is something that a control plane does wrong, and how it can fail a
-// listing, if it does.
-type trouble struct {
+// faultCase is a fault, with the reasons for which it may fail a listing.
+type faultCase struct {
 	reasons []client.Reason
 	fault   controlplanetest.Fault
 }
 
-// troubles are drawn with equal chances.
-func troubles() []trouble {
+// faultCases returns all faults. They have equal probabilities.
+func faultCases() []faultCase {
 	serverError, rateLimited := client.ReasonServerError, client.ReasonRateLimited
-	return []trouble{
+	return []faultCase{
 		{[]client.Reason{serverError}, faults.Status(http.StatusInternalServerError)},
 		{[]client.Reason{serverError}, faults.Status(http.StatusBadGateway)},
 		{[]client.Reason{serverError}, faults.Status(http.StatusServiceUnavailable, "Retry-After", "0")},
-		{[]client.Reason{serverError, banned}, faults.Status(http.StatusServiceUnavailable, "Retry-After", "1")},
+		{[]client.Reason{serverError, retryAfter}, faults.Status(http.StatusServiceUnavailable, "Retry-After", "1")},
 		{[]client.Reason{rateLimited}, faults.Status(http.StatusTooManyRequests, "Retry-After", "0")},
-		{[]client.Reason{rateLimited, banned}, faults.Status(http.StatusTooManyRequests, "Retry-After", "1")},
+		{[]client.Reason{rateLimited, retryAfter}, faults.Status(http.StatusTooManyRequests, "Retry-After", "1")},
 		{[]client.Reason{client.ReasonUnauthorized}, faults.Status(http.StatusUnauthorized)},
 		{[]client.Reason{client.ReasonForbidden}, faults.Status(http.StatusForbidden)},
 		{[]client.Reason{client.ReasonClientError}, faults.Status(http.StatusNotFound)},
 		{[]client.Reason{client.ReasonRedirect}, faults.Status(http.StatusFound, "Location", "/login")},
 		{[]client.Reason{client.ReasonConnection}, faults.Reset()},
-		{[]client.Reason{client.ReasonConnection}, cutShort},
+		{[]client.Reason{client.ReasonConnection}, truncate},
 		{[]client.Reason{client.ReasonTimeout}, faults.Hang()},
 		{[]client.Reason{client.ReasonBadResponse}, faults.Body("<html>Sign in</html>")},
 		{[]client.Reason{client.ReasonBadResponse}, faults.Body("{}")},
 		{[]client.Reason{client.ReasonBadResponse}, faults.Body(`{"data":[{"id":"t`)},
-		// These two make no listing fail; it is read once more.
+		// These do not fail a listing: the exporter reads the list again.
 		{nil, faults.Clamp(3)},
 		{nil, empty},
 	}
 }
 
-// banned stands for what lasts: listings fail without being sent.
-const banned client.Reason = "banned"
+// retryAfter stands for a Retry-After, during which listings fail without a request.
+const retryAfter client.Reason = "retry_after"
 
-// emptied, in a request's context, is that its answer is to have no items.
-type emptied struct{}
+// emptyPageKey is the context key of requests that get an empty page.
+type emptyPageKey struct{}
 
-// empty answers with an empty page, which tells the true total.
+// empty responds with an empty page and the correct total.
 func empty(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), emptied{}, true)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), emptyPageKey{}, true)))
 	})
 }
 
-// cutShort closes the connection in the middle of the answer.
-func cutShort(next http.Handler) http.Handler {
+// truncate closes the connection in the middle of the response.
+func truncate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := httptest.NewRecorder()
-		next.ServeHTTP(answer, r)
-		body := answer.Body.Bytes()
+		response := httptest.NewRecorder()
+		next.ServeHTTP(response, r)
+		body := response.Body.Bytes()
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.Header().Set("Content-Encoding", answer.Header().Get("Content-Encoding"))
+		w.Header().Set("Content-Encoding", response.Header().Get("Content-Encoding"))
 		w.Write(body[:len(body)/2])
 		panic(http.ErrAbortHandler)
 	})
 }
 
-// serve serves the accounts until the test ends, with so many faults in a
-// thousand requests. The accounts are the same wherever they are served.
-func (tr *truth) serve(t *testing.T, troublesome map[string]int) (url string) {
+// serve starts a control plane that serves all accounts until the test ends.
+func (tr *truth) serve(t *testing.T, faultRates map[string]int) (url string) {
 	t.Helper()
-	p := &plane{truth: tr, troublesome: troublesome, troubles: troubles()}
+	p := &controlPlane{truth: tr, faultRates: faultRates, faultCases: faultCases()}
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// plane is a control plane.
-type plane struct {
+// controlPlane is a control plane.
+type controlPlane struct {
 	*truth
-	troublesome map[string]int
-	troubles    []trouble
-	// desks answer one request at a time each, so that they know which.
-	desks sync.Pool
+	faultRates map[string]int
+	faultCases []faultCase
+	// pageServers is a pool of *pageServer.
+	pageServers sync.Pool
 }
 
-// desk is a fakecontrolplane.Server for one request at a time.
-type desk struct {
+// pageServer is a fakecontrolplane.Server that serves one request at a time.
+type pageServer struct {
 	fakecontrolplane.Server
 	items []any
 }
 
 // ServeHTTP implements http.Handler.
-func (p *plane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	endpoint := strings.TrimPrefix(r.URL.Path, fakecontrolplane.Prefix+"/v1/")
 	p.mu.Lock()
-	of := listing{p.accounts[key], client.Kind(strings.TrimSuffix(endpoint, "s"))}
-	injected := p.injected[of]
-	if injected == nil { // not a list: the exporter says client_error, and the test fails
+	l := listing{p.accounts[key], client.Kind(strings.TrimSuffix(endpoint, "s"))}
+	injected := p.injected[l]
+	if injected == nil { // not a list request: the listing fails and so does the test
 		p.mu.Unlock()
 		http.NotFound(w, r)
 		return
 	}
 	fault := controlplanetest.Fault(func(next http.Handler) http.Handler { return next })
 	switch {
-	case p.keys[of.target] != key:
+	case p.keys[l.target] != key:
 		injected[client.ReasonUnauthorized]++
 		fault = faults.Status(http.StatusUnauthorized)
-	case !p.calm && p.random.IntN(1000) < p.troublesome[of.target]:
-		drawn := p.troubles[p.random.IntN(len(p.troubles))]
+	case !p.healthy && p.random.IntN(1000) < p.faultRates[l.target]:
+		drawn := p.faultCases[p.random.IntN(len(p.faultCases))]
 		for _, reason := range drawn.reasons {
 			injected[reason]++
 		}
 		fault = drawn.fault
 	}
 	p.mu.Unlock()
-	fault(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.answer(w, r, of, key) })).ServeHTTP(w, r)
+	fault(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.writePage(w, r, l, key) })).ServeHTTP(w, r)
 }
 
-// answer sends a page, and notes it before.
-func (p *plane) answer(w http.ResponseWriter, r *http.Request, of listing, key string) {
+// writePage records and sends a page.
+func (p *controlPlane) writePage(w http.ResponseWriter, r *http.Request, l listing, key string) {
 	var limit, offset int
 	if _, err := fmt.Sscanf(r.URL.Query().Get("limit")+" "+r.URL.Query().Get("offset"), "%d %d", &limit, &offset); err != nil {
 		panic(err)
 	}
 	p.mu.Lock()
 	p.serial++
-	list := p.lists[of]
-	if r.Context().Value(emptied{}) != nil {
+	list := p.lists[l]
+	if r.Context().Value(emptyPageKey{}) != nil {
 		limit = 0
 	}
 	from := min(offset, len(list))
-	sent := &page{serial: p.serial, of: of, offset: offset, list: list, items: list[from:min(from+limit, len(list))], shortened: limit < pageSize}
+	sent := &page{serial: p.serial, listing: l, offset: offset, list: list, items: list[from:min(from+limit, len(list))], shortened: limit < pageSize}
 	p.pages[sent.serial] = sent
 	p.mu.Unlock()
 
@@ -335,14 +333,14 @@ func (p *plane) answer(w http.ResponseWriter, r *http.Request, of listing, key s
 		faults.Body(fmt.Sprintf(`{"data":[],"pagination":{"total":%d}}`, len(list)))(nil).ServeHTTP(w, r)
 		return
 	}
-	d, ok := p.desks.Get().(*desk)
+	d, ok := p.pageServers.Get().(*pageServer)
 	if !ok {
-		d = &desk{}
+		d = &pageServer{}
 		d.Items = func(string) []any { return d.items }
 	}
-	defer p.desks.Put(d)
+	defer p.pageServers.Put(d)
 	d.Key, d.items = key, make([]any, len(list))
-	used := lastUse(sent.serial)
+	used := lastAccess(sent.serial)
 	for i, h := range list {
 		token := h.Token
 		token.LastAccessedAt = &used

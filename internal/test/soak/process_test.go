@@ -15,21 +15,20 @@ import (
 	"time"
 )
 
-// patience is what a busy machine may take for what takes no time at all.
-const patience = time.Minute
+// maxWait is a timeout for events that are immediate unless the machine is busy.
+const maxWait = time.Minute
 
-// exporter is an exporter that runs as a process of its own, with the race
-// detector.
+// exporter is an exporter process with the race detector.
 type exporter struct {
 	url string
 	cmd *exec.Cmd
-	// reloaded is told of each reload whether it worked.
+	// reloaded receives whether each reload succeeded.
 	reloaded chan bool
-	read     chan struct{} // closed when the log has ended
+	logRead  chan struct{} // closed at the end of the log
 
 	mu sync.Mutex
-	// odd are the lines of the log that should not be there.
-	odd []string
+	// unexpected are unexpected lines of the log.
+	unexpected []string
 }
 
 // build builds the exporter.
@@ -43,15 +42,15 @@ func build(t *testing.T) (path string) {
 	return path
 }
 
-// start runs an exporter until it listens.
+// start starts an exporter and waits until it listens.
 func start(t *testing.T, path string, args ...string) *exporter {
 	t.Helper()
-	e := &exporter{cmd: exec.CommandContext(t.Context(), path, args...), reloaded: make(chan bool, 1), read: make(chan struct{})}
-	// The heap is compared by what the next collection waits for, which says more
-	// of what is alive the earlier it comes.
+	e := &exporter{cmd: exec.CommandContext(t.Context(), path, args...), reloaded: make(chan bool, 1), logRead: make(chan struct{})}
+	// The earlier the next garbage collection is, the closer its threshold is to the size
+	// of the live heap, which is compared.
 	e.cmd.Env = []string{"GOGC=25"}
 	e.cmd.Cancel = func() error { return e.cmd.Process.Signal(syscall.SIGTERM) }
-	e.cmd.WaitDelay = patience
+	e.cmd.WaitDelay = maxWait
 	log, err := e.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -62,35 +61,35 @@ func start(t *testing.T, path string, args ...string) *exporter {
 	t.Cleanup(func() { e.cmd.Process.Kill() })
 	listening := make(chan string, 1)
 	go func() {
-		defer close(e.read)
+		defer close(e.logRead)
 		e.readLog(log, listening)
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), maxWait)
 	defer cancel()
 	select {
 	case address := <-listening:
 		e.url = "http://" + address
-	case <-e.read:
-		t.Fatalf("it does not listen: %q", e.oddities())
+	case <-e.logRead:
+		t.Fatalf("the exporter does not listen: %q", e.unexpectedLines())
 	case <-ctx.Done():
-		t.Fatal("it does not listen in time")
+		t.Fatal("the exporter does not listen in time")
 	}
 	return e
 }
 
 var (
-	address  = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-	ordinary = regexp.MustCompile(`^level=(info|warn|error) ts=\S+ (target=\S+ kind=\S+ msg="listing (failed"|works again")|msg="(configuration (not )?reloaded|listing at each scrape|its API key does not say when it ends|starting truefoundry_exporter|Listening on|TLS is disabled|shutting down))`)
+	address      = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+	expectedLine = regexp.MustCompile(`^level=(info|warn|error) ts=\S+ (target=\S+ kind=\S+ msg="listing (failed"|works again")|msg="(configuration (not )?reloaded|listing at each scrape|its API key does not contain its expiry|starting truefoundry_exporter|Listening on|TLS is disabled|shutting down))`)
 )
 
-// readLog keeps what is odd, and tells of the rest what others wait for.
+// readLog reads the log. It keeps unexpected lines and reports reloads.
 func (e *exporter) readLog(log io.Reader, listening chan<- string) {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		line := lines.Text()
-		if !ordinary.MatchString(line) || strings.Contains(line, canary) {
+		if !expectedLine.MatchString(line) || strings.Contains(line, canary) {
 			e.mu.Lock()
-			e.odd = append(e.odd, line)
+			e.unexpected = append(e.unexpected, line)
 			e.mu.Unlock()
 		}
 		switch {
@@ -106,41 +105,41 @@ func (e *exporter) readLog(log io.Reader, listening chan<- string) {
 	}
 }
 
-// oddities returns what should not be in the log.
-func (e *exporter) oddities() []string {
+// unexpectedLines returns the unexpected lines of the log.
+func (e *exporter) unexpectedLines() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.odd
+	return e.unexpected
 }
 
-// end tells the exporter to end, and waits until it has.
-func (e *exporter) end(t *testing.T) {
+// stop stops the exporter.
+func (e *exporter) stop(t *testing.T) {
 	t.Helper()
 	if err := e.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	<-e.read
+	<-e.logRead
 	if err := e.cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the exporter ended with %v", err)
 	}
-	if odd := e.oddities(); len(odd) > 0 {
-		t.Errorf("it logged %d lines that should not be there, from:\n%s", len(odd), strings.Join(odd[:min(len(odd), 100)], "\n"))
+	if unexpected := e.unexpectedLines(); len(unexpected) > 0 {
+		t.Errorf("got %d unexpected log lines, starting with:\n%s", len(unexpected), strings.Join(unexpected[:min(len(unexpected), 100)], "\n"))
 	}
 }
 
-// dump ends the exporter, and shows what all of its goroutines are doing.
-func (e *exporter) dump(t *testing.T) {
+// dumpGoroutines ends the exporter and logs the stacks of its goroutines.
+func (e *exporter) dumpGoroutines(t *testing.T) {
 	t.Helper()
 	if err := e.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
 		t.Error(err)
 	}
-	<-e.read
-	_ = e.cmd.Wait() // it was told to fail
-	t.Log(strings.Join(e.oddities(), "\n"))
+	<-e.logRead
+	_ = e.cmd.Wait() // SIGQUIT is a failure
+	t.Log(strings.Join(e.unexpectedLines(), "\n"))
 }
 
-// rewrite replaces a file at once, as tools that write secrets do.
-func rewrite(path, text string) error {
+// replaceFile replaces a file atomically, as tools that write secrets do.
+func replaceFile(path, text string) error {
 	next := path + ".next"
 	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
 		return err

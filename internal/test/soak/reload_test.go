@@ -13,30 +13,29 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// configuration is some targets, with the control plane and the kinds of each.
-type configuration []configured
+// configuration is a list of targets.
+type configuration []configuredTarget
 
-type configured struct {
+type configuredTarget struct {
 	target string
-	// at is whose control plane it is asked at.
-	at    string
-	kinds []client.Kind
+	at     string // the target whose control plane it uses
+	kinds  []client.Kind
 }
 
-// asleep is the configuration in which the exporter is measured.
-func asleep() configuration {
+// restConfig returns the configuration for measurements.
+func restConfig() configuration {
 	return configuration{{resting, resting, []client.Kind{client.PersonalAccessToken}}}
 }
 
-// drawn returns a configuration of the rounds.
-func drawn(random *rand.Rand) configuration {
+// randomConfig returns a random configuration.
+func randomConfig(random *rand.Rand) configuration {
 	both := client.Kinds()
 	c := configuration{{steady, steady, both}, {flaky, flaky, both[:1+random.IntN(2)]}}
 	if random.IntN(5) > 0 {
-		c = append(c, configured{second, second, both[1:]})
+		c = append(c, configuredTarget{second, second, both[1:]})
 	}
 	if at := []string{"", guest, flaky}[random.IntN(3)]; at != "" {
-		c = append(c, configured{guest, at, both})
+		c = append(c, configuredTarget{guest, at, both})
 	}
 	random.Shuffle(len(c), func(i, j int) { c[i], c[j] = c[j], c[i] })
 	return c
@@ -61,62 +60,62 @@ func (s *soak) configure(c configuration) {
 	s.mu.Lock()
 	s.configurations = append(s.configurations, listings)
 	s.mu.Unlock()
-	if err := rewrite(s.configFile(), text.String()); err != nil {
-		s.mistake("%v", err)
+	if err := replaceFile(s.configFile(), text.String()); err != nil {
+		s.fail("%v", err)
 	}
 }
 
-// reload has another configuration loaded or, now and then, one that is broken
-// and must change nothing.
+// reload reloads a random configuration, or sometimes an invalid one, which must not change
+// anything.
 func (s *soak) reload(random *rand.Rand) {
 	s.Helper()
-	good := random.IntN(6) > 0
-	if good {
-		s.configure(drawn(random))
-	} else if err := rewrite(s.configFile(), []string{"", "targets:\n- name: [", "targets:\n- name: steady\n  url: " + canary + "\n"}[random.IntN(3)]); err != nil {
-		s.mistake("%v", err)
+	valid := random.IntN(6) > 0
+	if valid {
+		s.configure(randomConfig(random))
+	} else if err := replaceFile(s.configFile(), []string{"", "targets:\n- name: [", "targets:\n- name: steady\n  url: " + canary + "\n"}[random.IntN(3)]); err != nil {
+		s.fail("%v", err)
 	}
-	s.tell(good, random.IntN(2) == 0)
+	s.triggerReload(valid, random.IntN(2) == 0)
 }
 
-// tell tells the exporter to reload, by a signal or a POST, and waits until it
-// has.
-func (s *soak) tell(good, signal bool) {
+// triggerReload makes the exporter reload by a signal or a POST request, and waits for it.
+func (s *soak) triggerReload(valid, signal bool) {
 	s.Helper()
 	if signal {
 		if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			s.mistake("%v", err)
+			s.fail("%v", err)
 		}
-	} else if status, err := s.post(); err != nil || status != map[bool]int{true: http.StatusOK, false: http.StatusInternalServerError}[good] {
-		s.mistake("the POST answers %d, %v; the file is good: %t", status, err, good)
+	} else if status, err := s.post(); err != nil || status != map[bool]int{true: http.StatusOK, false: http.StatusInternalServerError}[valid] {
+		s.fail("the POST request returned %d, %v; the file is valid: %t", status, err, valid)
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	select {
 	case accepted := <-s.reloaded:
-		if accepted != good {
-			s.mistake("it loads the file: %t, and the file is good: %t", accepted, good)
+		if accepted != valid {
+			s.fail("the file is accepted: %t, and valid: %t", accepted, valid)
 		}
 	case <-timer.C:
-		s.mistake("it does not reload")
+		s.fail("the exporter does not reload")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refused = !good
-	if good {
+	s.rejected = !valid
+	if valid {
 		s.reloads++
 		s.done = len(s.configurations) - 1
 	} else {
-		s.refusals++
+		s.rejections++
 	}
 }
 
+// post requests a reload.
 func (s *soak) post() (status int, err error) {
 	req, err := http.NewRequestWithContext(s.Context(), http.MethodPost, s.url+"/-/reload", nil)
 	if err != nil {
 		return 0, err
 	}
-	req.Close = true // nobody sends a POST again where an idle connection was just closed
+	req.Close = true // POST requests are not retried if an idle connection was just closed
 	resp, err := s.monitor.transport.RoundTrip(req)
 	if err != nil {
 		return 0, err
@@ -124,24 +123,24 @@ func (s *soak) post() (status int, err error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// replaceKey replaces the key of an account, in the control plane and in its
-// file. Between the two, the control plane refuses it.
+// replaceKey replaces the key of a random account in the control plane and in its file.
+// In between, the control plane rejects the old key.
 func (s *soak) replaceKey(random *rand.Rand) {
 	s.Helper()
 	target := []string{flaky, second, guest}[random.IntN(3)]
-	if err := rewrite(s.keyFile(target), s.rotateKey(target)); err != nil {
-		s.mistake("%v", err)
+	if err := replaceFile(s.keyFile(target), s.rotateKey(target)); err != nil {
+		s.fail("%v", err)
 	}
 	s.replacedKeys++
 }
 
-// configured tells whether a configuration since from has these listings. s.mu is
-// held.
+// configured reports whether any configuration since from has these listings. The caller
+// must hold s.mu.
 func (s *soak) configured(listings map[listing]float64, from int) bool {
 	for _, c := range s.configurations[from:] {
 		same := len(c) == len(listings)
-		for of := range listings {
-			same = same && c[of] != ""
+		for l := range listings {
+			same = same && c[l] != ""
 		}
 		if same {
 			return true
@@ -150,21 +149,21 @@ func (s *soak) configured(listings map[listing]float64, from int) bool {
 	return false
 }
 
-// kept tells whether all configurations since from have a listing, or a target
-// where no kind is named, at the same control plane. s.mu is held.
-func (s *soak) kept(of listing, from int) bool {
-	if of.target == "" {
+// isKept reports whether all configurations since from have a listing, or a target if the
+// kind is empty, with the same control plane. The caller must hold s.mu.
+func (s *soak) isKept(l listing, from int) bool {
+	if l.target == "" {
 		return true
 	}
 	kinds := client.Kinds()
-	if of.kind != "" {
-		kinds = []client.Kind{of.kind}
+	if l.kind != "" {
+		kinds = []client.Kind{l.kind}
 	}
 	before := ""
 	for _, c := range s.configurations[from:] {
 		at := ""
 		for _, kind := range kinds {
-			at = cmp.Or(at, c[listing{of.target, kind}])
+			at = cmp.Or(at, c[listing{l.target, kind}])
 		}
 		if at == "" || before != "" && at != before {
 			return false

@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// scraper scrapes, one scrape after the other.
+// scraper makes scrapes, one at a time.
 type scraper struct {
 	*soak
 	random    *rand.Rand
 	transport *http.Transport
-	// last is what the scrape before got, and begun the oldest configuration that
-	// it may have used.
+	// last is the result of the previous scrape, and begun the oldest configuration that it
+	// may have used.
 	last  *exposition
 	begun int
 }
@@ -30,73 +30,72 @@ func newScraper(s *soak, random *rand.Rand) *scraper {
 	return &scraper{soak: s, random: random, transport: &http.Transport{DisableCompression: true}}
 }
 
-// scrape is how to scrape.
-type scrape struct {
-	timeout                    time.Duration
-	openMetrics, zipped, close bool
+// scrapeOptions are the options of a scrape.
+type scrapeOptions struct {
+	timeout                  time.Duration
+	openMetrics, gzip, close bool
 }
 
-// work scrapes in one way or another, and compares what comes with what the
-// control planes held.
+// work scrapes with random options and compares the result with the control planes.
 func (sc *scraper) work(since int64) {
-	how := scrape{timeout: 2 * time.Second, openMetrics: sc.random.IntN(2) == 0, zipped: sc.random.IntN(2) == 0, close: sc.random.IntN(10) == 0}
+	opts := scrapeOptions{timeout: 2 * time.Second, openMetrics: sc.random.IntN(2) == 0, gzip: sc.random.IntN(2) == 0, close: sc.random.IntN(10) == 0}
 	if sc.random.IntN(10) == 0 {
-		how.timeout = 500 * time.Millisecond
+		opts.timeout = 500 * time.Millisecond
 	}
-	e := sc.scrape(how)
+	e := sc.scrape(opts)
 	if e == nil {
 		return
 	}
 	v, err := sc.check(e, since)
 	if err != nil {
-		sc.mistake("a scrape is wrong: %v", err)
+		sc.fail("a scrape is wrong: %v", err)
 	}
 	sc.failed.Add(int64(v.failed))
-	sc.disturbed.Add(int64(v.disturbed))
+	sc.changed.Add(int64(v.changed))
 	sc.gaps.Add(int64(v.gaps))
 }
 
-// scrape scrapes, and compares what comes with the configuration and with the
-// scrape before. It returns nil where it has failed the test.
-func (sc *scraper) scrape(how scrape) *exposition {
+// scrape scrapes and compares the result with the configuration and with the previous
+// scrape. It returns nil if the scrape failed.
+func (sc *scraper) scrape(opts scrapeOptions) *exposition {
 	sc.mu.Lock()
 	from := sc.done
 	sc.mu.Unlock()
 	sc.sent.Add(1)
 	begun, tick := time.Now(), sc.tick()
-	body, err := sc.get(how)
-	if err != nil && time.Since(begun) > how.timeout {
+	body, err := sc.get(opts)
+	if err != nil && time.Since(begun) > opts.timeout {
 		// Who has not read the metrics by then is cut off.
 		sc.late.Add(1)
 		return nil
 	}
 	if err != nil {
-		sc.mistake("a scrape is lost: %v", err)
+		sc.fail("a scrape failed: %v", err)
 		return nil
 	}
-	sc.answered.Add(1)
-	if time.Since(begun) > how.timeout {
+	sc.responses.Add(1)
+	if time.Since(begun) > opts.timeout {
 		sc.late.Add(1)
 	}
 	if strings.Contains(string(body), canary) {
-		sc.mistake("a key is shown")
+		sc.fail("a key is exposed")
 	}
-	e, err := parse(body, how.openMetrics)
+	e, err := parse(body, opts.openMetrics)
 	if err != nil {
-		sc.mistake("a scrape cannot be read: %v\n%s", err, body)
+		sc.fail("a scrape cannot be read: %v\n%s", err, body)
 		return nil
 	}
 	e.begun = tick
-	if err := sc.follows(e, from); err != nil {
-		sc.mistake("a scrape is wrong: %v", err)
+	if err := sc.checkContinuity(e, from); err != nil {
+		sc.fail("a scrape is wrong: %v", err)
 	}
 	sc.last, sc.begun = e, from
 	return e
 }
 
-// get asks for the metrics.
-func (sc *scraper) get(how scrape) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(sc.Context(), how.timeout+patience)
+// get requests the metrics.
+func (sc *scraper) get(opts scrapeOptions) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(sc.Context(), opts.timeout+maxWait)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, sc.url+"/metrics", nil)
 	if err != nil {
@@ -104,16 +103,16 @@ func (sc *scraper) get(how scrape) ([]byte, error) {
 	}
 	contentType, encoding := "text/plain", ""
 	req.Header.Set("Accept", "text/plain;version=0.0.4")
-	if how.openMetrics {
+	if opts.openMetrics {
 		contentType = "application/openmetrics-text"
 		req.Header.Set("Accept", "application/openmetrics-text;version=1.0.0")
 	}
-	if how.zipped {
+	if opts.gzip {
 		encoding = "gzip"
 		req.Header.Set("Accept-Encoding", encoding)
 	}
-	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(how.timeout.Seconds(), 'g', -1, 64))
-	req.Close = how.close
+	req.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(opts.timeout.Seconds(), 'g', -1, 64))
+	req.Close = opts.close
 	resp, err := sc.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -126,19 +125,19 @@ func (sc *scraper) get(how scrape) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), contentType) || resp.Header.Get("Content-Encoding") != encoding {
 		return nil, fmt.Errorf("%s, %v", resp.Status, resp.Header)
 	}
-	if !how.zipped {
+	if !opts.gzip {
 		return body, nil
 	}
-	unzipped, err := gzip.NewReader(bytes.NewReader(body))
+	gz, err := gzip.NewReader(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(unzipped)
+	return io.ReadAll(gz)
 }
 
-// follows refuses what no configuration since from has, and counters that are
-// less than they were, or gone.
-func (sc *scraper) follows(e *exposition, from int) error {
+// checkContinuity returns an error if no configuration since from has the listings, or if
+// counters have decreased or disappeared.
+func (sc *scraper) checkContinuity(e *exposition, from int) error {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
 	if !sc.configured(e.success, from) {
@@ -147,26 +146,26 @@ func (sc *scraper) follows(e *exposition, from int) error {
 	if sc.last == nil {
 		return nil
 	}
-	for of, before := range sc.last.counters {
-		if !sc.kept(of, sc.begun) {
+	for l, before := range sc.last.counters {
+		if !sc.isKept(l, sc.begun) {
 			continue
 		}
 		for series, n := range before {
-			if now, ok := e.counters[of][series]; !ok || now < n {
-				return fmt.Errorf("%s was %g, and is %g, there: %t", series, n, now, ok)
+			if now, ok := e.counters[l][series]; !ok || now < n {
+				return fmt.Errorf("%s was %g, and is %g, present: %t", series, n, now, ok)
 			}
 		}
 	}
 	return nil
 }
 
-// abandon sends a scrape, and hangs up some time later.
-func (s *soak) abandon(ctx context.Context, random *rand.Rand) {
+// abandonScrape starts a scrape and disconnects after a while.
+func (s *soak) abandonScrape(ctx context.Context, random *rand.Rand) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		if !errors.Is(ctx.Err(), context.Canceled) {
-			s.mistake("%v", err)
+			s.fail("%v", err)
 		}
 		return
 	}
@@ -174,7 +173,7 @@ func (s *soak) abandon(ctx context.Context, random *rand.Rand) {
 	s.sent.Add(1)
 	s.abandoned.Add(1)
 	if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: exporter\r\nX-Prometheus-Scrape-Timeout-Seconds: 2\r\n\r\n"); err != nil {
-		s.mistake("%v", err)
+		s.fail("%v", err)
 	}
 	pause(ctx, random, 100*time.Millisecond)
 }

@@ -31,11 +31,11 @@ class Collector:
         expired = gauge("expired", "Whether the token is expired.")
         expiry = gauge("expiry_timestamp_seconds", "When the token stops working.")
         has_expiry = gauge("has_expiry", "Whether the token has an expiry.")
-        info = gauge("info", "A token that the control plane lists.", "creator_type", "token_type")
+        info = gauge("info", "A token that is listed by the control plane.", "creator_type", "token_type")
         issued = gauge("issued_timestamp_seconds", "When the token's current JWT was created.")
-        last_accessed = gauge("last_accessed_timestamp_seconds", "When the token last authenticated somebody.")
+        last_accessed = gauge("last_accessed_timestamp_seconds", "When the token was last used to authenticate.")
         next_rotation = gauge("next_rotation_timestamp_seconds", "When the token's next rotation is due.")
-        replaced = gauge("replaced", "Whether a later token took the place of this one.")
+        replaced = gauge("replaced", "Whether the token is replaced by a later one.")
         all_tokens, last = list(tokens()), {}
         for token in all_tokens:
             if replaces(token, last.setdefault(owned_by(token), token)):

@@ -4,12 +4,12 @@ package main
 // Each token has a value for each of them.
 var series = [...]struct{ name, help string }{
 	{"truefoundry_token_created_timestamp_seconds", "When the token was created, in seconds since the Unix epoch."},
-	{"truefoundry_token_expired", "Whether the token is expired, as the API says; where it does not say, whether it has an expiry that has passed."},
+	{"truefoundry_token_expired", "Whether the token is expired according to the API, or has an expiry in the past if the API does not say."},
 	{"truefoundry_token_expiry_timestamp_seconds", "When the token stops working, in seconds since the Unix epoch."},
 	{"truefoundry_token_has_expiry", "Whether the token has an expiry (1) or never expires (0)."},
-	{"truefoundry_token_info", "A token that the control plane lists; always 1."},
-	{"truefoundry_token_issued_timestamp_seconds", "When the token's current JWT was created, in seconds since the Unix epoch; where there is no JWT, when the token was."},
-	{"truefoundry_token_last_accessed_timestamp_seconds", "When the token last authenticated somebody, in seconds since the Unix epoch."},
+	{"truefoundry_token_info", "A token that is listed by the control plane. The value is always 1."},
+	{"truefoundry_token_issued_timestamp_seconds", "When the token's current JWT was created, or the token itself if it has no JWT, in seconds since the Unix epoch."},
+	{"truefoundry_token_last_accessed_timestamp_seconds", "When the token was last used to authenticate, in seconds since the Unix epoch."},
 	{"truefoundry_token_next_rotation_timestamp_seconds", "When the token's next rotation is due, in seconds since the Unix epoch."},
 	{"truefoundry_token_replaced", "Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, stops working later and is not called expired by the API."},
 }

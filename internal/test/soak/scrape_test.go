@@ -65,7 +65,7 @@ func (sc *scraper) scrape(opts scrapeOptions) *exposition {
 	begun, tick := time.Now(), sc.tick()
 	body, err := sc.get(opts)
 	if err != nil && time.Since(begun) > opts.timeout {
-		// Who has not read the metrics by then is cut off.
+		// A scraper that has not read the metrics by then is cut off.
 		sc.late.Add(1)
 		return nil
 	}

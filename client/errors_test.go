@@ -149,6 +149,7 @@ func TestA400ThatIsNotTheAPIs(t *testing.T) {
 	t.Cleanup(server.Close)
 	for _, tc := range []struct{ name, url, key, want string }{
 		{"over plain HTTP", serve(t, respond), apiKey, "most likely the port expects TLS: the URL should start with https://"},
+		{"over plain HTTP, with a key of 6 kB", serve(t, respond), strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large for what is in front of the control plane: allow larger headers there; or the port expects TLS"},
 		{"over TLS", server.URL, apiKey, "most likely a client certificate is missing or refused: check tls_config"},
 		{"over TLS, with a key of 6 kB", server.URL, strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large"},
 	} {

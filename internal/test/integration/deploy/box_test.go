@@ -43,7 +43,7 @@ func expectRequests(t *testing.T, box *process, want ...string) {
 	t.Helper()
 	got := requests(box.stop(t))
 	if !slices.Equal(got, want) {
-		t.Errorf("the requests are %q, want %q", got, want)
+		t.Errorf("the requests are %q, want %q:\n%s", got, want, &box.log)
 	}
 }
 

@@ -142,7 +142,7 @@ func (x *target) expectScrape(t *testing.T, up float64) {
 	t.Helper()
 	scraped := metricstest.Parse(t, x.ask(t, http.MethodGet, "/metrics"))
 	if got := scraped.Values("truefoundry_up", "target")["acme"]; got != up {
-		t.Errorf("truefoundry_up is %v, want %v", got, up)
+		t.Fatalf("truefoundry_up is %v, want %v; the failures so far are %v", got, up, scraped.Values("truefoundry_listing_errors_total", "reason"))
 	}
 	if got := scraped.Values("truefoundry_listing_errors_total", "reason"); !maps.Equal(got, x.counted) {
 		t.Errorf("the failures are %v, want %v", got, x.counted)

@@ -23,6 +23,7 @@ func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{}
+	cmd.Args[0] = cmd.Path // by which HAProxy starts itself again
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // nginx and HAProxy end their workers then
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = endWithParent()

@@ -112,21 +112,22 @@ func byName(url string) string { return strings.Replace(url, "127.0.0.1", "acme.
 // proxy may lock accounts.
 func TestSquid(t *testing.T) {
 	o, caFile := startOrigins(t)
+	address := reservePort(t)
 	for _, tt := range []struct {
 		name, rules string
 		origin      *httptest.Server
-		logged      []string // besides the proxy's address
+		logged      []string
 		refused     string
 		works       []string
 	}{
 		{
 			name: "wants a password for a target of http", rules: "http_access allow known", origin: o.http,
-			logged:  []string{"refused: 407 Proxy Authentication Required (server squid/", `title \"ERROR: Cache Access Denied\"`, "wants Basic)"},
+			logged:  []string{"the proxy " + address + " refused: 407 Proxy Authentication Required (server squid/", `title \"ERROR: Cache Access Denied\"`, "wants Basic)"},
 			refused: "GET 407", works: []string{"GET 200", "GET 200"},
 		},
 		{
 			name: "wants a password for a target of https", rules: "http_access allow known", origin: o.https,
-			logged:  []string{"refused: 407 Proxy Authentication Required (server squid/", "wants Basic)"},
+			logged:  []string{"the proxy " + address + " refused: 407 Proxy Authentication Required (server squid/", "wants Basic)"},
 			refused: "CONNECT 407", works: []string{"CONNECT 200"},
 		},
 		{
@@ -136,12 +137,11 @@ func TestSquid(t *testing.T) {
 		},
 		{
 			name: "denies CONNECT", rules: "http_access deny CONNECT", origin: o.https,
-			logged:  []string{"refused: 403 Forbidden (server squid/"},
+			logged:  []string{"the proxy " + address + " refused: 403 Forbidden (server squid/"},
 			refused: "CONNECT 403", works: []string{"CONNECT 200"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			address := reservePort(t)
 			s := startSquid(t, address, tt.rules)
 			x := startTarget(t, controlplanetest.Key, behindSquid(tt.origin, caFile, "http://"+address))
 			x.expectFailure(t, failure{client.ReasonIntermediary, tt.logged, "the API key is not the problem"})

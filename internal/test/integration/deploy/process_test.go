@@ -23,8 +23,10 @@ func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = []string{}
-	cmd.Args[0] = cmd.Path // by which HAProxy starts itself again
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // nginx and HAProxy end their workers then
+	// HAProxy starts itself again by this name.
+	cmd.Args[0] = cmd.Path
+	// nginx and HAProxy end their workers then.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = endWithParent()
 	return cmd

@@ -4,9 +4,11 @@ import (
 	"crypto/md5" //nolint:gosec // as Squid's helper wants it
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -173,6 +175,29 @@ func TestSquidOfTheEnvironment(t *testing.T) {
 				"the API key is not the problem",
 			})
 			metricstest.Absent(t, x.stop(t), "wr0ng")
+		})
+	}
+}
+
+// A proxy of the environment that is no URL ends the exporter, and is not ignored.
+func TestSquidOfTheEnvironmentMustBeAURL(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "targets.yml")
+	write(t, filepath.Join(filepath.Dir(file), "key"), controlplanetest.Key)
+	write(t, file, "targets: [{name: acme, url: 'https://acme.svc', authorization: {credentials_file: key}}]")
+	for name, args := range map[string][]string{
+		"at the start": {"--config.file=" + file, "--web.listen-address=127.0.0.1:0"},
+		"in the check": {"--config.file=" + file, "--config.check"},
+		"with flags":   {"--truefoundry.url=https://acme.svc", "--truefoundry.api-key-file=" + filepath.Join(filepath.Dir(file), "key"), "--web.listen-address=127.0.0.1:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command(t, exporter, args...)
+			cmd.Env = []string{"HTTPS_PROXY=http://ci:s3cret@squid.example:31 28"}
+			output, err := cmd.CombinedOutput()
+			if _, failed := errors.AsType[*exec.ExitError](err); !failed {
+				t.Errorf("it ended with %v", err)
+			}
+			metricstest.Present(t, string(output), "HTTPS_PROXY is not the URL of a proxy")
+			metricstest.Absent(t, string(output), "s3cret")
 		})
 	}
 }

@@ -19,7 +19,7 @@ type attempt struct {
 	// control plane, or of a proxy.
 	address string
 	// connected is true once there is a connection, and responded once a response has
-	// begun.
+	// begun. A transport that gives up a connection and makes another one starts again.
 	connected, responded bool
 }
 
@@ -31,7 +31,7 @@ func (a *attempt) trace(ctx context.Context) context.Context {
 		f()
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(address string) { report(func() { a.address = address }) },
+		GetConn:              func(address string) { report(func() { a.address, a.connected = address, false }) },
 		GotConn:              func(httptrace.GotConnInfo) { report(func() { a.connected = true }) },
 		GotFirstResponseByte: func() { report(func() { a.responded = true }) },
 		WroteHeaderField:     func(name string, values []string) { report(func() { a.addHeader(name, values) }) },

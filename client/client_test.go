@@ -188,7 +188,7 @@ func TestParseURL(t *testing.T) {
 		{"https://acme.truefoundry.cloud", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
 		{"https://acme.truefoundry.cloud/", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
 		{"HTTPS://acme.truefoundry.cloud", "https://acme.truefoundry.cloud", "acme.truefoundry.cloud"},
-		{"http://servicefoundry-server:3000", "http://servicefoundry-server:3000", "servicefoundry-server:3000"},
+		{"http://tfy-servicefoundry-server:3000", "http://tfy-servicefoundry-server:3000", "tfy-servicefoundry-server:3000"},
 		{"https://tools.example/tfy/eu//", "https://tools.example/tfy/eu", "tools.example/tfy/eu"},
 		{"https://tools.example/t%20f", "https://tools.example/t%20f", "tools.example/t%20f"},
 		{"https://[2001:db8::1]:8443/tfy", "https://[2001:db8::1]:8443/tfy", "[2001:db8::1]:8443/tfy"},

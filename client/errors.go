@@ -63,7 +63,9 @@ type Error struct {
 	retryAfter time.Duration
 	// temporary is true if the same request may succeed a moment later.
 	temporary bool
-	err       error
+	// late is true if the listing ended at its deadline.
+	late bool
+	err  error
 }
 
 // Error returns everything on one line, for logs.
@@ -92,6 +94,23 @@ func (e *Error) isTemporary() bool {
 	return e.temporary || e.Reason == ReasonConnection
 }
 
+// saysLessThan reports whether e only says that time was up, and the other failure,
+// which may be nil, says what was wrong.
+func (e *Error) saysLessThan(other *Error) bool {
+	return e.late && other != nil && !other.late && !other.Canceled()
+}
+
+// orCause returns the failure of a retry: e, or the failure that made the retry
+// necessary if e only says that time was up.
+func (e *Error) orCause(previous *Error) *Error {
+	if !e.saysLessThan(previous) {
+		return e
+	}
+	cause := *previous
+	cause.Summary += ", and the scrape's deadline passed before a retry succeeded"
+	return &cause
+}
+
 // ContextError returns the Error for a listing that ended because ctx did: its
 // deadline passed, or it was cancelled.
 func ContextError(ctx context.Context) *Error {
@@ -101,6 +120,7 @@ func ContextError(ctx context.Context) *Error {
 			Reason:  ReasonTimeout,
 			Summary: "the list did not arrive within the scrape's deadline",
 			Advice:  "raise scrape_timeout and --truefoundry.timeout, or find out why the control plane is slow",
+			late:    true,
 			err:     cause,
 		}
 	}

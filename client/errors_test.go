@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
@@ -148,6 +149,7 @@ func TestA400ThatIsNotTheAPIs(t *testing.T) {
 	t.Cleanup(server.Close)
 	for _, tc := range []struct{ name, url, key, want string }{
 		{"over plain HTTP", serve(t, respond), apiKey, "most likely the port expects TLS: the URL should start with https://"},
+		{"over plain HTTP, with a key of 6 kB", serve(t, respond), strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large for what is in front of the control plane: allow larger headers there; or the port expects TLS"},
 		{"over TLS", server.URL, apiKey, "most likely a client certificate is missing or refused: check tls_config"},
 		{"over TLS, with a key of 6 kB", server.URL, strings.Repeat("k", 6000), "most likely the API key, which has 6000 bytes, is too large"},
 	} {
@@ -602,6 +604,12 @@ func TestTLS(t *testing.T) {
 	})
 }
 
+// roundTripper is a function as a transport.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // silent never answers.
 func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
@@ -640,6 +648,21 @@ func TestASilentServer(t *testing.T) {
 		e := wantError(t, err, client.ReasonTimeout)
 		wantEqual(t, e.Summary, "no connection to acme.example:3000")
 		wantText(t, e.Advice, "the firewall, the NetworkPolicy, the proxy")
+	})
+	t.Run("cannot be connected to again by the deadline", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
+			cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				trace := httptrace.ContextClientTrace(r.Context())
+				trace.GetConn("acme.example:3000")
+				trace.GotConn(httptrace.GotConnInfo{Reused: true}) // it is dead
+				trace.GetConn("acme.example:3000")
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})
+		}))
+		wantEqual(t, wantError(t, err, client.ReasonTimeout).Summary, "no connection to acme.example:3000")
 	})
 	t.Run("cannot be connected to", func(t *testing.T) {
 		requests := 0

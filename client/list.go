@@ -72,7 +72,9 @@ type lister struct {
 	kind            Kind
 	trustsFirstPage bool
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// started is true once a request may be sent.
+	started bool
 	retries int
 	// resume is when any of the requests may be sent, after a Retry-After.
 	resume time.Time
@@ -168,7 +170,7 @@ func (l *lister) readPages(ctx context.Context) (*pass, *Error) {
 		fetched := <-pages
 		p.inFlight--
 		switch {
-		case failure != nil:
+		case failure != nil && !failure.saysLessThan(fetched.err):
 			// The pages that were still in flight are of no use.
 		case fetched.err != nil:
 			failure = fetched.err
@@ -313,12 +315,13 @@ func (p *pass) checkEndless() *Error {
 // fetch gets one page, with the retries that the listing has left.
 func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error) {
 	request := pageRequest{credential: l.credential, kind: l.kind, offset: offset, maxItems: maxItems}
-	for repeated := false; ; repeated = true {
+	var previous *Error // of the attempt before this one
+	for {
 		slot, err := l.acquire(ctx)
 		if err != nil {
-			return nil, err
+			return nil, err.orCause(previous)
 		}
-		if repeated {
+		if previous != nil {
 			l.client.cfg.Trace.Retry()
 		}
 		page, err := l.client.get(ctx, request, slot)
@@ -330,10 +333,11 @@ func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error
 		case err == nil:
 			return page, nil
 		case !retry:
-			return nil, err
+			return nil, err.orCause(previous)
 		case !sleep(ctx, wait):
-			return nil, ContextError(ctx)
+			return nil, ContextError(ctx).orCause(err)
 		}
+		previous = err
 	}
 }
 
@@ -345,11 +349,12 @@ func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 	for {
 		slot := cfg.Limiter.acquire(ctx)
 		if slot == nil {
-			return nil, ContextError(ctx)
+			return nil, l.limiterError(ctx)
 		}
 		end, cause := cfg.State.rateLimit(cfg.Now())
 		wait := l.resumesIn()
 		if end.IsZero() && wait <= 0 {
+			l.start()
 			return slot, nil
 		}
 		slot.release()
@@ -393,6 +398,26 @@ func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Durat
 		l.resume = resume
 	}
 	return wait, true
+}
+
+// start records that a request may be sent.
+func (l *lister) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started = true
+}
+
+// limiterError returns the Error for a request that got no slot before ctx ended. If
+// it is the first one, others took all the time.
+func (l *lister) limiterError(ctx context.Context) *Error {
+	failure := ContextError(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if failure.late && !l.started {
+		failure.Summary = "nothing could be sent within the scrape's deadline, because requests of other listings to the same control plane took all of it"
+		failure.Advice = "see why those take so long; if the control plane can do more at a time, raise --truefoundry.max-concurrency"
+	}
+	return failure
 }
 
 // resumesIn returns how long it is until requests may be sent again.

@@ -500,7 +500,7 @@ func retried(t *testing.T, timeout time.Duration, fault controlplanetest.Fault, 
 		defer stop()
 		retries := 0
 		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
-			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(1)
+			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(2)
 			cfg.Trace.Retry = func() { retries++ }
 		})
 		check(func() (time.Duration, int, error) {
@@ -563,6 +563,108 @@ func TestRetries(t *testing.T) {
 			})
 		})
 	}
+}
+
+// When time is up, the failure that made a retry necessary says more than that.
+func TestARetryThatIsTooLate(t *testing.T) {
+	const late = ", and the scrape's deadline passed before a retry succeeded"
+	once := func(fault controlplanetest.Fault) controlplanetest.Fault {
+		return func(next http.Handler) http.Handler { return faults.First(1, fault)(faults.Hang()(next)) }
+	}
+	for _, tt := range []struct {
+		name    string
+		fault   controlplanetest.Fault
+		reason  client.Reason
+		retries int
+		want    string // the summary
+	}{
+		{"after a 502", once(faults.Status(502)), client.ReasonServerError, 1, "502 Bad Gateway" + late},
+		{"after a 502 of a later page", faults.At(4, once(faults.Status(502))), client.ReasonServerError, 1, "502 Bad Gateway" + late},
+		{"after a 429 of one page while another one hangs", pages(map[string]controlplanetest.Fault{"4": faults.Hang(), "8": once(faults.Status(429))}), client.ReasonRateLimited, 1, "429 Too Many Requests" + late},
+		{"after a reset", once(faults.Reset()), client.ReasonConnection, 1, "the connection failed: it was closed before the response was complete" + late},
+		{"after no failure", faults.Hang(), client.ReasonTimeout, 0, "no response from acme.example:80 within the scrape's deadline"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			retried(t, 10*time.Second, tt.fault, func(list func() (time.Duration, int, error)) {
+				took, retries, err := list()
+				wantEqual(t, wantError(t, err, tt.reason).Summary, tt.want)
+				wantEqual(t, retries, tt.retries)
+				wantEqual(t, took, 10*time.Second)
+			})
+		})
+	}
+}
+
+// pages lets each of the faults answer the requests for its offset.
+func pages(byOffset map[string]controlplanetest.Fault) controlplanetest.Fault {
+	return func(next http.Handler) http.Handler {
+		faulty := map[string]http.Handler{}
+		for offset, fault := range byOffset {
+			faulty[offset] = fault(next)
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if handler, ok := faulty[r.FormValue("offset")]; ok {
+				handler.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// The deadline may pass while a listing waits for a retry: it moves when a scrape that
+// shares the listing leaves.
+func TestADeadlineThatComesBeforeARetry(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cause  error
+		reason client.Reason
+		want   string
+	}{
+		{"is told with what failed", context.DeadlineExceeded, client.ReasonServerError, "503 Service Unavailable, and the scrape's deadline passed before a retry succeeded"},
+		{"is none if nobody waits", context.Canceled, "", "the listing was cancelled because nobody waits for it any more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cp := controlplanetest.New(t, controlplanetest.Always())
+				transport, stop := controlplanetest.InMemory(cp.With(faults.Status(503, "Retry-After", "5")))
+				defer stop()
+				c := newClient(t, "http://acme.example", known, func(cfg *client.Config) { cfg.Transport = transport })
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(time.Second, func() { cancel(tt.cause) })
+				_, err := list(ctx, c)
+				wantEqual(t, wantError(t, err, tt.reason).Summary, tt.want)
+				wantEqual(t, len(cp.Requests()), 1)
+			})
+		})
+	}
+}
+
+// A listing that never got to send anything is no sign of a slow control plane.
+func TestAListingThatOthersKeepWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cp := controlplanetest.New(t, controlplanetest.Always())
+		transport, stop := controlplanetest.InMemory(cp.With(faults.Hang()))
+		defer stop()
+		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+			cfg.Transport, cfg.Limiter = transport, client.NewLimiter(1)
+		})
+		other, end := context.WithCancel(t.Context())
+		var ended sync.WaitGroup
+		ended.Go(func() {
+			_, err := list(other, c)
+			wantCanceled(t, err)
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := list(ctx, c)
+		e := wantError(t, err, client.ReasonTimeout)
+		wantText(t, e.Summary, "nothing could be sent within the scrape's deadline, because requests of other listings")
+		wantEqual(t, len(cp.Requests()), 1)
+		end()
+		ended.Wait()
+	})
 }
 
 // retryAt asks to come back so much later, by the clock at the time.

@@ -85,10 +85,14 @@ func (c *Client) classifyForeignError(code int, credential Credential) (reason R
 		return ReasonIntermediary, adviceIntermediary
 	case code == http.StatusTooManyRequests:
 		return ReasonRateLimited, "scrape less often, or lower --truefoundry.max-concurrency"
+	case code == http.StatusRequestHeaderFieldsTooLarge, code == http.StatusBadRequest && len(credential.secret) > maxUsualKey:
+		advice = fmt.Sprintf("most likely the API key, which has %d bytes, is too large for what is in front of the control plane: allow larger headers there", len(credential.secret))
+		if code == http.StatusBadRequest && c.cfg.URL.Scheme == "http" {
+			advice += "; or the port expects TLS: then the URL should start with https://"
+		}
+		return ReasonClientError, advice
 	case code == http.StatusBadRequest && c.cfg.URL.Scheme == "http":
 		return ReasonClientError, "most likely the port expects TLS: the URL should start with https://"
-	case code == http.StatusRequestHeaderFieldsTooLarge, code == http.StatusBadRequest && len(credential.secret) > maxUsualKey:
-		return ReasonClientError, fmt.Sprintf("most likely the API key, which has %d bytes, is too large for what is in front of the control plane: allow larger headers there", len(credential.secret))
 	case code == http.StatusBadRequest:
 		return ReasonClientError, "most likely a client certificate is missing or refused: check tls_config; or a header is too large for what is in front of the control plane"
 	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:

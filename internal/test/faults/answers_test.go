@@ -53,7 +53,8 @@ func TestStatuses(t *testing.T) {
 		{name: "403 fails the listing", answer: faults.Status(403), reason: client.ReasonForbidden, logged: "403 Forbidden (out of order)", page: "the API key may not list these tokens", requests: 1},
 		{name: "404 fails the listing", answer: faults.Status(404), reason: client.ReasonClientError, logged: "404 Not Found (out of order)", page: "check the URL and the API prefix", requests: 1},
 		{name: "409 fails the listing", answer: faults.Status(409), reason: client.ReasonClientError, logged: "409 Conflict (out of order)", requests: 1},
-		{name: "422 fails the listing", answer: faults.Status(422), reason: client.ReasonClientError, logged: "422 Unprocessable Entity (out of order)", requests: 1},
+		{name: "400 is most likely about the page size", answer: faults.Status(400), reason: client.ReasonClientError, logged: "400 Bad Request (out of order)", page: "lower --truefoundry.page-size", requests: 1},
+		{name: "422 is most likely about the page size", answer: faults.Status(422), reason: client.ReasonClientError, logged: "422 Unprocessable Entity (out of order)", page: "lower --truefoundry.page-size", requests: 1},
 		{name: "429 is tried again, and fails the listing", answer: faults.Status(429), reason: client.ReasonRateLimited, logged: "429 Too Many Requests (out of order)", page: "scrape less often", requests: 3, retries: 2},
 		{name: "429 with a Retry-After of 0 is tried again, and fails the listing", answer: faults.Status(429, "Retry-After", "0"), reason: client.ReasonRateLimited, logged: "429 Too Many Requests", requests: 3, retries: 2},
 		{name: "429 with rubbish as Retry-After is tried again, and fails the listing", answer: faults.Status(429, "Retry-After", "soon"), reason: client.ReasonRateLimited, logged: "429 Too Many Requests", requests: 3, retries: 2},
@@ -64,6 +65,68 @@ func TestStatuses(t *testing.T) {
 		{name: "a failure of the last page only fails the listing", answer: faults.At(lastPage, faults.Status(500)), reason: client.ReasonServerError, logged: "500 Internal Server Error (out of order)"},
 		{name: "a reset of the last page only fails the listing", answer: faults.At(lastPage, faults.ResetAfter(header+"\r\n"+body)), reason: client.ReasonConnection, logged: "the connection failed", retries: 2},
 	})
+}
+
+// What stands in front of the control plane does not respond as the API does.
+func TestResponsesOfSomethingElse(t *testing.T) {
+	t.Parallel()
+	const (
+		who      = `, which did not come from the API (server proxy/1.0, title \"`
+		notKey   = "the API key is not the problem"
+		notThere = "something in front of the control plane cannot reach it"
+	)
+	expectFailures(t, []badAnswer{
+		{name: "a page with 400 is of a port that expects TLS", answer: faults.Page(400), reason: client.ReasonClientError, logged: "400 Bad Request" + who, page: "the URL should start with https://", requests: 1},
+		{name: "a page with 401 is no reason to replace the key", answer: faults.Page(401), reason: client.ReasonIntermediary, logged: "401 Unauthorized" + who, page: notKey, requests: 1},
+		{name: "an empty 401 is no reason to replace the key", answer: faults.Text(401, ""), reason: client.ReasonIntermediary, logged: "401 Unauthorized, which did not come from the API: ", page: notKey, requests: 1},
+		{name: "401 with JSON of another kind is no reason to replace the key", answer: faults.Text(401, `{"error":"invalid_token"}`), reason: client.ReasonIntermediary, logged: "401 Unauthorized, which did not come from the API: ", page: notKey, requests: 1},
+		{name: "401 that wants a password is no reason to replace the key", answer: faults.Page(401, "WWW-Authenticate", `Basic realm="internal"`), reason: client.ReasonIntermediary, logged: `401 Unauthorized\", wants Basic)`, page: notKey, requests: 1},
+		{name: "401 that wants a domain's account is no reason to replace the key", answer: faults.Page(401, "WWW-Authenticate", "Negotiate", "WWW-Authenticate", "NTLM"), reason: client.ReasonIntermediary, logged: "wants Negotiate, wants NTLM)", page: notKey, requests: 1},
+		{name: "a page with 403 is no reason to replace the key", answer: faults.Page(403), reason: client.ReasonIntermediary, logged: "403 Forbidden" + who, page: notKey, requests: 1},
+		{name: "an empty 403 is no reason to replace the key", answer: faults.Text(403, ""), reason: client.ReasonIntermediary, logged: "403 Forbidden, which did not come from the API: ", page: notKey, requests: 1},
+		{name: "a page with 404 is of something else", answer: faults.Page(404), reason: client.ReasonClientError, logged: "404 Not Found" + who, page: "lead to something else than the control plane's API", requests: 1},
+		{name: "a page with 407 is no reason to replace the key", answer: faults.Page(407, "Proxy-Authenticate", "Basic"), reason: client.ReasonIntermediary, logged: `title \"407 Proxy Authentication Required\", wants Basic)`, page: notKey, requests: 1},
+		{name: "a page with 502 is of a proxy that cannot reach the control plane", answer: faults.Page(502), reason: client.ReasonServerError, logged: "502 Bad Gateway" + who, page: notThere, requests: 3, retries: 2},
+		{name: "a page with 503 is of a proxy that cannot reach the control plane", answer: faults.Page(503), reason: client.ReasonServerError, logged: "503 Service Unavailable" + who, page: notThere, requests: 3, retries: 2},
+		{name: "a page with 504 is of a proxy that cannot reach the control plane", answer: faults.Page(504), reason: client.ReasonServerError, logged: "504 Gateway Timeout" + who, page: notThere, requests: 3, retries: 2},
+		{name: "a page with 200 is most likely that of a wrong prefix", answer: faults.Page(200), reason: client.ReasonBadResponse, logged: `instead of a list of tokens (server proxy/1.0, title \"200 OK\")`, page: "the response is an HTML page instead of a list of tokens", requests: 1},
+		{name: "200 with nothing says so", answer: faults.Text(200, "", "Server", "proxy/1.0"), reason: client.ReasonBadResponse, logged: "the response is empty instead of a list of tokens (server proxy/1.0)", page: "the response is empty instead of a list of tokens", requests: 1},
+	})
+}
+
+// A 502 of a proxy stays one if the time runs out while the exporter tries again.
+func TestARetryThatIsTooLate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		first        controlplanetest.Fault
+		reason       client.Reason
+		logged, page string
+	}{
+		"a 502 before a response that never comes is the cause": {
+			faults.Page(502), client.ReasonServerError, "502 Bad Gateway, which did not come from the API, and the scrape's deadline passed before a retry succeeded (server proxy/1.0",
+			"something in front of the control plane cannot reach it",
+		},
+		"a reset before a response that never comes is the cause": {
+			faults.ResetAfter(header), client.ReasonConnection, "the connection failed: ",
+			"and the scrape's deadline passed before a retry succeeded",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.timeout = short
+			first := faults.First(1, tt.first)
+			e.controlPlane.answers(func(next http.Handler) http.Handler { return first(faults.Hang()(next)) })
+			s := e.scrape()
+			s.expectFailed(tt.reason)
+			s.expectLog("level=error", "reason="+string(tt.reason), tt.logged)
+			s.expectPage(tt.page)
+			s.expectRetries(1)
+
+			e.controlPlane.answers(nil)
+			e.expectRecovery()
+		})
+	}
 }
 
 // A control plane that asks to be left alone for long is.
@@ -85,12 +148,33 @@ func TestRetryAfter(t *testing.T) {
 			s = e.scrape()
 			s.expectFailed(client.ReasonRateLimited)
 			s.expectLog()
+			s.expectPage(`as the response "429 Too Many Requests" demanded with Retry-After`)
 			s.expectRequests(0)
 
 			e.set(5 * time.Minute)
 			e.expectRecovery()
 		})
 	}
+
+	t.Run("503 with a Retry-After of an hour stays the cause", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Page(503, "Retry-After", "3600"))
+		s := e.scrape()
+		s.expectFailed(client.ReasonServerError)
+		s.expectLog("reason=server_error", "503 Service Unavailable, which did not come from the API (server proxy/1.0")
+		s.expectRequests(1)
+
+		e.controlPlane.answers(nil)
+		s = e.scrape()
+		s.expectFailed(client.ReasonRateLimited)
+		s.expectLog("reason=rate_limited", `as the response \"503 Service Unavailable, which did not come from the API\" demanded with Retry-After`)
+		s.expectPage(`as the response "503 Service Unavailable, which did not come from the API" demanded`)
+		s.expectRequests(0)
+
+		e.set(5 * time.Minute)
+		e.expectRecovery()
+	})
 
 	t.Run("429 with a Retry-After of a second is tried again, and fails the listing", func(t *testing.T) {
 		t.Parallel()

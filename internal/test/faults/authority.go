@@ -30,7 +30,12 @@ func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t}
 	a.key = a.newKey()
-	a.cert = a.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, a.key)
+	a.cert = a.sign(&x509.Certificate{
+		Subject:               pkix.Name{CommonName: "test authority"}, // OpenSSL takes equal names for a certificate that signs itself
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}, a.key)
 	a.PEM = encode("CERTIFICATE", a.cert.Raw)
 	return a
 }
@@ -48,7 +53,6 @@ func (a *Authority) newKey() *ecdsa.PrivateKey {
 func (a *Authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	a.t.Helper()
 	template.SerialNumber = big.NewInt(1)
-	template.Subject = pkix.Name{CommonName: "test"}
 	template.NotBefore = time.Now().Add(-2 * time.Hour)
 	if template.NotAfter.IsZero() {
 		template.NotAfter = time.Now().Add(time.Hour)
@@ -78,6 +82,7 @@ func (a *Authority) Issue(change ...func(*x509.Certificate)) (cert, key string) 
 		a.t.Fatal(err)
 	}
 	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "test"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		DNSNames:    []string{"acme.example"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},

@@ -1,13 +1,18 @@
 package faults_test
 
 import (
+	"errors"
+	"net"
+	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
 const (
@@ -71,6 +76,132 @@ func TestNames(t *testing.T) {
 	})
 }
 
+// dropPackets makes an address one at which no connection can be made, and that nobody
+// refuses either: its listener has no room for more.
+func dropPackets(t *testing.T, address string) {
+	t.Helper()
+	at := netip.MustParseAddrPort(address)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for { // until there is no room left
+		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+}
+
+func TestAddressesThatDropPackets(t *testing.T) {
+	t.Parallel()
+	t.Run("no connection by the deadline is no slow control plane", func(t *testing.T) {
+		t.Parallel()
+		cp := startControlPlane(t)
+		names.add(t, "dropped.example")
+		dropPackets(t, nobody+cp.port())
+		e := startExporter(t, cp, oneByOne, "url: http://dropped.example"+cp.port())
+
+		names.set("dropped.example", nobody)
+		cp.closeConnections()
+		e.timeout = short
+		s := e.expectFailure(client.ReasonTimeout, "no connection to dropped.example"+cp.port())
+		s.expectPage("no connection to dropped.example"+cp.port(), "check the firewall, the NetworkPolicy, the proxy")
+		metricstest.Absent(t, s.log[0]+s.page, "scrape_timeout")
+		s.expectRequests(0)
+
+		names.set("dropped.example", loopback)
+		e.expectRecovery()
+	})
+
+	t.Run("one of two addresses that drops packets costs nothing", func(t *testing.T) {
+		t.Parallel()
+		cp := startControlPlane(t)
+		names.add(t, "two.example")
+		dropPackets(t, nobody+cp.port())
+		e := startExporter(t, cp, oneByOne, "url: http://two.example"+cp.port())
+
+		names.set("two.example", nobody+" "+loopback)
+		cp.closeConnections()
+		e.timeout = 4 * short // at most half of it for a dial, and half of that for each address
+		e.expectHealthy().expectRetries(0)
+	})
+
+	t.Run("a control plane that moves is back with the next scrape", func(t *testing.T) {
+		t.Parallel()
+		cp := startControlPlane(t)
+		names.add(t, "moving.example")
+		e := startExporter(t, cp, oneByOne, "url: http://moving.example"+cp.port())
+
+		there, err := new(net.ListenConfig).Listen(t.Context(), "tcp", nobody+cp.port())
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := newControlPlane(t, faultyTokens)
+		moved.server.Listener.Close()
+		moved.server.Listener = there
+		moved.serve(t)
+		names.set("moving.example", nobody)
+		cp.letConnectionsDie()
+		idle()
+		e.timeout = short
+		e.expectHealthy().expectRequests(0)
+		if len(moved.Requests()) == 0 {
+			t.Error("there are no requests where the control plane is now")
+		}
+	})
+}
+
+// idle lets time pass in which the connections are idle for so long that they may be
+// dead.
+func idle() { <-time.After(600 * time.Millisecond) }
+
+// A connection that died without notice costs no scrape, and keeps no control plane down.
+func TestConnectionsThatDieSilently(t *testing.T) {
+	t.Parallel()
+	authority := faults.NewAuthority(t)
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		serve := func(t *testing.T) (*controlPlane, *exporter) {
+			t.Helper()
+			cp := newControlPlane(t, faultyTokens)
+			cp.server.EnableHTTP2 = http2
+			cp.serveTLS(t, authority.Config())
+			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
+			e.timeout = short
+			return cp, e
+		}
+		t.Run("a connection of "+name+" that died while it was idle costs nothing", func(t *testing.T) {
+			t.Parallel()
+			cp, e := serve(t)
+			cp.letConnectionsDie()
+			idle()
+			e.expectHealthy().expectRetries(0)
+		})
+		t.Run("after a timeout the next scrape has a new connection of "+name, func(t *testing.T) {
+			t.Parallel()
+			cp, e := serve(t)
+			cp.closeConnections() // a new one is given all the time
+			cp.answers(faults.Hang())
+			s := e.scrape()
+			s.expectFailed(client.ReasonTimeout)
+			s.expectLog("reason=timeout", "no response from 127.0.0.1:")
+			s.expectRequests(1)
+
+			cp.answers(nil)
+			cp.letConnectionsDie()
+			s = e.scrape()
+			s.expectSameTokens(e.before)
+			s.expectLog(`msg="listing works again"`)
+			s.expectRetries(0)
+		})
+	}
+}
+
 func TestConnectionsThatBreak(t *testing.T) {
 	t.Parallel()
 	expectFailures(t, []badAnswer{
@@ -90,10 +221,11 @@ func TestAnswersThatTakeForEver(t *testing.T) {
 		answer   controlplanetest.Fault
 		requests int // at least
 		logged   string
+		page     string
 	}{
-		{"a header that never comes is left at the deadline", faults.Hang(), 1, "no response from 127.0.0.1:"},
-		{"a header that never comes for a later page is left at the deadline", faults.At(pageSize, faults.Hang()), 2, "no response from 127.0.0.1:"},
-		{"a body that drips a byte a second is left at the deadline", faults.Drip(body+"]}", time.Second), 1, "the list did not arrive within the scrape's deadline"},
+		{"a header that never comes is left at the deadline", faults.Hang(), 1, "no response from 127.0.0.1:", "look at the logs of the control plane, and of what is between"},
+		{"a header that never comes for a later page is left at the deadline", faults.At(pageSize, faults.Hang()), 2, "no response from 127.0.0.1:", "look at the logs of the control plane, and of what is between"},
+		{"a body that drips a byte a second is left at the deadline", faults.Drip(body+"]}", time.Second), 1, "the list did not arrive within the scrape's deadline", "raise scrape_timeout and --truefoundry.timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +233,7 @@ func TestAnswersThatTakeForEver(t *testing.T) {
 			e.controlPlane.answers(tt.answer)
 			e.timeout = short
 			s := e.expectFailure(client.ReasonTimeout, tt.logged)
+			s.expectPage(tt.page)
 			s.expectRetries(0)
 			if s.requests < tt.requests {
 				t.Errorf("%d requests, want at least %d", s.requests, tt.requests)

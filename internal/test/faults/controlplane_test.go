@@ -21,6 +21,8 @@ type controlPlane struct {
 	fault  *faults.Switchable
 	server *httptest.Server
 	sent   atomic.Int64 // bytes
+	// deaths counts how often its connections died.
+	deaths atomic.Int64
 
 	mu    sync.Mutex
 	items func() []any
@@ -38,7 +40,7 @@ func newControlPlane(t *testing.T, tokens int) *controlPlane {
 		return cp.items()
 	})
 	cp.server = httptest.NewUnstartedServer(cp.With(cp.fault.Wrap))
-	cp.server.Listener = &meter{cp.server.Listener, &cp.sent}
+	cp.server.Listener = &meter{cp.server.Listener, cp}
 	return cp
 }
 
@@ -54,11 +56,16 @@ func startControlPlane(t *testing.T) *controlPlane {
 func startTLS(t *testing.T, cfg *tls.Config) *controlPlane {
 	t.Helper()
 	cp := newControlPlane(t, faultyTokens)
+	cp.serveTLS(t, cfg)
+	return cp
+}
+
+func (cp *controlPlane) serveTLS(t *testing.T, cfg *tls.Config) {
+	t.Helper()
 	cp.server.TLS = cfg
 	cp.server.StartTLS()
 	t.Cleanup(cp.server.Close)
 	cp.URL = cp.server.URL
-	return cp
 }
 
 func (cp *controlPlane) serve(t *testing.T) {
@@ -91,10 +98,14 @@ func (cp *controlPlane) port() string { return cp.URL[strings.LastIndexByte(cp.U
 // that sends one request at a time cannot be about to make another one.
 func (cp *controlPlane) closeConnections() { cp.server.CloseClientConnections() }
 
-// meter counts what its connections send.
+// letConnectionsDie lets the connections from the exporter stay open, but nothing go
+// through them any more, as behind a load balancer whose backend was replaced.
+func (cp *controlPlane) letConnectionsDie() { cp.deaths.Add(1) }
+
+// meter counts what its connections send, and lets them die.
 type meter struct {
 	net.Listener
-	sent *atomic.Int64
+	cp *controlPlane
 }
 
 // Accept implements net.Listener.
@@ -103,24 +114,40 @@ func (m *meter) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metered{conn.(*net.TCPConn), m.sent}, nil
+	return &metered{conn.(*net.TCPConn), m.cp, m.cp.deaths.Load()}, nil
 }
 
 type metered struct {
 	*net.TCPConn
-	sent *atomic.Int64
+	cp     *controlPlane
+	deaths int64 // when it was made
 }
 
-// Write implements io.Writer.
+func (c *metered) isDead() bool { return c.cp.deaths.Load() != c.deaths }
+
+// Read implements io.Reader. What a dead connection receives is lost.
+func (c *metered) Read(p []byte) (int, error) {
+	for {
+		n, err := c.TCPConn.Read(p)
+		if err != nil || !c.isDead() {
+			return n, err
+		}
+	}
+}
+
+// Write implements io.Writer. What a dead connection sends is lost.
 func (c *metered) Write(p []byte) (int, error) {
+	if c.isDead() {
+		return len(p), nil
+	}
 	n, err := c.TCPConn.Write(p)
-	c.sent.Add(int64(n))
+	c.cp.sent.Add(int64(n))
 	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom.
 func (c *metered) ReadFrom(r io.Reader) (int64, error) {
 	n, err := c.TCPConn.ReadFrom(r)
-	c.sent.Add(n)
+	c.cp.sent.Add(n)
 	return n, err
 }

@@ -183,12 +183,24 @@ func when(applies func(*http.Request) bool, fault controlplanetest.Fault) contro
 
 // Status answers with an error as the API does. header is of names and values.
 func Status(code int, header ...string) controlplanetest.Fault {
+	return Text(code, fmt.Sprintf(`{"statusCode":%d,"message":"out of order"}`, code), header...)
+}
+
+// Page answers with an error as a proxy does: in HTML, with a title that names the
+// status. header is of names and values.
+func Page(code int, header ...string) controlplanetest.Fault {
+	title := fmt.Sprint(code, " ", http.StatusText(code))
+	return Text(code, "<html><head><title>"+title+"</title></head><body><h1>"+title+"</h1></body></html>", append(header, "Server", "proxy/1.0")...)
+}
+
+// Text answers with a status and the text. header is of names and values.
+func Text(code int, text string, header ...string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(header); i += 2 {
-			w.Header().Set(header[i], header[i+1])
+			w.Header().Add(header[i], header[i+1])
 		}
 		w.WriteHeader(code)
-		fmt.Fprintf(w, `{"statusCode":%d,"message":"out of order"}`, code)
+		fmt.Fprint(w, text)
 	})
 }
 
@@ -201,9 +213,7 @@ func Redirect(code int, base string) controlplanetest.Fault {
 }
 
 // Body answers 200 with the text.
-func Body(text string) controlplanetest.Fault {
-	return instead(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
-}
+func Body(text string) controlplanetest.Fault { return Text(http.StatusOK, text) }
 
 // Hang does not answer until the client goes away.
 func Hang() controlplanetest.Fault {

@@ -23,7 +23,8 @@ type nameServer struct {
 	waiting []question
 }
 
-// record is the IPv4 address of a host, or why there is none.
+// record is the IPv4 addresses of a host, with blanks in between, or why there are
+// none.
 type record string
 
 const (
@@ -101,7 +102,7 @@ func (s *nameServer) answer(q question) {
 
 	r := s.records[strings.ToLower(strings.Join(labels, "."))]
 	code, answers := byte(0), byte(0)
-	var resource []byte
+	var resources []byte
 	switch r {
 	case noAnswer:
 		s.waiting = append(s.waiting, q)
@@ -111,11 +112,14 @@ func (s *nameServer) answer(q question) {
 	case misbehaves:
 		code = 2
 	default:
-		if isA {
-			address := netip.MustParseAddr(string(r)).As4()
-			answers = 1
+		for _, text := range strings.Fields(string(r)) {
+			if !isA {
+				break
+			}
+			address := netip.MustParseAddr(text).As4()
+			answers++
 			// The name of the question, of type A and class IN, for 0 seconds.
-			resource = append([]byte{0xc0, header, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4}, address[:]...)
+			resources = append(append(resources, 0xc0, header, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), address[:]...)
 		}
 	}
 	reply := bytes.Clone(q.packet[:end])
@@ -123,5 +127,5 @@ func (s *nameServer) answer(q question) {
 	reply[3] = 0x80 | code     // with recursion
 	reply[7] = answers         // after one question
 	reply[9], reply[11] = 0, 0 // and nothing else
-	_, _ = s.conn.WriteTo(append(reply, resource...), q.from)
+	_, _ = s.conn.WriteTo(append(reply, resources...), q.from)
 }

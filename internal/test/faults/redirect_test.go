@@ -24,6 +24,35 @@ func TestRedirects(t *testing.T) {
 			reason: client.ReasonRedirect, logged: notFollowed, page: notFollowed,
 		},
 	})
+	for name, location := range map[string]string{
+		"a redirect to a login page of another host names it in the log alone":  "https://login.example/sign-in",
+		"a redirect to a login page of the same host names it in the log alone": "/sign-in",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := start(t)
+			e.controlPlane.answers(faults.Text(http.StatusFound, "", "Location", location+"?next=%2F"))
+			s := e.expectFailure(client.ReasonRedirect, "302 Found (to ")
+			metricstest.Present(t, s.log[0], location+")")
+			s.expectPage(notFollowed + "most likely a login stands in front of the control plane")
+			metricstest.Absent(t, s.page, "login.example")
+			s.expectRequests(1)
+
+			e.controlPlane.answers(nil)
+			e.expectRecovery()
+		})
+	}
+	t.Run("a redirect to https on the same host says what to do", func(t *testing.T) {
+		t.Parallel()
+		e := start(t)
+		e.controlPlane.answers(faults.Redirect(http.StatusMovedPermanently, "https://"+loopback))
+		s := e.expectFailure(client.ReasonRedirect, "(to https://127.0.0.1/api/svc/v1/personal-access-tokens)")
+		s.expectPage(notFollowed + "the URL should start with https://")
+		s.expectRequests(1)
+
+		e.controlPlane.answers(nil)
+		e.expectRecovery()
+	})
 	for _, tt := range []struct {
 		name            string
 		status          int

@@ -4,13 +4,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
@@ -70,6 +73,31 @@ func TestTLS(t *testing.T) {
 			s.expectRequests(0)
 
 			current.Store(good)
+			e.expectRecovery()
+		})
+	}
+}
+
+// Over TLS, a 400 that is not the API's is about the certificate or the size of the key.
+func TestAPageWith400OverTLS(t *testing.T) {
+	t.Parallel()
+	authority := faults.NewAuthority(t)
+	for name, tt := range map[string]struct{ key, page string }{
+		"is most likely about the client certificate": {controlplanetest.Key, "most likely a client certificate is missing or refused: check tls_config"},
+		"is most likely about a key of six kilobytes": {controlplanetest.Key + strings.Repeat("k", 6000), "is too large for what is in front of the control plane: allow larger headers there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cp := startTLS(t, authority.Config())
+			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
+			e.writeKey([]byte(tt.key))
+			cp.answers(faults.Page(http.StatusBadRequest))
+			s := e.expectFailure(client.ReasonClientError, "400 Bad Request, which did not come from the API (server proxy/1.0")
+			s.expectPage(tt.page)
+			s.expectRequests(1)
+
+			e.writeKey([]byte(controlplanetest.Key))
+			cp.answers(nil)
 			e.expectRecovery()
 		})
 	}

@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"html"
@@ -9,85 +8,38 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
-// start starts a program and reads its log until a line matches. It returns what
-// the pattern's groups matched; the program ends with the test.
-func start(t *testing.T, line *regexp.Regexp, path string, args ...string) []string {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // nginx ends its workers then
-	cmd.WaitDelay = 10 * time.Second
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan struct{})
-	t.Cleanup(func() { // after t.Context is done
-		<-read
-		_ = cmd.Wait() // it was told to end
-	})
-	found := make(chan []string, 1)
-	var log strings.Builder
-	go func() {
-		defer close(read)
-		defer close(found)
-		lines := bufio.NewScanner(stderr)
-		for lines.Scan() {
-			log.WriteString(lines.Text() + "\n")
-			if match := line.FindStringSubmatch(lines.Text()); match != nil {
-				found <- match
-				_, _ = io.Copy(io.Discard, stderr)
-				return
-			}
-		}
-	}()
-	match, ok := <-found
-	if !ok {
-		t.Fatalf("%s ended before it listened:\n%s", filepath.Base(path), &log)
-	}
-	return match
-}
-
-// nginxConfig has everything below one folder, and listens on a socket in it, so
-// that there is no port that somebody else could have.
+// nginxConfig has everything below one folder. The servers are to be added.
 const nginxConfig = `
+user root; # which is ignored unless root starts it, who alone can read the folder
 daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr notice;
 events {}
 http {
-	access_log off;
+	log_format request "request $request_method $status";
+	access_log /dev/stdout request;
 	client_body_temp_path temp;
 	proxy_temp_path temp;
 	fastcgi_temp_path temp;
 	uwsgi_temp_path temp;
 	scgi_temp_path temp;
 	absolute_redirect off;
-	server {
-		listen unix:nginx.sock;
-		%s
-	}
+	%s
 }
 `
 
 // The landing page works behind nginx as docs/configuration.md configures it, and below a
 // deeper path as well.
 func TestLandingPageBehindNginx(t *testing.T) {
-	exporterURL := "http://" + start(t, regexp.MustCompile(`msg="Listening on" address=(\S+)`),
-		exporter, "--demo", "--web.listen-address=127.0.0.1:0")[1]
+	exporterURL := "http://" + start(t, exporterListens, command(t, exporter, "--demo", "--web.listen-address=127.0.0.1:0")).ready[1]
 	documented := regexp.MustCompile("(?s)```nginx\n(location (\\S+) .*?)```").FindStringSubmatch(read(t, "../docs/configuration.md"))
 	if documented == nil {
 		t.Fatal("docs/configuration.md does not configure nginx")
@@ -131,15 +83,22 @@ func TestLandingPageBehindNginx(t *testing.T) {
 func startNginx(t *testing.T, location string) *http.Client {
 	t.Helper()
 	dir := t.TempDir()
-	config := filepath.Join(dir, "nginx.conf")
+	// On a socket, there is no port that somebody else could have.
 	socket := filepath.Join(dir, "nginx.sock")
-	write(t, config, strings.Replace(fmt.Sprintf(nginxConfig, location), "unix:nginx.sock", "unix:"+socket, 1))
-	start(t, regexp.MustCompile(`start worker process \d+`), "nginx", "-p", dir, "-e", "stderr", "-c", config)
+	runNginx(t, dir, "server { listen unix:"+socket+"; "+location+" }")
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
+}
+
+// runNginx starts an nginx with these servers and its files in dir.
+func runNginx(t *testing.T, dir, servers string) *process {
+	t.Helper()
+	config := filepath.Join(dir, "nginx.conf")
+	write(t, config, fmt.Sprintf(nginxConfig, servers))
+	return start(t, regexp.MustCompile(`start worker process \d+`), command(t, "nginx", "-p", dir, "-e", "stderr", "-c", config))
 }
 
 // get returns an answer, and the URL that redirects have led to.

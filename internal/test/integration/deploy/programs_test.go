@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	for program, in := range map[string]string{"systemd-analyze": "systemd", "nginx": "nginx-light"} {
+	for program, in := range map[string]string{"haproxy": "haproxy", "nginx": "nginx-light", "squid": "squid", "systemd-analyze": "systemd"} {
 		if _, err := exec.LookPath(program); err != nil {
 			fmt.Fprintf(os.Stderr, "These tests run %s, which is not there. Debian has it in the package %s.\n", program, in)
 			os.Exit(1)

@@ -45,6 +45,22 @@ func TestDependenciesAreExplained(t *testing.T) {
 	}
 }
 
+// The demonstration needs a control plane; nothing else of the tests gets into the
+// binary.
+func TestBinaryContainsNoTests(t *testing.T) {
+	t.Chdir(top)
+	const module = "github.com/truefoundry-community/truefoundry_exporter/"
+	var got []string
+	for _, path := range strings.Fields(goTool(t, "list", "-deps", ".")) {
+		if strings.HasPrefix(path, module+"internal/test/") {
+			got = append(got, path)
+		}
+	}
+	if want := []string{module + "internal/test/fakecontrolplane"}; !slices.Equal(got, want) {
+		t.Errorf("the binary contains %q of the tests, want %q", got, want)
+	}
+}
+
 // modulesOfBinary returns those whose packages are linked for Linux.
 func modulesOfBinary(t *testing.T) []string {
 	t.Helper()

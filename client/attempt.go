@@ -10,56 +10,58 @@ import (
 	"sync"
 )
 
-// attempt records how far a request got, and what it was sent with. The transport
-// reports to it concurrently.
+// attempt records how far a request got and which headers were sent with it. The
+// transport calls it concurrently.
 type attempt struct {
-	mu      sync.Mutex
-	secrets []string
-	// address is the host and port that the transport connects to: those of the
-	// control plane, or of a proxy.
+	mu sync.Mutex
+	// headers are the values of the header fields that were sent and may be secret.
+	headers []string
+	// address is the host and port of the connection: those of the control plane or of
+	// a proxy.
 	address string
-	// connected is true once there is a connection, and responded once a response has
-	// begun. A transport that gives up a connection and makes another one starts again.
+	// connected is true once there is a connection, and responded once the first byte
+	// of a response has arrived. A transport that replaces a dead connection resets
+	// connected.
 	connected, responded bool
 }
 
 // trace returns a context that makes the transport report to the attempt.
 func (a *attempt) trace(ctx context.Context) context.Context {
-	report := func(f func()) {
+	locked := func(f func()) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		f()
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(address string) { report(func() { a.address, a.connected = address, false }) },
-		GotConn:              func(httptrace.GotConnInfo) { report(func() { a.connected = true }) },
-		GotFirstResponseByte: func() { report(func() { a.responded = true }) },
-		WroteHeaderField:     func(name string, values []string) { report(func() { a.addHeader(name, values) }) },
+		GetConn:              func(address string) { locked(func() { a.address, a.connected = address, false }) },
+		GotConn:              func(httptrace.GotConnInfo) { locked(func() { a.connected = true }) },
+		GotFirstResponseByte: func() { locked(func() { a.responded = true }) },
+		WroteHeaderField:     func(name string, values []string) { locked(func() { a.addHeader(name, values) }) },
 	})
 }
 
-// harmlessHeaders are those that have no secrets in them.
-var harmlessHeaders = []string{"host", "user-agent", "accept", "accept-encoding", "connection"}
+// publicHeaders are the header fields that never contain secrets.
+var publicHeaders = []string{"host", "user-agent", "accept", "accept-encoding", "connection"}
 
-// addHeader records a header field that was sent, whoever added it: values of
-// http_headers may be secrets, too.
+// addHeader records a header field that was sent. Besides the API key, the values of
+// http_headers may be secrets.
 func (a *attempt) addHeader(name string, values []string) {
-	if !strings.HasPrefix(name, ":") && !slices.Contains(harmlessHeaders, strings.ToLower(name)) {
-		a.secrets = append(a.secrets, values...)
+	if !strings.HasPrefix(name, ":") && !slices.Contains(publicHeaders, strings.ToLower(name)) {
+		a.headers = append(a.headers, values...)
 	}
 }
 
-// sent returns everything that is to be redacted, longer texts first.
-func (a *attempt) sent(credential Credential) []string {
+// secrets returns the strings to redact, longest first.
+func (a *attempt) secrets(credential Credential) []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	secrets := append(slices.Clone(a.secrets), credential.secret)
-	for _, secret := range a.secrets {
-		if _, credentials, ok := strings.Cut(secret, " "); ok { // behind a scheme
+	secrets := append(slices.Clone(a.headers), credential.secret)
+	for _, value := range a.headers {
+		if _, credentials, ok := strings.Cut(value, " "); ok { // after a scheme such as Bearer
 			secrets = append(secrets, credentials)
 		}
 	}
-	for _, secret := range secrets { // net/http quotes what is not HTTP
+	for _, secret := range secrets { // net/http quotes invalid responses
 		secrets = append(secrets, strings.Trim(strconv.Quote(secret), `"`))
 	}
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
@@ -68,7 +70,7 @@ func (a *attempt) sent(credential Credential) []string {
 
 // transportError returns the Error for a request without a complete response.
 func (a *attempt) transportError(ctx context.Context, err error, credential Credential) *Error {
-	failure := TransportError(ctx, err, a.sent(credential)...)
+	failure := TransportError(ctx, err, a.secrets(credential)...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -83,8 +85,8 @@ func (a *attempt) transportError(ctx context.Context, err error, credential Cred
 	return failure
 }
 
-// peer returns the host and port that the transport has connected to.
-func (a *attempt) peer() string {
+// remoteAddress returns the host and port of the connection.
+func (a *attempt) remoteAddress() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.address

@@ -1,7 +1,7 @@
 // Package client lists the API tokens of a TrueFoundry control plane.
 //
-// It calls the list endpoints and nothing else: other endpoints of the same
-// paths create tokens or return live secrets.
+// It calls the list endpoints only: other endpoints below the same paths create tokens
+// or return their secrets.
 package client
 
 import (
@@ -17,26 +17,25 @@ import (
 
 // Defaults of a Config.
 const (
-	// DefaultAPIPrefix is the path below which a control plane serves its API to
-	// the outside. Inside its cluster, the service is reached with NoAPIPrefix.
+	// DefaultAPIPrefix is the path of a control plane's public API. The service inside
+	// its cluster has NoAPIPrefix.
 	DefaultAPIPrefix = "/api/svc"
-	// DefaultMaxTokens is how many items a list may have.
+	// DefaultMaxTokens is the maximum number of items in a list.
 	DefaultMaxTokens = 100_000
-	// DefaultConcurrency is how many requests run at the same time.
+	// DefaultConcurrency is the maximum number of concurrent requests.
 	DefaultConcurrency = 4
 )
 
-// NoAPIPrefix is the API prefix of a control plane that serves its API at the
-// root of its URL.
+// NoAPIPrefix is the prefix of an API at the root of the URL.
 const NoAPIPrefix = "/"
 
-// MaxPageSize is the largest page that the API grants.
+// MaxPageSize is the largest page size that the API allows.
 const MaxPageSize = 1000
 
-// Kind is a kind of token that the API can list.
+// Kind is a kind of token that the API lists.
 type Kind string
 
-// The kinds of token, as they are written in configuration and in labels.
+// The kinds of token, as in the configuration and in labels.
 const (
 	PersonalAccessToken Kind = "personal-access-token"
 	VirtualAccount      Kind = "virtual-account"
@@ -45,63 +44,63 @@ const (
 // Kinds returns every Kind.
 func Kinds() []Kind { return []Kind{PersonalAccessToken, VirtualAccount} }
 
-// endpoint is the last element of the path of the kind's list endpoint.
+// endpoint returns the last path element of the kind's list endpoint.
 func (k Kind) endpoint() string { return string(k) + "s" }
 
 // Trace holds callbacks that observe the requests of a Client. They may be called
 // concurrently. A nil callback is not called.
 type Trace struct {
-	// Request is called once for each request, with the status of the response (0
-	// if there was none) and the time until its body was read.
+	// Request is called once per request, with the status of the response (0 if there
+	// was none) and the time until its body was received.
 	Request func(status int, duration time.Duration)
-	// Retry is called before a request is repeated.
+	// Retry is called before a request is retried.
 	Retry func()
 }
 
-// Config describes a Client. URL and Credentials are required; the other fields
-// have defaults.
+// Config configures a Client. URL and Credentials are required.
 type Config struct {
-	// URL is the base URL of the control plane, as ParseURL returns it.
+	// URL is the base URL of the control plane, as returned by ParseURL.
 	URL *url.URL
 	// Credentials provide the API key.
 	Credentials Credentials
-	// APIPrefix is the path of the API below URL, as ParseAPIPrefix returns it. If
-	// it is empty, it is DefaultAPIPrefix.
+	// APIPrefix is the path of the API below URL, as returned by ParseAPIPrefix. The
+	// default is DefaultAPIPrefix.
 	APIPrefix string
-	// PageSize is the number of items to ask for in each request, from 1 to
-	// MaxPageSize. If it is 0, it is MaxPageSize.
+	// PageSize is the number of items to request per page, from 1 to MaxPageSize. The
+	// default is MaxPageSize.
 	PageSize int
-	// MaxTokens is the number of items up to which a list is read, including
-	// duplicates and items that cannot be read. If it is 0, it is DefaultMaxTokens.
+	// MaxTokens is the maximum number of items in a list, including duplicates and
+	// invalid items. Longer lists fail with ReasonTooLarge. The default is
+	// DefaultMaxTokens.
 	MaxTokens int
-	// Limiter bounds the concurrent requests of all clients that share it, which
-	// should be those of one control plane. If it is nil, the Client has one of its
-	// own, for DefaultConcurrency requests.
+	// Limiter limits the concurrent requests of all clients that share it. Clients of
+	// the same control plane should share one. The default is a new Limiter for
+	// DefaultConcurrency requests.
 	Limiter *Limiter
-	// State is what earlier clients of the same target have learned about the
-	// control plane. If it is nil, the Client starts with an empty one.
+	// State is the state of an earlier client of the same target. The default is an
+	// empty State.
 	State *State
-	// Transport sends the requests. If it is nil, it is http.DefaultTransport.
-	// Redirects are not followed.
+	// Transport sends the requests. Redirects are not followed. The default is
+	// http.DefaultTransport.
 	Transport http.RoundTripper
-	// UserAgent is sent with each request. If it is empty, it is
-	// "truefoundry_exporter".
+	// UserAgent is sent with each request. The default is "truefoundry_exporter".
 	UserAgent string
-	// Now is the clock. If it is nil, it is time.Now.
+	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
 	// Trace observes the requests.
 	Trace Trace
 }
 
-// Client lists the tokens of one control plane that one API key can see. It is
+// Client lists the tokens of one control plane that are visible to one API key. It is
 // safe for concurrent use.
 type Client struct {
 	cfg Config
-	// buffers are reused for the beginnings of responses.
+	// buffers are reused to receive responses.
 	buffers sync.Pool
 }
 
-// New returns a Client. The error says which field of cfg is missing or wrong.
+// New returns a Client. It returns an error that names the field if one is missing or
+// invalid.
 func New(cfg Config) (*Client, error) {
 	switch {
 	case cfg.URL == nil:

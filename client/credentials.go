@@ -16,26 +16,26 @@ import (
 // Credentials provide the API key of a target. Implementations are safe for
 // concurrent use.
 type Credentials interface {
-	// Credential returns what the requests of one listing are sent with. It returns
-	// when ctx ends. If the error is an *Error, it becomes the error of the listing;
-	// any other error fails the listing with ReasonCredentials.
+	// Credential returns the credential for one listing. It returns when ctx ends. If
+	// the error is an *Error, the listing fails with it; with any other error, the
+	// listing fails with ReasonCredentials.
 	Credential(ctx context.Context) (Credential, error)
-	// Refused reports that a request with this Credential was answered with 401, so
-	// that it is not used again if it can be replaced. It does not block.
+	// Refused is called after a 401 response to a request with this Credential, so that
+	// it can be replaced. It does not block.
 	Refused(Credential)
-	// String says where the key comes from. It does not contain the key.
+	// String returns the source of the key, for messages. It does not contain the key.
 	String() string
 }
 
-// Credential is what authorizes the requests of one listing.
+// Credential is an API key or an access token. It does not print its secret.
 type Credential struct {
 	secret string
-	// Expiry is when an API key expires, if it is a JWT that says so, else zero. It
-	// is always zero for access tokens, which are renewed.
+	// Expiry is the expiry of an API key that is a JWT. It is zero if the key is
+	// something else, if it does not expire, and for access tokens.
 	Expiry time.Time
 }
 
-// APIKey returns the Credential of an API key.
+// APIKey returns the Credential for an API key. It returns an error if CheckKey does.
 func APIKey(key string) (Credential, error) {
 	if err := CheckKey(key); err != nil {
 		return Credential{}, err
@@ -43,8 +43,8 @@ func APIKey(key string) (Credential, error) {
 	return Credential{secret: key, Expiry: jwtExpiry(key)}, nil
 }
 
-// AccessToken returns the Credential of an access token that is renewed before it
-// expires.
+// AccessToken returns the Credential for an access token, which is renewed before it
+// expires. It returns an error if CheckKey does.
 func AccessToken(token string) (Credential, error) {
 	if err := CheckKey(token); err != nil {
 		return Credential{}, err
@@ -52,17 +52,17 @@ func AccessToken(token string) (Credential, error) {
 	return Credential{secret: token}, nil
 }
 
-// authorization returns the value of the header Authorization.
+// authorization returns the value of the Authorization header.
 func (c Credential) authorization() string { return "Bearer " + c.secret }
 
-// String keeps the secret out of logs.
+// String returns a placeholder, so that the secret is not logged.
 func (Credential) String() string { return redacted }
 
-// Format keeps the secret out of everything that is printed, whatever the verb.
+// Format prints the same placeholder for every verb.
 func (c Credential) Format(state fmt.State, _ rune) { fmt.Fprint(state, c.String()) }
 
-// StaticKey returns Credentials for an API key that does not change. The source
-// says where the key comes from.
+// StaticKey returns Credentials with an API key that does not change. The source
+// describes where the key comes from.
 func StaticKey(key, source string) Credentials { return staticKey{key, source} }
 
 type staticKey struct{ key, source string }
@@ -76,7 +76,7 @@ func (staticKey) Refused(Credential) {}
 // String implements Credentials.
 func (s staticKey) String() string { return s.source }
 
-// Format keeps the key out of everything that is printed, whatever the verb.
+// Format prints the source for every verb, and not the key.
 func (s staticKey) Format(state fmt.State, _ rune) { fmt.Fprint(state, s.source) }
 
 // Credential returns the credential for one listing. Errors are of type *Error.
@@ -88,14 +88,14 @@ func (c *Client) Credential(ctx context.Context) (Credential, error) {
 	return credential, nil
 }
 
-// CredentialError returns the Error for an API key that cannot be used. If err is
-// an *Error, it is returned as it is.
+// CredentialError returns the Error for an API key that cannot be used. The source
+// describes where the key comes from. If err wraps an *Error, that is returned.
 func CredentialError(source string, err error) *Error {
 	if failure, ok := errors.AsType[*Error](err); ok {
 		return failure
 	}
 	if file, ok := errors.AsType[*fs.PathError](err); ok && strings.Contains(source, file.Path) {
-		err = file.Err // the source names the file already
+		err = file.Err // the source names the file
 	}
 	return &Error{
 		Reason:  ReasonCredentials,
@@ -105,8 +105,8 @@ func CredentialError(source string, err error) *Error {
 	}
 }
 
-// mistakes are what people write instead of an API key.
-var mistakes = []struct {
+// keyMistakes are common mistakes in API keys.
+var keyMistakes = []struct {
 	pattern *regexp.Regexp
 	problem string
 }{
@@ -117,13 +117,14 @@ var mistakes = []struct {
 	{regexp.MustCompile(`(?i)^bearer\b`), "it begins with Bearer, which is added"},
 }
 
-// CheckKey returns an error if the text cannot be an API key, because it is empty
-// or could not be sent as it is. Errors do not repeat the text.
+// CheckKey returns an error if the text cannot be an API key: if it is empty, if it is
+// a common mistake such as a key in quotes, or if it cannot be sent in a header. The
+// error does not contain the text.
 func CheckKey(text string) error {
 	if text == "" {
 		return errors.New("it is empty")
 	}
-	for _, mistake := range mistakes {
+	for _, mistake := range keyMistakes {
 		if mistake.pattern.MatchString(text) {
 			return errors.New(mistake.problem)
 		}
@@ -136,8 +137,8 @@ func CheckKey(text string) error {
 	return nil
 }
 
-// jwtExpiry returns the exp claim of a JWT, which is not verified. It is zero for
-// anything else.
+// jwtExpiry returns the exp claim of a JWT without verifying the JWT. It returns zero
+// for any other text.
 func jwtExpiry(text string) time.Time {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {

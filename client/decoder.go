@@ -10,33 +10,33 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder reads JSON, one value after the other. A value of another type than
-// expected is recorded and skipped. What is not JSON ends the reading.
+// decoder decodes a stream of JSON values. It records and skips values of an unexpected
+// type. After a syntax error, it decodes nothing more.
 type decoder struct {
 	json *jsontext.Decoder
-	// name is the name of the current member, until the next one is read.
+	// name is the name of the current member. The next member overwrites it.
 	name []byte
-	// field is the field of the value that comes next.
+	// field is the field of the next value.
 	field Field
-	// invalid are the values of the current item that could not be read.
+	// invalid are the invalid values of the current item.
 	invalid invalidValues
-	// words holds the texts read by word, by their JSON.
-	words map[string]string
-	// secrets are redacted in quotes.
+	// interned are the strings returned by internedText, by their JSON.
+	interned map[string]string
+	// secrets are redacted by redact.
 	secrets []string
-	// err is why the reading ended.
+	// err is the error that ended decoding.
 	err error
 }
 
-func newDecoder(from io.Reader) *decoder {
+func newDecoder(r io.Reader) *decoder {
 	return &decoder{
-		json:  jsontext.NewDecoder(from, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)),
-		words: map[string]string{},
+		json:     jsontext.NewDecoder(r, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)),
+		interned: map[string]string{},
 	}
 }
 
-// object describes how an object of the API is decoded into a T. What it does not
-// declare is skipped.
+// object describes how an object of the API is decoded into a T. Other members are
+// skipped.
 type object[T any] []member[T]
 
 // member is a member of an object.
@@ -44,11 +44,11 @@ type member[T any] struct {
 	name   string
 	field  Field
 	decode func(*decoder, *T)
-	// nested are the fields of the member's own members.
+	// nested are the fields of a member that is an object or an array.
 	nested []Field
 }
 
-// newObject returns the object at a path, with these members.
+// newObject returns the object at a path of the response, with its members.
 func newObject[T any](path string, members ...member[T]) object[T] {
 	for i := range members {
 		members[i].field = Field(strings.TrimPrefix(path+"."+members[i].name, "."))
@@ -56,33 +56,13 @@ func newObject[T any](path string, members ...member[T]) object[T] {
 	return members
 }
 
-// These are members by the type of their value. Each is decoded to where the
-// function points.
-
-func text[T any](name string, at func(*T) *string) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.text() }}
+// scalar returns a member that is stored in the variable that the function at returns.
+// The function read is a method of decoder.
+func scalar[T, V any](name string, read func(*decoder) V, at func(*T) *V) member[T] {
+	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = read(d) }}
 }
 
-func word[T any](name string, at func(*T) *string) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.word() }}
-}
-
-func timestamp[T any](name string, at func(*T) *timeValue) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.time() }}
-}
-
-func boolean[T any](name string, at func(*T) **bool) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.flag() }}
-}
-
-func integer[T any](name string, at func(*T) **int64) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.integer() }}
-}
-
-func numberOfDays[T any](name string, at func(*T) **int64) member[T] {
-	return member[T]{name: name, decode: func(d *decoder, into *T) { *at(into) = d.days() }}
-}
-
+// nested returns a member that is an object.
 func nested[T, V any](name string, of object[V], at func(*T) *V) member[T] {
 	return member[T]{name: name, nested: of.fields(), decode: func(d *decoder, into *T) {
 		var zero V
@@ -91,8 +71,7 @@ func nested[T, V any](name string, of object[V], at func(*T) *V) member[T] {
 	}}
 }
 
-// optional is nested for an object whose presence matters: it leaves nil if there is
-// none.
+// optional returns a member that is an object. It is nil if it is absent or invalid.
 func optional[T, V any](name string, of object[V], at func(*T) **V) member[T] {
 	return member[T]{name: name, nested: of.fields(), decode: func(d *decoder, into *T) {
 		var value *V
@@ -104,13 +83,14 @@ func optional[T, V any](name string, of object[V], at func(*T) **V) member[T] {
 	}}
 }
 
+// array returns a member that is an array of objects.
 func array[T, V any](name string, of object[V], maxLength int, at func(*T) *[]V) member[T] {
 	return member[T]{name: name, nested: of.fields(), decode: func(d *decoder, into *T) {
 		*at(into) = decodeArray(d, of, maxLength, (*at(into))[:0])
 	}}
 }
 
-// fields returns the fields of the object and of the objects in it.
+// fields returns the fields of the object and of nested objects.
 func (o object[T]) fields() []Field {
 	var all []Field
 	for _, m := range o {
@@ -119,13 +99,13 @@ func (o object[T]) fields() []Field {
 	return all
 }
 
-// decode reads an object.
+// decode decodes an object.
 func (o object[T]) decode(d *decoder, into *T) {
 	if !d.enter(jsontext.KindBeginObject) {
 		return
 	}
 	next := 0
-	for d.member() {
+	for d.nextMember() {
 		m, found := o.find(d.name, next)
 		if !found {
 			d.skip()
@@ -137,8 +117,8 @@ func (o object[T]) decode(d *decoder, into *T) {
 	}
 }
 
-// find returns the index of the member of that name. It begins at next, since
-// servers send members in much the same order each time.
+// find returns the index of the member with that name. It starts at next because servers
+// usually send members in the same order.
 func (o object[T]) find(name []byte, next int) (int, bool) {
 	for i := range o {
 		m := next + i
@@ -152,8 +132,8 @@ func (o object[T]) find(name []byte, next int) (int, bool) {
 	return 0, false
 }
 
-// decodeArray reads an array of objects and appends them. Those beyond maxLength are
-// invalid.
+// decodeArray decodes an array of objects and appends them to all. Elements beyond
+// maxLength are invalid.
 func decodeArray[T any](d *decoder, of object[T], maxLength int, all []T) []T {
 	field := d.field
 	if !d.enter(jsontext.KindBeginArray) {
@@ -173,8 +153,7 @@ func decodeArray[T any](d *decoder, of object[T], maxLength int, all []T) []T {
 	return all
 }
 
-// peek returns the kind of the value that comes next, KindInvalid if nothing can be
-// read.
+// peek returns the kind of the next value, or KindInvalid after an error.
 func (d *decoder) peek() jsontext.Kind {
 	if d.err != nil {
 		return jsontext.KindInvalid
@@ -182,10 +161,11 @@ func (d *decoder) peek() jsontext.Kind {
 	return d.json.PeekKind()
 }
 
-// addInvalid records that the current value cannot be read.
+// addInvalid records that the current value is invalid.
 func (d *decoder) addInvalid() { d.invalid.add(d.field) }
 
-// read returns the next value if it is of that kind. Null counts as absent.
+// read returns the next value if it has the given kind. Other values are skipped, and
+// recorded as invalid unless they are null.
 func (d *decoder) read(kind jsontext.Kind) (token jsontext.Token, ok bool) {
 	switch d.peek() {
 	case kind:
@@ -199,20 +179,21 @@ func (d *decoder) read(kind jsontext.Kind) (token jsontext.Token, ok bool) {
 	return token, false
 }
 
+// skip skips the next value.
 func (d *decoder) skip() {
 	if d.err == nil {
 		d.err = d.json.SkipValue()
 	}
 }
 
-// enter goes into the object or the array that comes next.
+// enter reads the start of an object or an array.
 func (d *decoder) enter(begin jsontext.Kind) bool {
 	_, ok := d.read(begin)
 	return ok
 }
 
-// more reports whether there is more before the end of an object or an array, and
-// leaves it if there is not.
+// more reports whether the current object or array has more elements. At its end, more
+// reads the end.
 func (d *decoder) more(end jsontext.Kind) bool {
 	if d.peek() == end {
 		d.read(end)
@@ -221,9 +202,9 @@ func (d *decoder) more(end jsontext.Kind) bool {
 	return d.err == nil
 }
 
-// member reads the name of the next member of an object, and returns false if there
-// is none.
-func (d *decoder) member() bool {
+// nextMember reads the name of the next member of an object. It returns false at the end
+// of the object.
+func (d *decoder) nextMember() bool {
 	if !d.more(jsontext.KindEndObject) {
 		return false
 	}
@@ -234,7 +215,7 @@ func (d *decoder) member() bool {
 	return ok
 }
 
-// text returns a string, empty if there is none.
+// text reads a string. It returns an empty string if the value is absent or invalid.
 func (d *decoder) text() string {
 	if token, ok := d.read(jsontext.KindString); ok {
 		return token.String()
@@ -242,9 +223,9 @@ func (d *decoder) text() string {
 	return ""
 }
 
-// word returns a string that many items are likely to have in common, and keeps it
-// once.
-func (d *decoder) word() string {
+// internedText reads a string like text does. Equal strings share memory, which saves
+// memory for values that many items have in common.
+func (d *decoder) internedText() string {
 	if d.peek() != jsontext.KindString {
 		return d.text()
 	}
@@ -252,27 +233,27 @@ func (d *decoder) word() string {
 	if d.err = err; err != nil {
 		return ""
 	}
-	word, known := d.words[string(raw)]
-	if !known {
-		text, _ := jsontext.AppendUnquote(nil, raw) // replaces what is not UTF-8
-		word = string(text)
+	text, ok := d.interned[string(raw)]
+	if !ok {
+		unquoted, _ := jsontext.AppendUnquote(nil, raw) // the error is about invalid UTF-8, which is replaced
+		text = string(unquoted)
 		if len(raw) <= maxText {
-			d.words[string(raw)] = word
+			d.interned[string(raw)] = text
 		}
 	}
-	return word
+	return text
 }
 
-// apiKeyPattern matches what looks like an API key, whoever's it is.
+// apiKeyPattern matches JWTs and API keys.
 var apiKeyPattern = regexp.MustCompile(`\b(eyJ[\w-]{8,}(\.[\w-]*)*|tfy[_-][\w.-]{8,})`)
 
-// quote returns foreign text for the log: a secret store may repeat the JWT that it
-// was to keep.
-func (d *decoder) quote(text string) string {
+// redact returns an error of a secret store for the log, without API keys: it may contain
+// the JWT that should have been stored.
+func (d *decoder) redact(text string) string {
 	return detail(apiKeyPattern.ReplaceAllString(text, redacted), d.secrets...)
 }
 
-// integer returns a whole number, nil if there is none.
+// integer reads an integer. It returns nil if the value is absent or invalid.
 func (d *decoder) integer() *int64 {
 	token, ok := d.read(jsontext.KindNumber)
 	if !ok {
@@ -286,8 +267,8 @@ func (d *decoder) integer() *int64 {
 	return &number
 }
 
-// flag returns a boolean, nil if there is none.
-func (d *decoder) flag() *bool {
+// boolean reads a boolean. It returns nil if the value is absent or invalid.
+func (d *decoder) boolean() *bool {
 	kind := jsontext.KindFalse
 	if d.peek() == jsontext.KindTrue {
 		kind = jsontext.KindTrue
@@ -299,10 +280,10 @@ func (d *decoder) flag() *bool {
 	return &value
 }
 
-// maxDays is the longest interval that is believed: the years 0 to 9999.
+// maxDays is the longest valid interval: the number of days in the years 0 to 9999.
 const maxDays = 3652425
 
-// days returns a whole number of days, nil if there is none.
+// days reads a number of days. It returns nil if the value is absent or invalid.
 func (d *decoder) days() *int64 {
 	days := d.integer()
 	if days != nil && (*days < 0 || *days > maxDays) {
@@ -312,8 +293,8 @@ func (d *decoder) days() *int64 {
 	return days
 }
 
-// time returns a point in time. An empty string counts as null.
-func (d *decoder) time() (v timeValue) {
+// timestamp reads a time. An empty string counts as null.
+func (d *decoder) timestamp() (v timeValue) {
 	absent := d.peek() == jsontext.KindNull
 	if token, ok := d.read(jsontext.KindString); ok {
 		text := token.String()
@@ -326,8 +307,9 @@ func (d *decoder) time() (v timeValue) {
 	return v
 }
 
-// end returns why the reading ended early, or an error if there is more to read.
-func (d *decoder) end() error {
+// finish returns the error that ended decoding, or an error if there is data after the
+// value.
+func (d *decoder) finish() error {
 	if d.err == nil {
 		_, d.err = d.json.ReadToken()
 		switch {
@@ -338,7 +320,7 @@ func (d *decoder) end() error {
 		}
 	}
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](d.err); ok {
-		// Its own text repeats names of members.
+		// The text of the error itself may contain names of members.
 		return fmt.Errorf("%w after %d bytes", syntax.Err, syntax.ByteOffset)
 	}
 	return d.err

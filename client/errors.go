@@ -15,26 +15,26 @@ import (
 	"unicode"
 )
 
-// Reason is the class of a failed listing, from a fixed set that is fit for a
-// label.
+// Reason is the class of a failure. There is a fixed set of reasons, so that they can be
+// label values.
 type Reason string
 
-// The reasons for which listings fail.
+// Reasons for failed listings.
 const (
-	ReasonCredentials  Reason = "credentials"  // the key is missing, unreadable, empty or malformed; nothing was sent
+	ReasonCredentials  Reason = "credentials"  // the key is missing, unreadable, empty or malformed; no request was sent
 	ReasonUnauthorized Reason = "unauthorized" // 401 from the API
 	ReasonForbidden    Reason = "forbidden"    // 403 from the API
-	ReasonIntermediary Reason = "intermediary" // 401 or 403 from something else, and every 407
+	ReasonIntermediary Reason = "intermediary" // 401 or 403 from anything else, or any 407
 	ReasonRateLimited  Reason = "rate_limited" // 429, or a Retry-After still in effect
 	ReasonClientError  Reason = "client_error" // any other 4xx
 	ReasonServerError  Reason = "server_error" // 5xx
 	ReasonRedirect     Reason = "redirect"     // 3xx
-	ReasonTimeout      Reason = "timeout"      // the deadline passed
-	ReasonConnection   Reason = "connection"   // refused, reset, DNS, proxy
-	ReasonTLS          Reason = "tls"          // no trusted connection
-	ReasonBadResponse  Reason = "bad_response" // not the JSON that was expected
+	ReasonTimeout      Reason = "timeout"      // the deadline or a timeout of the transport has passed
+	ReasonConnection   Reason = "connection"   // refused or reset, or a failure of DNS or of a proxy
+	ReasonTLS          Reason = "tls"          // no trusted TLS connection
+	ReasonBadResponse  Reason = "bad_response" // not the expected JSON
 	ReasonTooLarge     Reason = "too_large"    // a response over the size limit, or more than Config.MaxTokens
-	ReasonIncomplete   Reason = "incomplete"   // the end of the list could not be found
+	ReasonIncomplete   Reason = "incomplete"   // the end of the list was not found
 )
 
 // Reasons returns every Reason.
@@ -50,25 +50,25 @@ func Reasons() []Reason {
 type Error struct {
 	// Reason is the class of the failure. It is empty if the listing was cancelled.
 	Reason Reason
-	// Status is the HTTP status of the response, 0 if there was none.
+	// Status is the HTTP status of the response, or 0 if there was none.
 	Status int
-	// Summary says what happened and Advice what to do about it. Both are the
-	// exporter's own words: nothing that a server sent is in them.
+	// Summary describes the failure, and Advice what to do about it. They contain no
+	// text from a server.
 	Summary, Advice string
-	// Detail is what a server or the network stack said, for logs: one line of at
-	// most 200 characters in which what was sent is redacted. It may be empty.
+	// Detail is the message of a server or of the network stack, for logs. It is one
+	// line of at most 200 characters, in which secrets are redacted. It may be empty.
 	Detail string
 
-	// retryAfter is how long the server asked to wait.
+	// retryAfter is the wait that the server asked for.
 	retryAfter time.Duration
-	// temporary is true if the same request may succeed a moment later.
+	// temporary is true if a retry may succeed.
 	temporary bool
-	// late is true if the listing ended at its deadline.
-	late bool
-	err  error
+	// deadlineExceeded is true if the listing ended at its deadline.
+	deadlineExceeded bool
+	err              error
 }
 
-// Error returns everything on one line, for logs.
+// Error returns Summary, Detail and Advice as one line, for logs.
 func (e *Error) Error() string {
 	text := e.Summary
 	if e.Detail != "" {
@@ -77,14 +77,13 @@ func (e *Error) Error() string {
 	return text + ": " + e.Advice
 }
 
-// Unwrap returns the cause, if there is one.
+// Unwrap returns the underlying error, or nil.
 func (e *Error) Unwrap() error { return e.err }
 
-// Canceled reports whether the listing ended because nobody waits for it any more,
-// which is not a failure.
+// Canceled reports whether the listing was cancelled, which is not a failure.
 func (e *Error) Canceled() bool { return e.Reason == "" }
 
-// isTemporary reports whether the same request may succeed a moment later.
+// isTemporary reports whether a retry may succeed.
 func (e *Error) isTemporary() bool {
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway,
@@ -94,16 +93,16 @@ func (e *Error) isTemporary() bool {
 	return e.temporary || e.Reason == ReasonConnection
 }
 
-// saysLessThan reports whether e only says that time was up, and the other failure,
-// which may be nil, says what was wrong.
-func (e *Error) saysLessThan(other *Error) bool {
-	return e.late && other != nil && !other.late && !other.Canceled()
+// lessSpecificThan reports whether e is only an exceeded deadline, and other is a failure
+// of another kind. other may be nil.
+func (e *Error) lessSpecificThan(other *Error) bool {
+	return e.deadlineExceeded && other != nil && !other.deadlineExceeded && !other.Canceled()
 }
 
-// orCause returns the failure of a retry: e, or the failure that made the retry
-// necessary if e only says that time was up.
+// orCause returns the Error of a retry: previous, the error of the request before it, if
+// that is more specific, and e otherwise. previous may be nil.
 func (e *Error) orCause(previous *Error) *Error {
-	if !e.saysLessThan(previous) {
+	if !e.lessSpecificThan(previous) {
 		return e
 	}
 	cause := *previous
@@ -111,17 +110,17 @@ func (e *Error) orCause(previous *Error) *Error {
 	return &cause
 }
 
-// ContextError returns the Error for a listing that ended because ctx did: its
-// deadline passed, or it was cancelled.
+// ContextError returns the Error for a listing whose context ended. It is Canceled unless
+// the deadline was exceeded.
 func ContextError(ctx context.Context) *Error {
 	cause := context.Cause(ctx)
 	if errors.Is(cause, context.DeadlineExceeded) {
 		return &Error{
-			Reason:  ReasonTimeout,
-			Summary: "the list did not arrive within the scrape's deadline",
-			Advice:  "raise scrape_timeout and --truefoundry.timeout, or find out why the control plane is slow",
-			late:    true,
-			err:     cause,
+			Reason:           ReasonTimeout,
+			Summary:          "the list did not arrive within the scrape's deadline",
+			Advice:           "raise scrape_timeout and --truefoundry.timeout, or find out why the control plane is slow",
+			err:              cause,
+			deadlineExceeded: true,
 		}
 	}
 	return &Error{
@@ -132,7 +131,8 @@ func ContextError(ctx context.Context) *Error {
 }
 
 // TransportError returns the Error for a request without a complete response. The
-// secrets are redacted in its Detail. If err contains an *Error, that is returned.
+// secrets are redacted in its Detail. If ctx has ended, TransportError returns its
+// ContextError. If err wraps an *Error, that is returned.
 func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 	if ctx.Err() != nil {
 		return ContextError(ctx)
@@ -142,7 +142,7 @@ func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 	}
 	failure := &Error{err: err}
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // without the URL, which may contain the password of a proxy
+		err = wrapped.Err // omits the URL, which may contain a proxy's password
 	}
 	failure.Detail = detail(err.Error(), secrets...)
 	op, isOp := errors.AsType[*net.OpError](err)
@@ -167,9 +167,11 @@ func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 	return failure
 }
 
+// isTLS reports whether a TLS handshake failed.
 func isTLS(err error) bool { return describeTLS(err) != "" }
 
-// describeTLS returns the cause of a failed handshake, empty if err is not one.
+// describeTLS describes a failed TLS handshake. It returns an empty string for other
+// errors.
 func describeTLS(err error) string {
 	var (
 		record       tls.RecordHeaderError
@@ -190,7 +192,7 @@ func describeTLS(err error) string {
 		return "the certificate has expired or is not valid yet"
 	case errors.As(err, &invalid), errors.As(err, &verification):
 		return "the certificate is not valid"
-	// A TLS alert has no exported type; these are the operations that report one.
+	// TLS alerts have no exported type, but they are reported with these operations.
 	case errors.As(err, &op) && op.Op == "remote error":
 		return "the server ended the handshake"
 	case errors.As(err, &op) && op.Op == "local error":
@@ -199,8 +201,8 @@ func describeTLS(err error) string {
 	return ""
 }
 
-// isTimeout reports whether a connection timed out. A slow name server is a
-// connection that failed.
+// isTimeout reports whether a connection timed out. A timeout of a DNS lookup is not
+// included: it is reported as a failed connection.
 func isTimeout(err error) bool {
 	var (
 		dns     *net.DNSError
@@ -209,7 +211,7 @@ func isTimeout(err error) bool {
 	return !errors.As(err, &dns) && errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// describeConnection returns why a connection failed.
+// describeConnection describes a failed connection.
 func describeConnection(err error) string {
 	var (
 		dns *net.DNSError
@@ -235,16 +237,16 @@ func describeConnection(err error) string {
 }
 
 const (
-	// maxDetail bounds the Detail of an Error, in characters.
+	// maxDetail is the maximum length of Error.Detail, in characters.
 	maxDetail = 200
 	// redacted replaces a secret.
 	redacted = "<redacted>"
-	// minSecret is the length below which a secret is not redacted, in bytes: it
-	// would be found in too many other words.
+	// minSecret is the minimum length of a redacted secret, in bytes. Shorter texts
+	// occur in too many words.
 	minSecret = 4
 )
 
-// detail returns foreign text as one line of limited length, without the secrets.
+// detail returns text as one line of limited length, with the secrets redacted.
 func detail(text string, secrets ...string) string {
 	for _, secret := range secrets {
 		if len(secret) >= minSecret {
@@ -258,7 +260,7 @@ func detail(text string, secrets ...string) string {
 	return text
 }
 
-// oneLine replaces white space and unprintable characters by single blanks.
+// oneLine replaces sequences of white space and unprintable characters with a space.
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)

@@ -16,7 +16,7 @@ import (
 func TestTheLimitIsNoEndOfTheBody(t *testing.T) {
 	const page = `{ "meta": {"a": 1}, "data": [{"id":"a","x":"y"}, {"id":"b","name":5} ], "pagination": {"total": 2} } `
 	for left := range len(page) + 2 {
-		p, err := decodePage(&limitedReader{ctx: t.Context(), from: strings.NewReader(page), left: left}, 0, DefaultMaxTokens)
+		p, err := decodePage(&limitedReader{ctx: t.Context(), r: strings.NewReader(page), left: left}, 0, DefaultMaxTokens)
 		switch {
 		case left <= len(page):
 			if !errors.Is(err, errBodyTooLarge) {

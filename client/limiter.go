@@ -2,41 +2,42 @@ package client
 
 import "context"
 
-// Limiter bounds the requests to one control plane that run at the same time, and
-// the pages held in memory at the same time, across all clients that share it.
+// Limiter limits the concurrent requests to one control plane, and the pages in
+// memory, across all clients that share it.
 type Limiter struct{ requests, pages chan struct{} }
 
-// NewLimiter returns a Limiter for n concurrent requests, while as many pages
-// again are being decoded. n must be positive.
+// NewLimiter returns a Limiter that allows n concurrent requests and 2n pages in
+// memory: n that are being received and n that are being decoded. n must be
+// positive.
 func NewLimiter(n int) *Limiter {
 	return &Limiter{requests: make(chan struct{}, n), pages: make(chan struct{}, 2*n)}
 }
 
-// maxPages is the number of pages that may be held at the same time.
+// maxPages returns the maximum number of pages in memory.
 func (l *Limiter) maxPages() int { return cap(l.pages) }
 
-// slot is the permission to make one request and to hold its page. It is used by
-// one goroutine.
+// slot permits one request and holds the memory of its page. It must not be used
+// concurrently.
 type slot struct {
 	limiter    *Limiter
 	requesting bool
 }
 
-// acquire waits for a slot, which must be released. It returns nil if ctx ends
+// acquire waits for a slot, which the caller must release. It returns nil if ctx ends
 // first.
 func (l *Limiter) acquire(ctx context.Context) *slot {
-	if !enter(ctx, l.pages) {
+	if !acquire(ctx, l.pages) {
 		return nil
 	}
-	if !enter(ctx, l.requests) {
+	if !acquire(ctx, l.requests) {
 		<-l.pages
 		return nil
 	}
 	return &slot{limiter: l, requesting: true}
 }
 
-// enter takes a place of the semaphore. It returns false if ctx ends first.
-func enter(ctx context.Context, semaphore chan<- struct{}) bool {
+// acquire acquires a semaphore. It returns false if ctx ends first.
+func acquire(ctx context.Context, semaphore chan<- struct{}) bool {
 	if ctx.Err() != nil {
 		return false
 	}
@@ -48,7 +49,7 @@ func enter(ctx context.Context, semaphore chan<- struct{}) bool {
 	}
 }
 
-// endRequest lets the next request run while the page of this one is decoded.
+// endRequest allows another request while the page of this one is decoded.
 func (s *slot) endRequest() {
 	if s.requesting {
 		s.requesting = false
@@ -56,7 +57,7 @@ func (s *slot) endRequest() {
 	}
 }
 
-// release gives the slot back.
+// release returns the slot to the Limiter.
 func (s *slot) release() {
 	s.endRequest()
 	<-s.limiter.pages

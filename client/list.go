@@ -11,104 +11,104 @@ import (
 )
 
 const (
-	// maxPages is the number of pages after which a listing gives up.
+	// maxPages is the maximum number of pages in a list.
 	maxPages = 10_000
-	// A server is taken to repeat itself after this many full pages in a row, with
-	// at least this many items in total, that contained nothing new. Fewer are
-	// possible: tokens created meanwhile move known ones to later pages.
+	// A listing fails after maxRepeatedPages consecutive full pages, with at least
+	// maxRepeatedItems items, without a new token. Fewer repeated pages are normal: new
+	// tokens move other tokens to later pages.
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
-	// maxPreallocated bounds the memory allocated for a total before any of its tokens
-	// have arrived, in tokens. After that, a tenth of the total has to be there.
+	// The server's total is not trusted with memory: at first, at most maxPreallocated
+	// tokens are allocated, and later at most maxGrowth times the received tokens.
 	maxPreallocated = 10_000
 	maxGrowth       = 10
 
+	// maxRetries is the maximum number of retries per listing, and minBackoff the
+	// longest wait before the first one.
 	maxRetries = 2
 	minBackoff = 500 * time.Millisecond
 )
 
-// Listing is a whole list.
+// Listing is a complete list of tokens.
 type Listing struct {
-	// Tokens have distinct IDs. Their order has no meaning.
+	// Tokens have distinct IDs. They are in no particular order.
 	Tokens []Token
-	// Reported is the largest total that the server reported, negative if it
-	// reported none. It differs from what was received if the list changed meanwhile.
+	// Reported is the largest total that the server reported, or -1 if it reported
+	// none. It may differ from the number of items, for example if the list changed.
 	Reported int64
-	// Duplicates counts the items that were dropped because the list had the same
-	// token already.
+	// Duplicates is the number of items that were dropped because their ID had occurred
+	// before.
 	Duplicates int
-	// WrongTotal is set once for a control plane whose first page reported its own
-	// length as the total of a longer list. From then on, a page's own total is no
-	// longer taken for the end of the list.
+	// WrongTotal is true if the first page reported its own length as the total of a
+	// longer list. It is only true for the first such listing of a State: after that,
+	// lists are read to their end whatever the total.
 	WrongTotal bool
 	DecodeErrors
 }
 
-// List returns all tokens of the kind that the credential may see, or an *Error:
-// never a part of them. When ctx ends, so do all of its requests. Requests are only
-// retried if that is possible before ctx's deadline. If ctx is cancelled, the Error
-// is Canceled.
+// List returns all tokens of the kind that are visible to the credential. It never
+// returns a part of them. Errors are of type *Error; if ctx is cancelled, the Error is
+// Canceled. Failed requests are retried if there is time before the deadline of ctx.
 func (c *Client) List(ctx context.Context, credential Credential, kind Kind) (*Listing, error) {
 	l := &lister{client: c, credential: credential, kind: kind}
 	l.trustsFirstPage = c.cfg.State.trustsFirstPage(kind, c.cfg.Now())
 	p, err := l.readPages(ctx)
 	if err == nil && p.changed() {
-		// Whether the second list is consistent or not, it is the best there is.
+		// The second list is returned even if it is inconsistent, too.
 		p, err = l.readPages(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	l.judgeFirstPage(p)
+	l.learnFromFirstPage(p)
 	markReplaced(p.Tokens)
 	return &p.Listing, nil
 }
 
-// lister is one call of List.
+// lister is a call of List.
 type lister struct {
-	client          *Client
-	credential      Credential
-	kind            Kind
+	client     *Client
+	credential Credential
+	kind       Kind
+	// trustsFirstPage is State.trustsFirstPage at the start.
 	trustsFirstPage bool
 
 	mu sync.Mutex
-	// started is true once a request may be sent.
+	// started is true after the first request was permitted.
 	started bool
 	retries int
-	// resume is when any of the requests may be sent, after a Retry-After.
-	resume time.Time
+	// resumeAt is the end of the current Retry-After, for all pages.
+	resumeAt time.Time
 }
 
-// pass is one pass through the list, from the first page to the end. It is used by
-// one goroutine; only the pages are fetched concurrently.
+// pass is one pass through the list. Pages are fetched concurrently, but only one
+// goroutine uses the pass.
 type pass struct {
 	Listing
 	first *page
-	seen  map[string]bool
-	// items counts everything received, including duplicates and items that could
-	// not be read.
+	seen  map[string]bool // by ID
+	// items is the number of items received, including duplicates and invalid items.
 	items int
-	// pageLength is the length of the first page: the server may grant fewer items
-	// than were asked for.
+	// pageLength is the length of the first page. It is less than the page size if the
+	// server limits it.
 	pageLength int
-	// lastExpected is the index of the last page that may be requested without
-	// waiting for the one before: the one after the total that the first page
-	// reported.
-	lastExpected int64
-	// requested is the number of pages requested, and inFlight the number of those
-	// that have not arrived yet.
+	// lastConcurrent is the index of the last page that may be requested before the
+	// previous one has arrived: the first page beyond the total.
+	lastConcurrent int64
+	// requested is the number of pages requested so far. inFlight is the number of those
+	// that have not arrived.
 	requested, inFlight int
-	// lastPartial is the index of the last page received that was shorter than the
-	// first, -1 if there was none.
+	// lastPartial is the highest index of a page shorter than the first, or -1.
 	lastPartial int
-	// repeatedPages counts the full pages in a row that contained nothing new: known
-	// tokens or, beyond the total, unreadable items.
+	// repeatedPages is the number of consecutive full pages without a new token. Pages of
+	// invalid items only count beyond the total.
 	repeatedPages int
-	// totalsDiffer is true if pages reported different totals.
+	// totalsDiffer is true if the pages reported different totals.
 	totalsDiffer bool
 }
 
+// newPass returns a pass that has received the first page.
 func newPass(first *page) *pass {
 	preallocated := max(0, min(first.total, maxPreallocated))
 	p := &pass{
@@ -121,12 +121,13 @@ func newPass(first *page) *pass {
 	}
 	p.InvalidFields = map[Field]int{}
 	if p.pageLength > 0 {
-		p.lastExpected = max(1, (first.total+int64(p.pageLength)-1)/int64(p.pageLength))
+		p.lastConcurrent = max(1, (first.total+int64(p.pageLength)-1)/int64(p.pageLength))
 	}
 	p.add(0, first)
 	return p
 }
 
+// fetchedPage is a page or the error of its request.
 type fetchedPage struct {
 	index int
 	page  *page
@@ -135,97 +136,101 @@ type fetchedPage struct {
 
 // readPages reads the list once.
 func (l *lister) readPages(ctx context.Context) (*pass, *Error) {
+	first, err := l.fetch(ctx, 0, l.client.cfg.MaxTokens)
+	if err != nil {
+		return nil, err
+	}
+	p := newPass(first)
+	if l.isComplete(first) {
+		return p, nil
+	}
+	if err = l.readRest(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// readRest reads all pages but the first. After an error, it cancels the requests in
+// flight, waits for them, and returns the most specific error.
+func (l *lister) readRest(ctx context.Context, p *pass) (failure *Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cfg := &l.client.cfg
-
-	first, failure := l.fetch(ctx, 0, cfg.MaxTokens)
-	if failure != nil {
-		return nil, failure
-	}
-	p := newPass(first)
-	if l.isWholeList(first) {
-		return p, nil
-	}
 	pages := make(chan fetchedPage)
-	for failure == nil || p.inFlight > 0 {
+	for {
 		for failure == nil && p.needsNext(cfg.Limiter.maxPages()) {
-			if failure = p.checkEndless(); failure != nil {
-				cancel()
-				break
-			}
-			index := p.requested
-			p.requested++
-			p.inFlight++
-			go func() {
-				// A page longer than the first, or than what was asked for, is not bounded
-				// by anything that is known.
-				page, err := l.fetch(ctx, index*p.pageLength, max(cfg.PageSize, p.pageLength))
-				pages <- fetchedPage{index: index, page: page, err: err}
-			}()
-		}
-		if p.inFlight == 0 {
-			break
-		}
-		fetched := <-pages
-		p.inFlight--
-		switch {
-		case failure != nil && !failure.saysLessThan(fetched.err):
-			// The pages that were still in flight are of no use.
-		case fetched.err != nil:
-			failure = fetched.err
-		default:
-			p.add(fetched.index, fetched.page)
-			if p.items > cfg.MaxTokens {
-				failure = l.client.tooManyTokens()
+			if failure = p.checkEndless(); failure == nil {
+				l.startFetch(ctx, p, pages)
 			}
 		}
 		if failure != nil {
 			cancel()
 		}
+		if p.inFlight == 0 {
+			return failure
+		}
+		fetched := <-pages
+		p.inFlight--
+		switch {
+		case failure == nil && fetched.err == nil:
+			p.add(fetched.index, fetched.page)
+			if p.items > cfg.MaxTokens {
+				failure = l.client.tooManyTokens()
+			}
+		case failure == nil || failure.lessSpecificThan(fetched.err):
+			failure = fetched.err
+		}
 	}
-	if failure != nil {
-		return nil, failure
-	}
-	return p, nil
 }
 
-// claimsWholeList reports whether a first page shows two independent signs that
-// it is the whole list: it has fewer items than were asked for, and its own total
-// is that number.
-func (l *lister) claimsWholeList(first *page) bool {
+// startFetch requests the next page. The result is sent to pages.
+func (l *lister) startFetch(ctx context.Context, p *pass, pages chan<- fetchedPage) {
+	index := p.requested
+	p.requested++
+	p.inFlight++
+	// A page that is longer than requested, and longer than the first, is not accepted:
+	// nothing would limit its memory.
+	offset, maxItems := index*p.pageLength, max(l.client.cfg.PageSize, p.pageLength)
+	go func() {
+		page, err := l.fetch(ctx, offset, maxItems)
+		pages <- fetchedPage{index: index, page: page, err: err}
+	}()
+}
+
+// looksComplete reports whether the first page seems to be the whole list: it has fewer
+// items than requested, and its total is equal to its length.
+func (l *lister) looksComplete(first *page) bool {
 	return first.length < l.client.cfg.PageSize && first.total == int64(first.length)
 }
 
-// isWholeList reports whether the list ends with its first page. A server that
-// clamps pages may call a page's length the total. So either the server confirms
-// that it has granted as many items as were asked for, or it has proven within the
-// last hour that its first page is the whole list.
-func (l *lister) isWholeList(first *page) bool {
+// isComplete reports whether the first page is the whole list. A first page that looks
+// complete may not be: some servers limit the page size and report the length of the page
+// as the total. Therefore the server must also confirm the page size, or a listing within
+// the last hour must have found no other pages.
+func (l *lister) isComplete(first *page) bool {
 	if first.limit != nil {
-		return l.claimsWholeList(first) && *first.limit >= int64(l.client.cfg.PageSize)
+		return l.looksComplete(first) && *first.limit >= int64(l.client.cfg.PageSize)
 	}
-	return l.claimsWholeList(first) && l.trustsFirstPage
+	return l.looksComplete(first) && l.trustsFirstPage
 }
 
-// judgeFirstPage compares what the first page claimed with the list that was read
-// to its end.
-func (l *lister) judgeFirstPage(p *pass) {
-	if l.isWholeList(p.first) || p.first.limit != nil || !l.claimsWholeList(p.first) {
+// learnFromFirstPage records whether a first page that looked complete was complete.
+func (l *lister) learnFromFirstPage(p *pass) {
+	if p.first.limit != nil || l.trustsFirstPage || !l.looksComplete(p.first) {
 		return
 	}
-	state, now := l.client.cfg.State, l.client.cfg.Now()
+	state := l.client.cfg.State
 	if p.items > p.pageLength {
 		p.WrongTotal = state.distrustFirstPage()
 	} else {
-		state.confirmFirstPage(l.kind, now)
+		state.confirmFirstPage(l.kind, l.client.cfg.Now())
 	}
 }
 
-// needsNext reports whether the next page should be requested now. Pages are
-// requested concurrently up to the total, and one beyond it. After that, or after a
-// partial page, they are requested one after the other. The list ends when nothing
-// is in flight and the last page requested was empty or shorter than the first.
+// needsNext reports whether to request the next page now. Pages are requested concurrently
+// up to the total and one page beyond it. After that, or after a partial page, they are
+// requested one by one. The list ends when no request is in flight and the last page was
+// shorter than the first.
 func (p *pass) needsNext(concurrency int) bool {
 	if p.pageLength == 0 {
 		return false
@@ -233,10 +238,10 @@ func (p *pass) needsNext(concurrency int) bool {
 	if p.inFlight == 0 {
 		return p.lastPartial < p.requested-1
 	}
-	return p.inFlight < concurrency && p.lastPartial < 0 && int64(p.requested) <= p.lastExpected
+	return p.inFlight < concurrency && p.lastPartial < 0 && int64(p.requested) <= p.lastConcurrent
 }
 
-// add takes in the page with this index.
+// add adds the page with this index.
 func (p *pass) add(index int, page *page) {
 	p.items += page.length
 	known := 0
@@ -271,7 +276,7 @@ func (p *pass) add(index int, page *page) {
 	}
 }
 
-// grow makes room for all tokens that the server reported: growing little by little
+// grow allocates memory for the reported total, within maxGrowth. Growing step by step
 // would copy each token several times.
 func (p *pass) grow() {
 	if total := min(p.Reported, int64(maxGrowth*len(p.Tokens))); total > int64(len(p.Tokens)) {
@@ -282,18 +287,18 @@ func (p *pass) grow() {
 	}
 }
 
-// repeatsItself reports whether the server sends the same tokens for ever.
+// repeatsItself reports whether the server seems to send the same tokens forever.
 func (p *pass) repeatsItself() bool {
 	return p.repeatedPages >= maxRepeatedPages && p.repeatedPages*p.pageLength >= maxRepeatedItems
 }
 
-// changed reports whether the list changed while it was read: fewer items were
-// received than a page reported, or the pages reported different totals.
+// changed reports whether the list seems to have changed while it was read: there were
+// fewer items than reported, or the pages reported different totals.
 func (p *pass) changed() bool {
 	return p.totalsDiffer || int64(len(p.Tokens)+p.InvalidItems) < p.Reported
 }
 
-// checkEndless returns an Error if the end of the list cannot be found.
+// checkEndless returns an Error if the list seems to have no end.
 func (p *pass) checkEndless() *Error {
 	switch {
 	case p.repeatsItself():
@@ -312,10 +317,10 @@ func (p *pass) checkEndless() *Error {
 	return nil
 }
 
-// fetch gets one page, with the retries that the listing has left.
+// fetch requests a page, with the remaining retries of the listing.
 func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error) {
 	request := pageRequest{credential: l.credential, kind: l.kind, offset: offset, maxItems: maxItems}
-	var previous *Error // of the attempt before this one
+	var previous *Error
 	for {
 		slot, err := l.acquire(ctx)
 		if err != nil {
@@ -325,8 +330,7 @@ func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error
 			l.client.cfg.Trace.Retry()
 		}
 		page, err := l.client.get(ctx, request, slot)
-		// Before the slot is released: the request that gets it has to respect a
-		// Retry-After.
+		// This comes before the release, so that the next request respects a Retry-After.
 		wait, retry := l.planRetry(ctx, err)
 		slot.release()
 		switch {
@@ -341,8 +345,8 @@ func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error
 	}
 }
 
-// acquire waits until a request may be sent: for a slot of the Limiter, and for the
-// Retry-After of another request. It fails if that is too late for this listing, or
+// acquire waits until a request is permitted: for a slot of the Limiter and for the end of
+// a Retry-After. It returns an error if there is a rate limit that outlasts a listing, or
 // if ctx ends.
 func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 	cfg := &l.client.cfg
@@ -352,9 +356,9 @@ func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 			return nil, l.limiterError(ctx)
 		}
 		end, cause := cfg.State.rateLimit(cfg.Now())
-		wait := l.resumesIn()
+		wait := l.timeToResume()
 		if end.IsZero() && wait <= 0 {
-			l.start()
+			l.markStarted()
 			return slot, nil
 		}
 		slot.release()
@@ -371,10 +375,10 @@ func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 	}
 }
 
-// planRetry uses up one of the listing's retries, returns how long to wait for it,
-// and holds the other requests back for as long as the server asked. It returns
-// false if a retry is of no use, if none is left, and if it would be too late for
-// ctx's deadline; then it remembers what the server asked for.
+// planRetry returns how long to wait for a retry, and counts it. A Retry-After delays the
+// other requests of the listing, too. planRetry returns false if a retry is of no use, if
+// none is left, or if it would be after the deadline of ctx; in these cases, a Retry-After
+// becomes the rate limit of the State.
 func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Duration, ok bool) {
 	if failure == nil || !failure.isTemporary() {
 		return 0, false
@@ -383,8 +387,8 @@ func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Durat
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	backoff := minBackoff << l.retries
-	// The jitter keeps several exporters from returning at the same time.
-	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // nobody gains by guessing it
+	// Jitter prevents several exporters from retrying at the same time.
+	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // need not be unpredictable
 	wait = max(failure.retryAfter, jittered)
 	deadline, limited := ctx.Deadline()
 	if l.retries == maxRetries || limited && wait >= time.Until(deadline) {
@@ -394,40 +398,41 @@ func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Durat
 		return 0, false
 	}
 	l.retries++
-	if resume := cfg.Now().Add(failure.retryAfter); resume.After(l.resume) {
-		l.resume = resume
+	if end := cfg.Now().Add(failure.retryAfter); end.After(l.resumeAt) {
+		l.resumeAt = end
 	}
 	return wait, true
 }
 
-// start records that a request may be sent.
-func (l *lister) start() {
+// markStarted records that a request was permitted.
+func (l *lister) markStarted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.started = true
 }
 
-// limiterError returns the Error for a request that got no slot before ctx ended. If
-// it is the first one, others took all the time.
+// limiterError returns the Error for a request that got no slot before ctx ended. Before
+// the first request, the cause is other listings.
 func (l *lister) limiterError(ctx context.Context) *Error {
 	failure := ContextError(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if failure.late && !l.started {
+	if failure.deadlineExceeded && !l.started {
 		failure.Summary = "nothing could be sent within the scrape's deadline, because requests of other listings to the same control plane took all of it"
 		failure.Advice = "see why those take so long; if the control plane can do more at a time, raise --truefoundry.max-concurrency"
 	}
 	return failure
 }
 
-// resumesIn returns how long it is until requests may be sent again.
-func (l *lister) resumesIn() time.Duration {
+// timeToResume returns the time until the end of the current Retry-After. It is negative if
+// there is none.
+func (l *lister) timeToResume() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.resume.Sub(l.client.cfg.Now())
+	return l.resumeAt.Sub(l.client.cfg.Now())
 }
 
-// sleep waits. It returns false as soon as ctx ends.
+// sleep waits. It returns false if ctx ends first.
 func sleep(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -14,72 +14,69 @@ import (
 // page is one response of a list endpoint.
 type page struct {
 	tokens []Token
-	// length counts the items, whether they could be read or not.
+	// length is the number of items, including invalid ones.
 	length int
-	// total is the length of the whole list by the page's word, negative if the page
-	// does not say.
+	// total is the length of the whole list according to the server, or -1 if it is
+	// absent or invalid.
 	total int64
-	// limit is how many items the server granted by the page's word, nil if the page
-	// does not say, and 0 if that cannot be read.
+	// limit is the page size according to the server: nil if it is absent, and 0 if it
+	// is invalid.
 	limit *int64
-	// DecodeErrors are those of items and of the pagination. invalidValues are those
-	// of tokens, by index: they only count if the token is not a duplicate.
+	// DecodeErrors are the invalid items and the invalid pagination values.
 	DecodeErrors
+	// invalidValues are the invalid values of tokens, by index. They do not count for
+	// duplicates. offsets are the offsets of these tokens in the list.
 	invalidValues map[int]invalidValues
-	offsets       map[int]int // of these tokens, in the list
+	offsets       map[int]int
 }
 
-// invalidValues are the values of one item that could not be read: a count for each
-// field, however many there are.
-type invalidValues []struct {
+// invalidValues counts the invalid values of one item by field, in the order in which they
+// were found.
+type invalidValues []fieldCount
+
+type fieldCount struct {
 	field Field
 	count int
 }
 
 // add counts a value.
 func (v *invalidValues) add(field Field) {
-	for i := range *v {
-		if (*v)[i].field == field {
-			(*v)[i].count++
-			return
-		}
+	if i := v.index(field); i >= 0 {
+		(*v)[i].count++
+		return
 	}
-	*v = append(*v, struct {
-		field Field
-		count int
-	}{field, 1})
+	*v = append(*v, fieldCount{field, 1})
 }
 
-// contain reports whether there is a value of the field.
-func (v invalidValues) contain(field Field) bool {
-	for i := range v {
-		if v[i].field == field {
-			return true
-		}
-	}
-	return false
+// contain reports whether the field has an invalid value.
+func (v invalidValues) contain(field Field) bool { return v.index(field) >= 0 }
+
+func (v invalidValues) index(field Field) int {
+	return slices.IndexFunc(v, func(c fieldCount) bool { return c.field == field })
 }
 
-// DecodeErrors are the parts of a list that could not be read.
+// DecodeErrors describes the invalid parts of a list.
 type DecodeErrors struct {
-	// InvalidItems counts the items that could not be read at all.
+	// InvalidItems is the number of invalid items: they are not objects, or have no
+	// valid id.
 	InvalidItems int
-	// InvalidFields counts the values of other items that could not be read.
+	// InvalidFields is the number of invalid values of each field in valid items and in
+	// the pagination.
 	InvalidFields map[Field]int
-	// Examples are the first ten of both.
+	// Examples are the first ten invalid items and values, ordered by Offset.
 	Examples []InvalidValue
 }
 
-// maxExamples is the number of Examples.
+// maxExamples is the maximum number of Examples.
 const maxExamples = 10
 
-// addItem counts an item.
+// addItem counts an invalid item.
 func (e *DecodeErrors) addItem(offset int) {
 	e.InvalidItems++
 	e.addExample(InvalidValue{Offset: offset})
 }
 
-// addValue counts values of a field.
+// addValue counts invalid values of a field.
 func (e *DecodeErrors) addValue(v InvalidValue, count int) {
 	if e.InvalidFields == nil {
 		e.InvalidFields = map[Field]int{}
@@ -96,31 +93,31 @@ func (e *DecodeErrors) addExample(v InvalidValue) {
 	}
 }
 
-// add adds the errors of a page. Pages arrive in any order, but the examples must
-// not change from scrape to scrape: they are the first ones of the list.
+// add adds the errors of a page. It keeps the first examples in the list, whatever the
+// order in which the pages arrive, so that they are the same in each scrape.
 func (e *DecodeErrors) add(page *DecodeErrors) {
 	e.InvalidItems += page.InvalidItems
 	for field, n := range page.InvalidFields {
 		e.InvalidFields[field] += n
 	}
 	e.Examples = append(e.Examples, page.Examples...)
-	// As unsigned numbers, the -1 of pagination comes last.
+	// The conversion sorts -1, the offset of pagination values, last.
 	slices.SortStableFunc(e.Examples, func(a, b InvalidValue) int { return cmp.Compare(uint(a.Offset), uint(b.Offset)) })
 	e.Examples = e.Examples[:min(len(e.Examples), maxExamples)]
 }
 
-// InvalidValue is a part of a list that could not be read.
+// InvalidValue is an invalid item or an invalid value.
 type InvalidValue struct {
-	// ID is the token's ID, empty if the whole item could not be read.
+	// ID is the token's ID. It is empty for an invalid item and for pagination values.
 	ID string
-	// Field is empty if the whole item could not be read.
+	// Field is empty for an invalid item.
 	Field Field
-	// Offset is the position of the item in the list, counted from 0. It is -1 for
-	// values that do not belong to an item, like pagination.total.
+	// Offset is the index of the item in the list, starting at 0. It is -1 for
+	// pagination values.
 	Offset int
 }
 
-// String says what could not be read, and of which token.
+// String describes the value, for logs.
 func (v InvalidValue) String() string {
 	switch {
 	case v.Offset < 0:
@@ -131,10 +128,9 @@ func (v InvalidValue) String() string {
 	return fmt.Sprintf("%s of the token with id %q", v.Field, v.ID)
 }
 
-// decodePage reads the page at the offset, which may have up to maxItems items. It
-// holds one value at a time, so that memory does not depend on what else the items
-// contain. An error means that the body is not a page. The secrets are redacted in what
-// tokens quote.
+// decodePage decodes the page at the offset. It returns an error if the body is not a
+// page, or if the page has more than maxItems items. It decodes value by value, so that
+// unknown members take no memory. The secrets are redacted in the errors of secret stores.
 func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page, error) {
 	d := newDecoder(body)
 	d.secrets = secrets
@@ -144,7 +140,7 @@ func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page,
 	p := &page{total: -1}
 	var hasData, isNull bool
 	if d.enter(jsontext.KindBeginObject) {
-		for d.member() {
+		for d.nextMember() {
 			switch string(d.name) {
 			case "data":
 				hasData, isNull = true, d.peek() == jsontext.KindNull
@@ -156,7 +152,7 @@ func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page,
 			}
 		}
 	}
-	switch err := d.end(); {
+	switch err := d.finish(); {
 	case err != nil:
 		return nil, err
 	case !hasData:
@@ -167,7 +163,7 @@ func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page,
 	return p, nil
 }
 
-// decodeItems reads the value of "data".
+// decodeItems decodes the value of "data".
 func (p *page) decodeItems(d *decoder, offset, maxItems int) {
 	switch d.peek() {
 	case jsontext.KindBeginArray, jsontext.KindNull, jsontext.KindInvalid:
@@ -189,6 +185,7 @@ func (p *page) decodeItems(d *decoder, offset, maxItems int) {
 	}
 }
 
+// addItem adds a decoded item.
 func (p *page) addItem(it *item, offset int) {
 	if it.ID == "" {
 		p.DecodeErrors.addItem(offset)
@@ -203,14 +200,14 @@ func (p *page) addItem(it *item, offset int) {
 	p.tokens = append(p.tokens, it.token())
 }
 
-// decodePagination reads the value of "pagination". What cannot be read of it does
-// not affect the items.
+// decodePagination decodes the value of "pagination". Invalid values do not affect the
+// items.
 func (p *page) decodePagination(d *decoder) {
-	var is pagination
+	var decoded pagination
 	d.field, d.invalid = "pagination", nil
-	paginationObject.decode(d, &is)
-	if is.total != nil && *is.total < 0 {
-		is.total = nil
+	paginationObject.decode(d, &decoded)
+	if decoded.total != nil && *decoded.total < 0 {
+		decoded.total = nil
 		d.invalid.add(FieldTotal)
 	}
 	if d.invalid.contain("pagination") {
@@ -219,10 +216,10 @@ func (p *page) decodePagination(d *decoder) {
 	for _, invalid := range d.invalid {
 		p.addValue(InvalidValue{Field: invalid.field, Offset: -1}, invalid.count)
 	}
-	if is.total != nil {
-		p.total = *is.total
+	if decoded.total != nil {
+		p.total = *decoded.total
 	}
-	p.limit = is.limit
+	p.limit = decoded.limit
 	if d.invalid.contain(FieldLimit) {
 		p.limit = new(int64(0))
 	}

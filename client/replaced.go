@@ -8,25 +8,25 @@ import (
 	"unicode/utf8"
 )
 
-// markReplaced sets Replaced for the tokens of a listing. It takes linearithmic time,
-// however many of them have the same name. Tokens whose owner or time of issue is not
-// certain are left out: nobody is alerted of a token that was replaced, so in doubt it
-// was not.
+// markReplaced sets Replaced for the tokens of a listing. Tokens with an uncertain owner
+// or time of issue are ignored: replaced tokens cause no alerts, so a token only counts as
+// replaced if that is certain. It sorts the tokens once, so that many tokens with the same
+// name are not slow.
 func markReplaced(tokens []Token) {
 	candidates := make([]*Token, 0, len(tokens))
 	for i := range tokens {
-		if t := &tokens[i]; t.hasOwnName() && isWhole(t.Tenant) && isWhole(t.Creator.ID) && !t.Issued.IsZero() {
+		if t := &tokens[i]; t.hasName() && isExact(t.Tenant) && isExact(t.Creator.ID) && !t.Issued.IsZero() {
 			candidates = append(candidates, t)
 		}
 	}
-	// Tokens that may replace a token come before it.
+	// Tokens that may replace a token are sorted before it.
 	slices.SortFunc(candidates, func(a, b *Token) int {
 		if order := compareOwners(a, b); order != 0 {
 			return order
 		}
 		return cmp.Or(b.Issued.Compare(a.Issued), b.Expiry.compare(a.Expiry))
 	})
-	var last *Token // of this owner and name, the one that expires last and has not expired
+	var last *Token // the token with this owner and name that expires last and is not expired
 	for i, t := range candidates {
 		if i > 0 && compareOwners(candidates[i-1], t) != 0 {
 			last = nil
@@ -38,29 +38,29 @@ func markReplaced(tokens []Token) {
 	}
 }
 
-// compareOwners orders tokens by what a token and its replacement have in common.
+// compareOwners compares what a token and its replacement have in common.
 func compareOwners(a, b *Token) int {
 	if order := strings.Compare(a.Name, b.Name); order != 0 {
-		return order // for nearly all tokens
+		return order // almost always
 	}
 	return cmp.Or(strings.Compare(a.Creator.ID, b.Creator.ID), strings.Compare(a.Tenant, b.Tenant))
 }
 
-// hasOwnName reports whether the token certainly has a name, and not its id instead.
-func (t *Token) hasOwnName() bool { return t.Name != t.ID && isWhole(t.Name) }
+// hasName reports whether the token certainly has a name other than its ID.
+func (t *Token) hasName() bool { return t.Name != t.ID && isExact(t.Name) }
 
-// isWhole reports whether text is not empty and certainly what the API sent: different
-// texts may become equal when they are truncated or made valid UTF-8.
-func isWhole(text string) bool {
+// isExact reports whether text is not empty and certainly unchanged: different texts may
+// become equal when they are truncated or converted to valid UTF-8.
+func isExact(text string) bool {
 	const minTruncated = maxText - utf8.UTFMax + 1
 	return text != "" && len(text) < minTruncated && !strings.ContainsRune(text, utf8.RuneError)
 }
 
-// compare orders expiries: unreadable ones first, then dates, then never.
-func (e Expiry) compare(other Expiry) int { return e.end().Compare(other.end()) }
+// compare orders expiries: unreadable ones first, then times, then never.
+func (e Expiry) compare(other Expiry) int { return e.sortKey().Compare(other.sortKey()) }
 
-// end returns At, or a time that is before or after all of them.
-func (e Expiry) end() time.Time {
+// sortKey returns At, or a time before or after all valid times.
+func (e Expiry) sortKey() time.Time {
 	switch {
 	case !e.Readable:
 		return time.Time{}

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// maxBody bounds the body of a response after it was decompressed, in bytes.
+	// maxBody is the maximum size of a decompressed page, in bytes.
 	maxBody = 64 << 20
-	// maxBuffered is how much of a response is received before it is decoded, in
-	// bytes.
+	// maxBuffered is the maximum size of a response that is received as a whole before
+	// it is decoded, in bytes.
 	maxBuffered = 2 << 20
-	// maxErrorBody bounds what is read of a response that is not a page, in bytes.
+	// maxErrorBody is the maximum size of an error response that is read, in bytes.
 	maxErrorBody = 16 << 10
-	// maxStart is how much of a page is looked at to tell what it is, in bytes.
-	maxStart = 4 << 10
+	// sniffSize is the size of the part of a page that is searched for HTML, in bytes.
+	sniffSize = 4 << 10
 )
 
 // pageRequest is a request for one page.
@@ -31,15 +31,15 @@ type pageRequest struct {
 	credential Credential
 	kind       Kind
 	offset     int
-	// maxItems is how many items the page may have.
+	// maxItems is the maximum number of items of the page.
 	maxItems int
 }
 
-// get sends one request and returns the page. It ends the request of the slot as
-// soon as the response has been received as a whole.
+// get requests a page and decodes it. It ends the request of the slot before decoding, if
+// the response fits in a buffer.
 func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *Error) {
-	var sent attempt
-	req, err := c.newRequest(sent.trace(ctx), pr)
+	a := new(attempt)
+	req, err := c.newRequest(a.trace(ctx), pr)
 	if err != nil {
 		return nil, TransportError(ctx, err)
 	}
@@ -47,23 +47,23 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 	resp, err := c.cfg.Transport.RoundTrip(req)
 	if err != nil {
 		observe(0)
-		return nil, sent.transportError(ctx, err, pr.credential)
+		return nil, a.transportError(ctx, err, pr.credential)
 	}
 	defer resp.Body.Close()
-	if !isPage(resp.StatusCode) {
-		failure := c.statusError(resp, &sent, pr.credential)
+	if !isOK(resp.StatusCode) {
+		failure := c.statusError(resp, a, pr.credential)
 		observe(resp.StatusCode)
 		return nil, failure
 	}
 
-	body := &errorRecorder{from: resp.Body}
+	body := &errorRecorder{r: resp.Body}
 	buffer, complete := c.buffer(body)
 	defer c.buffers.Put(buffer)
 	if complete {
 		observe(resp.StatusCode)
 		slot.endRequest()
 	}
-	secrets := sent.sent(pr.credential)
+	secrets := a.secrets(pr.credential)
 	p, err := readPage(ctx, io.MultiReader(buffer, body), resp.Header, pr, secrets)
 	if !complete {
 		observe(resp.StatusCode)
@@ -72,14 +72,14 @@ func (c *Client) get(ctx context.Context, pr pageRequest, slot *slot) (*page, *E
 	case err == nil:
 		return p, nil
 	case ctx.Err() != nil || body.err != nil:
-		return nil, sent.transportError(ctx, body.err, pr.credential)
+		return nil, a.transportError(ctx, body.err, pr.credential)
 	}
 	return nil, c.pageError(resp, err, pr, secrets)
 }
 
-// isPage reports whether a response of this status should be a page. With 203, a proxy
-// says that it has changed something.
-func isPage(status int) bool {
+// isOK reports whether a response with this status should be a page. The status is 203 if a
+// proxy has modified the response.
+func isOK(status int) bool {
 	return status == http.StatusOK || status == http.StatusNonAuthoritativeInfo
 }
 
@@ -98,13 +98,14 @@ func (c *Client) newRequest(ctx context.Context, pr pageRequest) (*http.Request,
 	return req, nil
 }
 
-// observe starts the clock of a request, and returns the function that reports it.
+// observe measures the duration of a request. It returns a function that ends the
+// measurement and calls Trace.Request.
 func (c *Client) observe() func(status int) {
 	start := c.cfg.Now()
 	return func(status int) { c.cfg.Trace.Request(status, c.cfg.Now().Sub(start)) }
 }
 
-// buffer receives the beginning of a body, and reports whether that is all of it.
+// buffer receives up to maxBuffered bytes of a body. It reports whether the body is complete.
 func (c *Client) buffer(body io.Reader) (buffer *bytes.Buffer, complete bool) {
 	buffer, _ = c.buffers.Get().(*bytes.Buffer)
 	buffer.Reset()
@@ -112,28 +113,28 @@ func (c *Client) buffer(body io.Reader) (buffer *bytes.Buffer, complete bool) {
 	return buffer, errors.Is(err, io.EOF)
 }
 
-// byteOrderMark stands in front of the JSON of some servers, although it must not.
+// byteOrderMark precedes the JSON of some servers, against the standard.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// readPage decodes the body of a response.
+// readPage decompresses and decodes the body of a response.
 func readPage(ctx context.Context, body io.Reader, header http.Header, pr pageRequest, secrets []string) (*page, error) {
-	plain, err := decompress(body, header.Get("Content-Encoding"))
+	decompressed, err := decompress(body, header.Get("Content-Encoding"))
 	if err != nil {
 		return nil, err
 	}
-	from := &limitedReader{ctx: ctx, from: plain, left: maxBody}
-	start := make([]byte, maxStart)
-	n, err := io.ReadFull(from, start)
+	limited := &limitedReader{ctx: ctx, r: decompressed, left: maxBody}
+	start := make([]byte, sniffSize)
+	n, err := io.ReadFull(limited, start)
 	switch start = bytes.TrimPrefix(start[:n], byteOrderMark); {
 	case len(start) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)):
 		return nil, errEmpty
 	case isHTML(start):
-		return nil, &htmlError{title: titleOf(start)}
+		return nil, &htmlError{title: htmlTitle(start)}
 	}
-	return decodePage(io.MultiReader(bytes.NewReader(start), from), pr.offset, pr.maxItems, secrets...)
+	return decodePage(io.MultiReader(bytes.NewReader(start), limited), pr.offset, pr.maxItems, secrets...)
 }
 
-// decompress returns the body without its content encoding.
+// decompress returns the decoded body. The only supported content encoding is gzip.
 func decompress(body io.Reader, encoding string) (io.Reader, error) {
 	switch strings.ToLower(encoding) {
 	case "", "identity":
@@ -144,10 +145,10 @@ func decompress(body io.Reader, encoding string) (io.Reader, error) {
 	return nil, fmt.Errorf("its content encoding %s was not asked for", encoding)
 }
 
-// parseRetryAfter returns how long the header asks to wait, 0 if it does not ask
-// for anything that can be understood.
+// parseRetryAfter returns the wait that a Retry-After header asks for, or 0 if the header
+// is absent or invalid.
 func parseRetryAfter(header string, now time.Time) time.Duration {
-	// ParseUint reports a number that is too large before it has seen its end.
+	// ParseUint returns ErrRange without checking the remaining characters.
 	if seconds, err := strconv.ParseUint(header, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) && strings.Trim(header, "0123456789") == "" {
 		return time.Duration(seconds) * time.Second
 	}
@@ -157,28 +158,28 @@ func parseRetryAfter(header string, now time.Time) time.Duration {
 	return 0
 }
 
-// errorRecorder records the error that ended the reading, so that a broken
-// connection can be told from broken content.
+// errorRecorder records a read error, to distinguish a broken connection from invalid
+// content.
 type errorRecorder struct {
-	from io.Reader
-	err  error
+	r   io.Reader
+	err error
 }
 
 // Read implements io.Reader.
-func (r *errorRecorder) Read(p []byte) (int, error) {
-	n, err := r.from.Read(p)
+func (e *errorRecorder) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
 	if err != nil && err != io.EOF {
-		r.err = err
+		e.err = err
 	}
 	return n, err
 }
 
-// limitedReader fails, instead of ending, after so many bytes. It also fails when
-// ctx ends: decoding what has been received may take long.
+// limitedReader is like io.LimitedReader, but returns an error at the limit. It also
+// returns an error when ctx ends, because decoding a received page may take long.
 type limitedReader struct {
 	ctx  context.Context
-	from io.Reader
-	left int
+	r    io.Reader
+	left int // bytes
 }
 
 // Read implements io.Reader.
@@ -189,7 +190,7 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	if l.left == 0 {
 		return 0, errBodyTooLarge
 	}
-	n, err := l.from.Read(p[:min(len(p), l.left)])
+	n, err := l.r.Read(p[:min(len(p), l.left)])
 	l.left -= n
 	return n, err
 }

@@ -21,8 +21,8 @@ var (
 	errEmpty        = errors.New("the response is empty")
 )
 
-// statusError returns the Error for a response that is not a page by its status.
-func (c *Client) statusError(resp *http.Response, sent *attempt, credential Credential) *Error {
+// statusError returns the Error for a response whose status is not OK.
+func (c *Client) statusError(resp *http.Response, a *attempt, credential Credential) *Error {
 	if resp.StatusCode == http.StatusUnauthorized {
 		c.cfg.Credentials.Refused(credential)
 	}
@@ -31,30 +31,30 @@ func (c *Client) statusError(resp *http.Response, sent *attempt, credential Cred
 		Summary:    statusText(resp.StatusCode),
 		retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), c.cfg.Now()),
 	}
-	said, fromAPI := readErrorBody(resp)
+	message, fromAPI := readErrorBody(resp)
 	switch {
 	case resp.StatusCode/100 == 3:
 		e.Reason = ReasonRedirect
-		said, e.Advice = describeRedirect(resp)
+		message, e.Advice = describeRedirect(resp)
 	case fromAPI && resp.StatusCode != http.StatusProxyAuthRequired:
 		e.Reason, e.Advice = classifyAPIError(resp.StatusCode)
 	default:
 		e.Reason, e.Advice = c.classifyForeignError(resp.StatusCode, credential)
 		e.Summary += ", which did not come from the API"
 		if e.Reason == ReasonIntermediary && resp.StatusCode == http.StatusProxyAuthRequired {
-			e.Summary = "the proxy " + sent.peer() + " refused: " + statusText(resp.StatusCode)
+			e.Summary = "the proxy " + a.remoteAddress() + " refused: " + statusText(resp.StatusCode)
 		}
 	}
-	e.Detail = detail(said, sent.sent(credential)...)
+	e.Detail = detail(message, a.secrets(credential)...)
 	return e
 }
 
-// statusText returns a status as the exporter words it, whatever the server said.
+// statusText returns the status code and its standard text, and not the server's text.
 func statusText(code int) string {
 	return strings.TrimSpace(strconv.Itoa(code) + " " + http.StatusText(code))
 }
 
-// classifyAPIError returns the reason and the advice for an error of the API itself.
+// classifyAPIError returns the reason and the advice for an error response of the API.
 func classifyAPIError(code int) (reason Reason, advice string) {
 	switch {
 	case code == http.StatusUnauthorized:
@@ -73,12 +73,12 @@ func classifyAPIError(code int) (reason Reason, advice string) {
 	return ReasonBadResponse, "check that the URL leads to the control plane's API"
 }
 
-// maxUsualKey is the length beyond which a key may make the header of a request too
-// large for what is in between, in bytes.
+// maxUsualKey is the length of a key, in bytes, above which proxies may reject the request
+// header as too large.
 const maxUsualKey = 3000
 
-// classifyForeignError returns the reason and the advice for an error that something
-// between the exporter and the API responded with.
+// classifyForeignError returns the reason and the advice for an error response that is not
+// from the API, but for example from a proxy.
 func (c *Client) classifyForeignError(code int, credential Credential) (reason Reason, advice string) {
 	switch {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
@@ -105,13 +105,12 @@ func (c *Client) classifyForeignError(code int, credential Credential) (reason R
 	return ReasonBadResponse, "check that the URL leads to the control plane's API"
 }
 
-// adviceIntermediary is the advice for a 401, 403 or 407 that is not from the API.
+// adviceIntermediary is the advice for ReasonIntermediary.
 const adviceIntermediary = "find out what stands between the exporter and the control plane (a proxy, a gateway, a firewall) " +
 	"and give it the credentials it wants; the API key is not the problem"
 
-// ProxyError returns the Error for a proxy that responded to CONNECT with another
-// status than 200. The proxy is its host and port. The secrets are redacted in the
-// Detail.
+// ProxyError returns the Error for a proxy that refused a CONNECT request. proxy is its
+// host and port. The secrets are redacted in the Detail.
 func ProxyError(proxy string, resp *http.Response, secrets ...string) *Error {
 	e := &Error{
 		Reason:  ReasonConnection,
@@ -127,23 +126,23 @@ func ProxyError(proxy string, resp *http.Response, secrets ...string) *Error {
 	return e
 }
 
-// readErrorBody returns what a response that is not a page says for itself. The API sends
-// a JSON object with a message, a statusCode or both. Anything else is not from the
-// API; then it returns what identifies the sender.
-func readErrorBody(resp *http.Response) (said string, fromAPI bool) {
+// readErrorBody returns the message of an error response. Error responses of the API are
+// JSON objects with a message, a statusCode or both. For other responses, readErrorBody
+// returns a description of the sender.
+func readErrorBody(resp *http.Response) (message string, fromAPI bool) {
 	var raw []byte
-	if plain, err := decompress(resp.Body, resp.Header.Get("Content-Encoding")); err == nil {
-		raw, _ = io.ReadAll(io.LimitReader(plain, maxErrorBody)) // a part of an object is not JSON
+	if body, err := decompress(resp.Body, resp.Header.Get("Content-Encoding")); err == nil {
+		raw, _ = io.ReadAll(io.LimitReader(body, maxErrorBody)) // a truncated object is not valid JSON
 	}
-	var members map[string]any // a struct would match names in any case
+	var members map[string]any // a struct would ignore the case of names
 	if json.Unmarshal(bytes.TrimPrefix(raw, byteOrderMark), &members) == nil && (members["message"] != nil || members["statusCode"] != nil) {
-		said, _ = members["message"].(string)
-		return said, true
+		message, _ = members["message"].(string)
+		return message, true
 	}
-	return identify(resp.Header, titleOf(raw)), false
+	return identify(resp.Header, htmlTitle(raw)), false
 }
 
-// identify returns what tells who sent a response that is not from the API.
+// identify describes the sender of a response that is not from the API.
 func identify(header http.Header, title string) string {
 	var parts []string
 	if server := header.Get("Server"); server != "" {
@@ -164,8 +163,8 @@ func identify(header http.Header, title string) string {
 // titlePattern matches the title of an HTML page.
 var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
 
-// titleOf returns the title of an HTML page, empty if there is none.
-func titleOf(body []byte) string {
+// htmlTitle returns the title of an HTML page, or an empty string if it has none.
+func htmlTitle(body []byte) string {
 	title := titlePattern.FindSubmatch(body)
 	if title == nil {
 		return ""
@@ -173,41 +172,41 @@ func titleOf(body []byte) string {
 	return oneLine(html.UnescapeString(string(title[1])))
 }
 
-// isHTML reports whether a body that should be JSON is HTML or XML.
+// isHTML reports whether a body that should be JSON starts like HTML or XML.
 func isHTML(start []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(start), []byte("<")) }
 
-// htmlError is the error of a page that is HTML.
+// htmlError is returned for an HTML page.
 type htmlError struct{ title string }
 
 // Error implements error.
 func (*htmlError) Error() string { return "it is HTML" }
 
-// describeRedirect says where a redirect leads to, and what to do about it. Only one
-// that keeps the path is worth following by hand: whoever enters the URL of a login
-// page sends the key there.
+// describeRedirect describes the target of a redirect, and what to do about it. It only
+// suggests a target with the same path: with the URL of a login page, the exporter would
+// send the key there.
 func describeRedirect(resp *http.Response) (detail, advice string) {
 	const refusal = "redirects are not followed, so that the API key goes nowhere else; "
-	to, err := resp.Location()
+	target, err := resp.Location()
 	if err != nil {
 		return "", refusal + "the response does not say where to: check the URL"
 	}
-	from := resp.Request.URL
-	detail = "to " + (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String()
+	requested := resp.Request.URL
+	detail = "to " + (&url.URL{Scheme: target.Scheme, Host: target.Host, Path: target.Path}).String()
 	switch {
-	case to.Path != from.Path:
+	case target.Path != requested.Path:
 		return detail, refusal + "most likely a login stands in front of the control plane: use a URL that the exporter reaches without one"
-	case to.Hostname() == from.Hostname() && from.Scheme == "http" && to.Scheme == "https":
+	case target.Hostname() == requested.Hostname() && requested.Scheme == "http" && target.Scheme == "https":
 		return detail, refusal + "the URL should start with https://"
-	case to.Host == from.Host:
+	case target.Host == requested.Host:
 		return detail, refusal + "it leads to the same path again: check what stands in front of the control plane"
 	}
 	return detail, refusal + "the control plane may have moved: if the host that the log names is its new one, use that in the URL"
 }
 
-// pageError returns the Error for a response that should be a page and is not.
+// pageError returns the Error for a response with status OK that is not a valid page.
 func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secrets []string) *Error {
 	e := &Error{Status: resp.StatusCode, err: err}
-	var page *htmlError
+	var notJSON *htmlError
 	switch {
 	case errors.Is(err, errTooManyItems) && pr.offset == 0:
 		return c.tooManyTokens()
@@ -224,10 +223,10 @@ func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secre
 		e.Summary = "the response is empty instead of a list of tokens"
 		e.Detail = detail(identify(resp.Header, ""), secrets...)
 		e.Advice = "check that the URL and the API prefix lead to the control plane's API, and what is in front of it"
-	case errors.As(err, &page):
+	case errors.As(err, &notJSON):
 		e.Reason = ReasonBadResponse
 		e.Summary = "the response is an HTML page instead of a list of tokens"
-		e.Detail = detail(identify(resp.Header, page.title), secrets...)
+		e.Detail = detail(identify(resp.Header, notJSON.title), secrets...)
 		e.Advice = "check the API prefix: below a wrong one, the control plane responds with its user interface; or a login stands in front of it"
 	default:
 		e.Reason = ReasonBadResponse
@@ -238,7 +237,7 @@ func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secre
 	return e
 }
 
-// tooManyTokens returns the Error for a list that is longer than allowed.
+// tooManyTokens returns the Error for a list with more than MaxTokens items.
 func (c *Client) tooManyTokens() *Error {
 	return &Error{
 		Reason:  ReasonTooLarge,

@@ -6,30 +6,30 @@ import (
 )
 
 const (
-	// maxRateLimit is the longest time for which a Retry-After is respected.
+	// maxRateLimit is the longest Retry-After that is respected.
 	maxRateLimit = 5 * time.Minute
-	// fullReadInterval is how often a list that claims to fit on one page is read
-	// to its end nevertheless.
+	// fullReadInterval is how often a list that seems to fit on its first page is read
+	// to its end anyway.
 	fullReadInterval = time.Hour
 )
 
-// State is what clients learn about a control plane and pass on to the client that
-// follows when the configuration changes. The zero value is ready to use. It is
-// safe for concurrent use.
+// State is what a client has learned about a control plane. It is passed to the next
+// client when the configuration changes. The zero value is ready to use. It is safe for
+// concurrent use.
 type State struct {
 	mu sync.Mutex
-	// rateLimitEnd is when the server may be asked again, and rateLimitCause the
-	// response that said so.
+	// rateLimitEnd is when requests are allowed again. rateLimitCause describes the
+	// response that asked for it.
 	rateLimitEnd   time.Time
 	rateLimitCause string
-	// lastFullRead is when a list that fits on one page was last read to its end.
+	// lastFullRead is when a list that fits on its first page was last read to its end.
 	lastFullRead map[Kind]time.Time
-	// clampsPages is set once a first page claimed to be all of a longer list.
+	// clampsPages is true after the first page of a longer list looked complete.
 	clampsPages bool
 }
 
-// rateLimit returns the end and the cause of a rate limit in effect. The end is
-// zero if there is none.
+// rateLimit returns the end and the cause of the current rate limit. The end is zero if
+// there is none.
 func (s *State) rateLimit(now time.Time) (end time.Time, cause string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +39,7 @@ func (s *State) rateLimit(now time.Time) (end time.Time, cause string) {
 	return time.Time{}, ""
 }
 
-// setRateLimit records a rate limit, unless one that ends later is known.
+// setRateLimit sets the rate limit, unless the current one ends later.
 func (s *State) setRateLimit(end time.Time, cause string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,8 +48,8 @@ func (s *State) setRateLimit(end time.Time, cause string) {
 	}
 }
 
-// trustsFirstPage reports whether a first page that claims to be the whole list is
-// believed without another sign.
+// trustsFirstPage reports whether a first page that looks complete is taken for the
+// whole list.
 func (s *State) trustsFirstPage(kind Kind, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,8 +57,7 @@ func (s *State) trustsFirstPage(kind Kind, now time.Time) bool {
 	return !s.clampsPages && ok && now.Sub(last) < fullReadInterval
 }
 
-// confirmFirstPage records that a first page that claimed to be the whole list was
-// right.
+// confirmFirstPage records that a first page that looked complete was complete.
 func (s *State) confirmFirstPage(kind Kind, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +67,8 @@ func (s *State) confirmFirstPage(kind Kind, now time.Time) {
 	s.lastFullRead[kind] = now
 }
 
-// distrustFirstPage records that a first page that claimed to be the whole list was
-// wrong. It returns false if that was known.
+// distrustFirstPage records that a first page that looked complete was not. It returns
+// false if this was known before.
 func (s *State) distrustFirstPage() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// earliest and latest bound the times that are believed. Go's zero time, the Unix epoch
-// and the like are used for "none".
+// earliest and latest limit valid times. Values such as Go's zero time and the Unix epoch
+// mean that there is no time.
 var (
 	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)
@@ -14,15 +14,15 @@ var (
 
 const withoutZone = "2006-01-02T15:04:05"
 
-// withoutSeconds maps layouts to the same without seconds.
+// withoutSeconds maps each layout to the same layout without seconds.
 var withoutSeconds = map[string]string{
 	time.RFC3339: "2006-01-02T15:04Z07:00",
 	withoutZone:  "2006-01-02T15:04",
 }
 
-// parseTime parses the formats that the API is known to use: RFC 3339, the same without
-// seconds or without a zone (then it is UTC), and a date without a time, which is 00:00
-// UTC of that day.
+// parseTime parses the formats that the API uses: RFC 3339, with or without seconds and
+// time zone, and a date without a time, which is parsed as 00:00 of that day. Times
+// without a time zone are UTC.
 func parseTime(text string) (t time.Time, dateOnly, ok bool) {
 	layout := time.RFC3339
 	if date, clock, found := strings.Cut(text, "T"); !found {

@@ -9,82 +9,82 @@ import (
 	"unicode/utf8"
 )
 
-// Token is the metadata of an API token; its secret is not part of it. A zero time and
-// a nil pointer mean that a value is absent or unreadable. All text is valid UTF-8 and
-// at most 256 bytes long.
+// Token is the metadata of an API token, without its secret. Zero times, nil pointers and
+// empty strings stand for absent and invalid values. Strings are valid UTF-8 of at most
+// 256 bytes.
 type Token struct {
 	// ID is unique within a listing and never empty.
 	ID string
-	// Name is the token's name, else its manifest's, else the ID.
+	// Name is the token's name, or else the name in its manifest, or else the ID.
 	Name   string
 	Tenant string
-	// Team owns the token.
+	// Team is the team that owns the token.
 	Team string
-	// Type is the type of the current JWT, else of the manifest, else of the token, in
-	// the API's words.
+	// Type is the API's type of the current JWT, or else of the manifest, or else of the
+	// token.
 	Type    string
 	Creator Subject
 
-	// Created is when the token was created, and Issued when its current JWT was. The
-	// lifetime of a token is the time from Issued to Expiry.
+	// Created is when the token was created, and Issued when its current JWT was created.
+	// The lifetime of a token starts at Issued and ends at Expiry.
 	Created, Issued time.Time
 	Expiry          Expiry
-	// Expired is the API's isExpired, nil if it is null or unreadable.
+	// Expired is the API's isExpired.
 	Expired      *bool
 	LastAccessed time.Time
 
 	// AutoRotateInterval and GracePeriod are in days. They are nil for a token that is
 	// not rotated automatically.
 	AutoRotateInterval, GracePeriod *int64
-	NextRotation                    time.Time
-	// PreviousJWTExpiry is the latest expiry of the JWTs that are not current.
+	// NextRotation is the time of the next automatic rotation.
+	NextRotation time.Time
+	// PreviousJWTExpiry is the latest expiry of the other JWTs.
 	PreviousJWTExpiry time.Time
-	// SecretStoreSync is the last attempt to write the current JWT to a secret store,
+	// SecretStoreSync is the last attempt to write the current JWT to a secret store, or
 	// nil if the API reports none.
 	SecretStoreSync *SecretStoreSync
 
-	// Replaced reports whether the listing contains a token that replaces this one: one
-	// of the same tenant, subject id and name that was issued no earlier, expires later
-	// and is not expired according to the API. Never is later than any date, and an
-	// unreadable expiry is earlier. It is false if the listing leaves a doubt.
+	// Replaced is true if the listing contains a replacement: a token with the same
+	// tenant, creator ID and name that was issued at the same time or later, expires
+	// later, and is not expired according to the API. "Never" is later than any time; an
+	// unreadable expiry is earlier. Replaced is false if any of this is uncertain.
 	Replaced bool
 }
 
-// Subject is who created a token.
+// Subject is the user or service account that created a token.
 type Subject struct {
 	ID, Type string
-	// Name is the subject's slug (a user's e-mail address), else its display name, the
-	// slug of its external identity, the name of its controller, its id, or the token's
-	// createdBy. It is empty if there is none of these.
+	// Name is the first of these that is not empty: the subject's slug (the e-mail
+	// address of a user), its display name, the slug of its external identity, the name
+	// of its controller, its ID, and the token's createdBy.
 	Name string
 }
 
-// SecretStoreSync is an attempt to write a JWT to a secret store. Until one succeeds,
-// whoever reads the token from there gets the JWT of before. How the API reports it is
-// inferred from its SDKs.
+// SecretStoreSync is an attempt to write a JWT to a secret store. After a failure, the
+// store still has the previous JWT. The fields of the API are inferred from its SDKs.
 type SecretStoreSync struct {
-	// At is zero if the API does not say when, or not readably.
+	// At is the time of the attempt.
 	At time.Time
-	// Failed is true if the JWT did not reach the store.
+	// Failed is true if the JWT was not written.
 	Failed bool
-	// Error is what the API says about the reason, for logs: like the Detail of an
-	// Error, and without what looks like an API key. It may be empty.
+	// Error is the error message, for logs. It is one line of at most 200 characters, in
+	// which secrets and API keys are redacted. It may be empty.
 	Error string
 }
 
-// Expiry is when a token stops working.
+// Expiry is when a token expires.
 type Expiry struct {
-	// Readable is false if there is an expiry that could not be read.
+	// Readable is false if the expiry is invalid.
 	Readable bool
 	// At is zero if the token never expires.
 	At time.Time
 }
 
-// token returns the Token of an item that has an id.
+// token converts an item that has an id to a Token.
 func (it *item) token() Token {
 	t := Token{
-		ID:      uniqueLabel(it.ID),
-		Tenant:  label(it.TenantName),
+		ID:      truncatedID(it.ID),
+		Tenant:  truncated(it.TenantName),
 		Created: it.CreatedAt.Time,
 		Expired: it.IsExpired,
 
@@ -93,11 +93,11 @@ func (it *item) token() Token {
 		GracePeriod:        it.Manifest.AutoRotate.GracePeriod,
 		NextRotation:       it.NextScheduledRotation.endOfDay().Time,
 	}
-	t.Name = label(cmp.Or(it.Name, it.Manifest.Name, t.ID))
-	t.Team = label(it.Manifest.OwnedBy.Team)
+	t.Name = truncated(cmp.Or(it.Name, it.Manifest.Name, t.ID))
+	t.Team = truncated(it.Manifest.OwnedBy.Team)
 	subject := it.CreatedBySubject
-	t.Creator.ID, t.Creator.Type = label(subject.ID), label(subject.Type)
-	t.Creator.Name = label(cmp.Or(subject.Slug, subject.DisplayName, subject.ExternalIdentitySlug, subject.ControllerName, subject.ID, it.CreatedBy))
+	t.Creator.ID, t.Creator.Type = truncated(subject.ID), truncated(subject.Type)
+	t.Creator.Name = truncated(cmp.Or(subject.Slug, subject.DisplayName, subject.ExternalIdentitySlug, subject.ControllerName, subject.ID, it.CreatedBy))
 
 	current, certain := it.currentJWT()
 	tokenType := cmp.Or(it.Manifest.TokenType, it.Type)
@@ -109,7 +109,7 @@ func (it *item) token() Token {
 	case certain:
 		t.Issued = t.Created
 	}
-	t.Type = label(tokenType)
+	t.Type = truncated(tokenType)
 	if certain {
 		t.Expiry = it.expiry(current)
 	}
@@ -121,9 +121,9 @@ func (it *item) token() Token {
 	return t
 }
 
-// currentJWT returns the index of the JWT that is in force, -1 if there is none: the one
-// that jwtId names, else the one created last; if there are several, the one that
-// expires last. It is not certain if a value that decides this could not be read.
+// currentJWT returns the index of the current JWT, or -1: the one whose id is jwtId, or
+// else the one created last; of several, the one that expires last. certain is false if
+// that depends on an invalid value.
 func (it *item) currentJWT() (current int, certain bool) {
 	current, certain = -1, !it.invalid.contain(FieldJWTs)
 	for i := range it.JWTs {
@@ -133,7 +133,7 @@ func (it *item) currentJWT() (current int, certain bool) {
 		if it.JWTs[i].CreatedAt.unreadable && len(it.JWTs) > 1 {
 			certain = false
 		}
-		if current < 0 || it.JWTs[i].replaces(&it.JWTs[current]) {
+		if current < 0 || it.JWTs[i].isNewerThan(&it.JWTs[current]) {
 			current = i
 		}
 	}
@@ -146,15 +146,17 @@ func (it *item) currentJWT() (current int, certain bool) {
 	return current, true
 }
 
+// secretStoreSync returns the SecretStoreSync, or nil if there is none.
 func (m *jwtMetadata) secretStoreSync() *SecretStoreSync {
-	if m.SecretStoreSync == nil {
+	s := m.SecretStoreSync
+	if s == nil {
 		return nil
 	}
-	return &SecretStoreSync{At: m.SecretStoreSync.UpdatedAt.Time, Failed: m.SecretStoreSync.Failed, Error: m.SecretStoreSync.Error}
+	return &SecretStoreSync{At: s.UpdatedAt.Time, Failed: s.Failed, Error: s.Error}
 }
 
-// replaces reports whether the JWT is in force rather than the other one.
-func (j *jwt) replaces(other *jwt) bool {
+// isNewerThan reports whether j rather than other is the current JWT.
+func (j *jwt) isNewerThan(other *jwt) bool {
 	if !j.CreatedAt.Equal(other.CreatedAt.Time) {
 		return j.CreatedAt.After(other.CreatedAt.Time)
 	}
@@ -167,8 +169,8 @@ func (j *jwt) replaces(other *jwt) bool {
 	return j.Expiry.After(other.Expiry.Time)
 }
 
-// expiry returns the expiry of the current JWT, else that of the manifest, else never.
-// An unreadable expiry does not fall through to the next source.
+// expiry returns the expiry of the current JWT, or else of the manifest, or else never. If
+// one is unreadable, expiry does not use the next.
 func (it *item) expiry(current int) Expiry {
 	if current >= 0 && !it.JWTs[current].Expiry.absent() {
 		return it.JWTs[current].Expiry.expiry()
@@ -179,14 +181,14 @@ func (it *item) expiry(current int) Expiry {
 	return it.Manifest.ExpirationDate.expiry()
 }
 
-// maxText is how much of a text is kept, in bytes: an absurdly long name must not make
-// Prometheus or a remote store reject the scrape.
+// maxText is the maximum length of a string in a Token, in bytes. Prometheus or a remote
+// store may reject a scrape with long label values.
 const maxText = 256
 
-// label shortens text to maxText.
-func label(text string) string { return truncate(text, maxText) }
+// truncated returns text, truncated to maxText.
+func truncated(text string) string { return truncate(text, maxText) }
 
-// truncate shortens text to at most n bytes, at a character's boundary.
+// truncate truncates text to at most n bytes, without splitting a character.
 func truncate(text string, n int) string {
 	if len(text) <= n {
 		return text
@@ -194,11 +196,12 @@ func truncate(text string, n int) string {
 	for n > 0 && !utf8.RuneStart(text[n]) {
 		n--
 	}
-	return strings.Clone(text[:n]) // so that the rest is not kept in memory
+	return strings.Clone(text[:n]) // the rest can be freed
 }
 
-// uniqueLabel shortens an id so that it stays unique.
-func uniqueLabel(id string) string {
+// truncatedID returns id, truncated to maxText. It replaces the end with a hash, so that
+// IDs stay unique.
+func truncatedID(id string) string {
 	if len(id) <= maxText {
 		return id
 	}

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// ParseURL parses the base URL of a control plane. Errors do not repeat the text,
-// which may contain credentials.
+// ParseURL parses the base URL of a control plane. Errors do not contain the text, which
+// may include credentials.
 func ParseURL(text string) (*url.URL, error) {
 	const example = "https://example.truefoundry.cloud"
 	u, err := url.Parse(text)
@@ -32,21 +32,21 @@ func ParseURL(text string) (*url.URL, error) {
 	return &base, nil
 }
 
-// notInHost reports whether r is an ASCII character that does not occur in the
-// names and addresses of hosts.
+// notInHost reports whether r is an ASCII character that is not allowed in a host name
+// or address.
 func notInHost(r rune) bool {
 	return r < utf8.RuneSelf && !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._:%", r)
 }
 
-// isPort reports whether text is the number of a port, or empty.
+// isPort reports whether text is a port number or empty.
 func isPort(text string) bool {
 	port, err := strconv.ParseUint(text, 10, 16)
 	return text == "" || err == nil && port > 0
 }
 
-// ParseAPIPrefix parses the path of the API below the URL of a control plane. An
-// empty text is NoAPIPrefix. It is strict, since other paths may do more than
-// list.
+// ParseAPIPrefix parses the path of the API below the URL of a control plane. It returns
+// NoAPIPrefix for an empty text. It is strict because requests to other paths may change
+// something.
 func ParseAPIPrefix(text string) (string, error) {
 	prefix := strings.TrimRight(text, "/")
 	if prefix == "" {
@@ -58,9 +58,8 @@ func ParseAPIPrefix(text string) (string, error) {
 	return "", errors.New("must be empty or a plain path like " + DefaultAPIPrefix)
 }
 
-// notInPrefix reports whether r has a meaning in URLs, or is not printable ASCII.
+// notInPrefix reports whether r has a special meaning in URLs or is not printable ASCII.
 func notInPrefix(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`?#%\`, r) }
 
-// ControlPlane returns the name of the control plane at u: its URL without the
-// scheme.
+// ControlPlane returns the name of the control plane at u: the URL without its scheme.
 func ControlPlane(u *url.URL) string { return u.Host + u.EscapedPath() }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// pageOf is the JSON of a page of n tokens, as a current server sends it.
-func pageOf(tb testing.TB, n int) []byte {
+// pageJSON returns a page of n tokens, as sent by a current control plane.
+func pageJSON(tb testing.TB, n int) []byte {
 	tb.Helper()
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	items := make([]any, n)
@@ -43,7 +43,7 @@ func pageOf(tb testing.TB, n int) []byte {
 func BenchmarkDecode(b *testing.B) {
 	for _, n := range []int{100, 1000} {
 		b.Run(fmt.Sprintf("%d tokens", n), func(b *testing.B) {
-			text := pageOf(b, n)
+			text := pageJSON(b, n)
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -55,10 +55,9 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// What a token costs to decode does not depend on how many there are.
-func TestAllocationsOfDecoding(t *testing.T) {
+func TestAllocationsPerTokenDoNotDependOnTheNumberOfTokens(t *testing.T) {
 	perToken := func(n int) float64 {
-		text := pageOf(t, n)
+		text := pageJSON(t, n)
 		return testing.AllocsPerRun(10, func() {
 			if _, err := decodePage(bytes.NewReader(text), 0, DefaultMaxTokens); err != nil {
 				t.Fatal(err)
@@ -68,20 +67,20 @@ func TestAllocationsOfDecoding(t *testing.T) {
 	few, many := perToken(100), perToken(1000)
 	const most = 12
 	if many > most || many > 1.05*few {
-		t.Errorf("%.1f allocations a token of 100, %.1f of 1000; %d should be enough for any", few, many, most)
+		t.Errorf("%.1f allocations per token for 100 tokens, %.1f for 1000, want at most %d", few, many, most)
 	}
 }
 
-// A long list is copied once while it is read, and a total that is too large costs
-// no more than ten times what has arrived.
-func TestALongListGrowsToWhatTheServerReported(t *testing.T) {
+// A long list is copied once while it is read. A total that is too large allocates at most
+// ten times the memory of the received tokens.
+func TestALongListGrowsToTheReportedTotal(t *testing.T) {
 	const pages, perPage = 100, 1000
 	for _, tt := range []struct {
 		name       string
 		total      int64
 		reallocate int
 	}{
-		{"a total that is right", pages * perPage, 1},
+		{"a correct total", pages * perPage, 1},
 		{"a total that is far too large", 1 << 40, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,31 +101,30 @@ func TestALongListGrowsToWhatTheServerReported(t *testing.T) {
 					reallocated++
 				}
 				if most := max(maxPreallocated, 11*len(p.Tokens)); cap(p.Tokens) > most {
-					t.Fatalf("there is room for %d tokens when %d have arrived", cap(p.Tokens), len(p.Tokens))
+					t.Fatalf("memory for %d tokens is allocated after %d tokens", cap(p.Tokens), len(p.Tokens))
 				}
 			}
 			if len(p.Tokens) != pages*perPage || len(p.seen) != len(p.Tokens) {
-				t.Errorf("the list has %d tokens, %d of which are known", len(p.Tokens), len(p.seen))
+				t.Errorf("the list has %d tokens and %d IDs, want %d", len(p.Tokens), len(p.seen), pages*perPage)
 			}
 			if reallocated > tt.reallocate {
-				t.Errorf("the list was copied %d times, want %d", reallocated, tt.reallocate)
+				t.Errorf("the list was copied %d times, want at most %d", reallocated, tt.reallocate)
 			}
 		})
 	}
 }
 
-// A token with more values than any has costs about what its JSON does.
-func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
+func TestATokenWithMillionsOfValuesTakesNoMoreMemoryThanItsJSON(t *testing.T) {
 	const size = 8 << 20
 	for _, tt := range []struct {
 		name, head, value, tail string
 		readable                bool
 	}{
-		{"unreadable values", `{"data":[{"id":"a"`, `,"name":1`, `}]}`, true},
-		{"unreadable values before others", `{"data":[{"id":"a"`, `,"name":1`, `,"jwts":5}]}`, false},
+		{"invalid values", `{"data":[{"id":"a"`, `,"name":1`, `}]}`, true},
+		{"invalid values before other invalid values", `{"data":[{"id":"a"`, `,"name":1`, `,"jwts":5}]}`, false},
 		{"JWTs", `{"data":[{"id":"a","jwts":[{}`, `,{}`, `]}]}`, false},
-		{"unreadable JWTs", `{"data":[{"id":"a","jwts":[0`, `,0`, `]}]}`, false},
-		{"JWTs of which the first is in force", `{"data":[{"id":"a","jwtId":"j","jwts":[{"id":"j"}`, `,{}`, `]}]}`, true},
+		{"invalid JWTs", `{"data":[{"id":"a","jwts":[0`, `,0`, `]}]}`, false},
+		{"JWTs, the first of which is current", `{"data":[{"id":"a","jwtId":"j","jwts":[{"id":"j"}`, `,{}`, `]}]}`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := tt.head + strings.Repeat(tt.value, size/len(tt.value)) + tt.tail
@@ -138,7 +136,7 @@ func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 				t.Fatal(err)
 			}
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > size {
-				t.Errorf("%d MiB of JSON took %d MiB", size>>20, allocated>>20)
+				t.Errorf("%d MiB of JSON allocated %d MiB", size>>20, allocated>>20)
 			}
 			if len(p.tokens) != 1 || p.tokens[0].Expiry.Readable != tt.readable {
 				t.Errorf("tokens are %+v", p.tokens)
@@ -147,9 +145,8 @@ func TestATokenWithMillionsOfValuesCostsNoMoreThanItsJSON(t *testing.T) {
 	}
 }
 
-// Values that cannot be read are counted: what is kept of a page does not grow with
-// their number.
-func TestUnreadableValuesAreCountedAndNotKept(t *testing.T) {
+// The memory of a page does not grow with the number of invalid values.
+func TestInvalidValuesAreCountedAndNotKept(t *testing.T) {
 	const items = 2000
 	kept := func(values int) (*page, uint64) {
 		text := `{"data":[` + strings.TrimSuffix(strings.Repeat(`{"id":"a"`+strings.Repeat(`,"name":1`, values)+`},`, items), ",") + `]}`
@@ -168,7 +165,7 @@ func TestUnreadableValuesAreCountedAndNotKept(t *testing.T) {
 	p, one := kept(1)
 	q, hundred := kept(100)
 	if hundred > one+one/10 {
-		t.Errorf("a page of %d items keeps %d bytes with one unreadable value each, and %d with a hundred", items, one, hundred)
+		t.Errorf("a page of %d items takes %d bytes with one invalid value each, and %d bytes with a hundred", items, one, hundred)
 	}
 	for i := range items {
 		if p.invalidValues[i][0].count != 1 || q.invalidValues[i][0].count != 100 || len(q.invalidValues[i]) != 1 {
@@ -177,6 +174,6 @@ func TestUnreadableValuesAreCountedAndNotKept(t *testing.T) {
 	}
 	pass := newPass(q)
 	if n := pass.InvalidFields["name"]; n != 100 || len(pass.Examples) != maxExamples {
-		t.Errorf("%d values, of which %d are examples", n, len(pass.Examples)) // all but the first are duplicates
+		t.Errorf("%d values and %d examples, want 100 and %d", n, len(pass.Examples), maxExamples) // all items but the first are duplicates
 	}
 }

@@ -16,12 +16,12 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// apiKey is the secret that must not show anywhere.
+// apiKey is the secret that must not appear in errors.
 const apiKey = "tfy_va_test_5ecret"
 
-// newClient returns a client of the control plane at baseURL, with
-// connections of its own, which end with the test.
-func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *client.Client {
+// newClient returns a client of the control plane at baseURL. Its connections are closed at
+// the end of the test.
+func newClient(t testing.TB, baseURL string, configure ...func(*client.Config)) *client.Client {
 	t.Helper()
 	u, err := client.ParseURL(baseURL)
 	if err != nil {
@@ -38,8 +38,8 @@ func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *cl
 		Now:         time.Now,
 		Trace:       client.Trace{Request: func(int, time.Duration) {}, Retry: func() {}},
 	}
-	for _, a := range adjust {
-		a(&cfg)
+	for _, f := range configure {
+		f(&cfg)
 	}
 	if transport, ok := cfg.Transport.(*http.Transport); ok {
 		t.Cleanup(transport.CloseIdleConnections)
@@ -51,7 +51,7 @@ func newClient(t testing.TB, baseURL string, adjust ...func(*client.Config)) *cl
 	return c
 }
 
-// serve starts a control plane and returns its URL.
+// serve starts a server and returns its URL.
 func serve(t testing.TB, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -59,7 +59,8 @@ func serve(t testing.TB, handler http.HandlerFunc) string {
 	return server.URL
 }
 
-// onePage answers with body, and with an empty page to requests for more.
+// onePage responds with body to a request for the first page, and with an empty page to
+// others.
 func onePage(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -71,7 +72,7 @@ func onePage(body string) http.HandlerFunc {
 	}
 }
 
-// list reads the key and lists the personal access tokens.
+// list gets a credential and lists the personal access tokens.
 func list(ctx context.Context, c *client.Client) (*client.Listing, error) {
 	key, err := c.Credential(ctx)
 	if err != nil {
@@ -80,14 +81,14 @@ func list(ctx context.Context, c *client.Client) (*client.Listing, error) {
 	return c.List(ctx, key, client.PersonalAccessToken)
 }
 
-// listing is what a client makes of a list that consists of one page.
-func listing(t testing.TB, body string) (*client.Listing, error) {
+// listPage lists a control plane with a single page.
+func listPage(t testing.TB, body string) (*client.Listing, error) {
 	t.Helper()
 	return list(t.Context(), newClient(t, serve(t, onePage(body))))
 }
 
-// wantError fails the test unless err is a whole *client.Error of that reason,
-// and fit to be shown: one line of bounded length, without the API key.
+// wantError fails the test unless err is a complete *client.Error with that reason, on one
+// line of limited length, without the API key.
 func wantError(t testing.TB, err error, reason client.Reason) *client.Error {
 	t.Helper()
 	failure := (*client.Error)(nil)
@@ -98,22 +99,22 @@ func wantError(t testing.TB, err error, reason client.Reason) *client.Error {
 		t.Errorf("reason is %s, want %s (%v)", failure.Reason, reason, err)
 	}
 	if failure.Summary == "" || failure.Advice == "" {
-		t.Errorf("%#v does not say what happened and what to do", failure)
+		t.Errorf("%#v has no summary or no advice", failure)
 	}
 	text := err.Error()
 	if strings.ContainsAny(text, "\r\n\t\x00") {
-		t.Errorf("error is not one line: %q", text)
+		t.Errorf("error is not on one line: %q", text)
 	}
 	if utf8.RuneCountInString(failure.Detail) > 200 || len(failure.Summary)+len(failure.Advice) > 400 {
 		t.Errorf("error has %d bytes: %q", len(text), text)
 	}
 	if strings.Contains(text, apiKey) {
-		t.Errorf("error shows the API key: %s", text)
+		t.Errorf("error contains the API key: %s", text)
 	}
 	return failure
 }
 
-// wantCanceled fails the test unless err is a *client.Error that is no failure.
+// wantCanceled fails the test unless err is a *client.Error that is Canceled.
 func wantCanceled(t testing.TB, err error) {
 	t.Helper()
 	if e := wantError(t, err, ""); !e.Canceled() {
@@ -135,12 +136,12 @@ func wantText(t testing.TB, text string, parts ...string) {
 func wantEqual(t testing.TB, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got  %s\nwant %s", show(got), show(want))
+		t.Errorf("got  %s\nwant %s", format(got), format(want))
 	}
 }
 
-// show prints v with what its pointers point to.
-func show(v any) string {
+// format prints v with the values of its pointers.
+func format(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprintf("%#v", v)
@@ -148,7 +149,7 @@ func show(v any) string {
 	return string(text)
 }
 
-func TestARequestIsForTheListAndNothingElse(t *testing.T) {
+func TestRequestsAreForListEndpoints(t *testing.T) {
 	for _, tc := range []struct {
 		name, path, prefix string
 		kind               client.Kind
@@ -156,8 +157,8 @@ func TestARequestIsForTheListAndNothingElse(t *testing.T) {
 	}{
 		{"personal access tokens", "", "/api/svc", client.PersonalAccessToken, "/api/svc/v1/personal-access-tokens"},
 		{"virtual accounts", "", "/api/svc", client.VirtualAccount, "/api/svc/v1/virtual-accounts"},
-		{"a prefix in the URL survives", "/tfy/eu", "/api/svc", client.PersonalAccessToken, "/tfy/eu/api/svc/v1/personal-access-tokens"},
-		{"slashes do not add up", "/tfy//", "/api/svc/", client.PersonalAccessToken, "/tfy/api/svc/v1/personal-access-tokens"},
+		{"a path in the URL is kept", "/tfy/eu", "/api/svc", client.PersonalAccessToken, "/tfy/eu/api/svc/v1/personal-access-tokens"},
+		{"extra slashes are removed", "/tfy//", "/api/svc/", client.PersonalAccessToken, "/tfy/api/svc/v1/personal-access-tokens"},
 		{"no API prefix, as inside a cluster", "", "/", client.PersonalAccessToken, "/v1/personal-access-tokens"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -207,7 +208,7 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-func TestParseURLRefuses(t *testing.T) {
+func TestParseURLRejectsInvalidURLs(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"", "must be absolute"},
 		{"acme.truefoundry.cloud", "must be absolute"},
@@ -243,12 +244,12 @@ func TestParseURLRefuses(t *testing.T) {
 	} {
 		u, err := client.ParseURL(tc.text)
 		if err == nil {
-			t.Errorf("%q was taken for %s", tc.text, u)
+			t.Errorf("%q is accepted as %s", tc.text, u)
 			continue
 		}
 		wantText(t, err.Error(), tc.want)
 		if strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%q: the error repeats credentials: %v", tc.text, err)
+			t.Errorf("%q: the error contains credentials: %v", tc.text, err)
 		}
 	}
 }
@@ -265,7 +266,7 @@ func TestParseAPIPrefix(t *testing.T) {
 		"api", "../x", "/..", "/../x", "/a/../b", "/./a", "//a", "/a//b", "/a?b", "/a#b", "/a%zz", "/a%2Fb", "/a b", "/a\n", "/ä", `/a\b`,
 	} {
 		if got, err := client.ParseAPIPrefix(text); err == nil {
-			t.Errorf("%q was taken for %q", text, got)
+			t.Errorf("%q is accepted as %q", text, got)
 		}
 	}
 }
@@ -274,13 +275,13 @@ func TestReasonsAndFieldsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range client.Reasons() {
 		if seen[string(r)] {
-			t.Errorf("reason %s stands there twice", r)
+			t.Errorf("reason %s occurs twice", r)
 		}
 		seen[string(r)] = true
 	}
 	for _, f := range client.Fields() {
 		if seen[string(f)] {
-			t.Errorf("field %s stands there twice", f)
+			t.Errorf("field %s occurs twice", f)
 		}
 		seen[string(f)] = true
 	}

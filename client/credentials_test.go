@@ -14,26 +14,28 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// source is a source of credentials that a test changes.
-type source struct {
+// fakeCredentials are client.Credentials that call functions of a test.
+type fakeCredentials struct {
 	get     func(ctx context.Context) (client.Credential, error)
 	refused func(client.Credential)
 }
 
 // Credential implements client.Credentials.
-func (s source) Credential(ctx context.Context) (client.Credential, error) { return s.get(ctx) }
+func (s fakeCredentials) Credential(ctx context.Context) (client.Credential, error) {
+	return s.get(ctx)
+}
 
 // Refused implements client.Credentials.
-func (s source) Refused(c client.Credential) {
+func (s fakeCredentials) Refused(c client.Credential) {
 	if s.refused != nil {
 		s.refused(c)
 	}
 }
 
 // String implements client.Credentials.
-func (source) String() string { return "file /run/key" }
+func (fakeCredentials) String() string { return "file /run/key" }
 
-func TestEachListingAsksForACredential(t *testing.T) {
+func TestEachListingGetsACredential(t *testing.T) {
 	var sent []string
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		sent = append(sent, r.Header.Get("Authorization"))
@@ -41,7 +43,7 @@ func TestEachListingAsksForACredential(t *testing.T) {
 	})
 	keys := []string{"first", "second"}
 	c := newClient(t, url, func(cfg *client.Config) {
-		cfg.Credentials = source{get: func(context.Context) (client.Credential, error) {
+		cfg.Credentials = fakeCredentials{get: func(context.Context) (client.Credential, error) {
 			key := keys[0]
 			keys = keys[1:]
 			return client.APIKey(key)
@@ -55,17 +57,17 @@ func TestEachListingAsksForACredential(t *testing.T) {
 	wantEqual(t, sent, []string{"Bearer first", "Bearer second"})
 }
 
-func TestWithoutAUsableKeyNothingIsSent(t *testing.T) {
+func TestNothingIsSentWithoutAValidKey(t *testing.T) {
 	for _, tc := range []struct{ name, key, want string }{
 		{"empty", "", "it is empty"},
-		{"a blank inside", "tfy s3cret", "a blank"},
+		{"a space inside", "tfy s3cret", "a blank"},
 		{"two lines", "tfy\ns3cret", "a blank"},
-		{"a header to smuggle in", "tfy\r\nX-S3cret: s3cret", "a blank"},
+		{"an injected header", "tfy\r\nX-S3cret: s3cret", "a blank"},
 		{"NUL inside", "tfy\x00s3cret", "a control character"},
 		{"a byte order mark", "\ufefftfy_s3cret", "beyond ASCII"},
 		{"invalid UTF-8", "tfy_s3cret\xff", "beyond ASCII"},
 		{"DEL at the end", "tfy_s3cret\x7f", "a control character"},
-		{"a scheme before it", "Bearer s3cret", "which is added"},
+		{"a scheme before the key", "Bearer s3cret", "which is added"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })
@@ -82,7 +84,7 @@ func TestWithoutAUsableKeyNothingIsSent(t *testing.T) {
 
 func TestAFileIsNamedOnce(t *testing.T) {
 	c := newClient(t, "http://acme.example", func(cfg *client.Config) {
-		cfg.Credentials = source{get: func(context.Context) (client.Credential, error) {
+		cfg.Credentials = fakeCredentials{get: func(context.Context) (client.Credential, error) {
 			return client.Credential{}, &fs.PathError{Op: "open", Path: "/run/key", Err: fs.ErrNotExist}
 		}}
 	})
@@ -91,8 +93,8 @@ func TestAFileIsNamedOnce(t *testing.T) {
 	wantEqual(t, err.Error(), "no usable API key in file /run/key: file does not exist: put the key, and nothing else, there")
 }
 
-// keyOf reads text as an API key.
-func keyOf(t *testing.T, text string) client.Credential {
+// newKey returns the credential for an API key.
+func newKey(t *testing.T, text string) client.Credential {
 	t.Helper()
 	credential, err := client.APIKey(text)
 	if err != nil {
@@ -101,57 +103,57 @@ func keyOf(t *testing.T, text string) client.Credential {
 	return credential
 }
 
-// jwtOf returns a JWT with these claims.
-func jwtOf(claims string) string {
+// newJWT returns a JWT with these claims.
+func newJWT(claims string) string {
 	return "eyJhbGciOiJSUzI1NiJ9." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
 }
 
-func TestKeyExpiry(t *testing.T) {
+func TestExpiryOfAKey(t *testing.T) {
 	for _, tc := range []struct{ name, secret, want string }{
-		{"a whole number", jwtOf(`{"sub":"ada","exp":1790000000}`), "2026-09-21T14:13:20Z"},
-		{"a fraction", jwtOf(`{"exp":1790000000.5}`), "2026-09-21T14:13:20.5Z"},
-		{"an exponent", jwtOf(`{"exp":1.79e9}`), "2026-09-21T14:13:20Z"},
-		{"text beyond ASCII beside it", jwtOf(`{"name":"Ada 🔑??>>","exp":1790000000}`), "2026-09-21T14:13:20Z"},
-		{"the first that is believed", jwtOf(`{"exp":946684800}`), "2000-01-01T00:00:00Z"},
-		{"the last that is believed", jwtOf(`{"exp":253402300799}`), "9999-12-31T23:59:59Z"},
-		{"before 2000", jwtOf(`{"exp":946684799}`), ""},
-		{"after 9999", jwtOf(`{"exp":253402300800}`), ""},
-		{"milliseconds", jwtOf(`{"exp":1790000000000}`), ""},
-		{"absent", jwtOf(`{"sub":"ada"}`), ""},
-		{"null", jwtOf(`{"exp":null}`), ""},
-		{"zero", jwtOf(`{"exp":0}`), ""},
-		{"negative", jwtOf(`{"exp":-1790000000}`), ""},
-		{"huge", jwtOf(`{"exp":1e300}`), ""},
-		{"beyond a float", jwtOf(`{"exp":1e999}`), ""},
-		{"text", jwtOf(`{"exp":"1790000000"}`), ""},
-		{"claims that are no object", jwtOf(`[1790000000]`), ""},
-		{"claims that are no JSON", jwtOf(`exp=1790000000`), ""},
-		{"claims that are no base64", "e30.***.c2ln", ""},
+		{"a whole number", newJWT(`{"sub":"ada","exp":1790000000}`), "2026-09-21T14:13:20Z"},
+		{"a fraction", newJWT(`{"exp":1790000000.5}`), "2026-09-21T14:13:20.5Z"},
+		{"an exponent", newJWT(`{"exp":1.79e9}`), "2026-09-21T14:13:20Z"},
+		{"other claims that are not ASCII", newJWT(`{"name":"Ada 🔑??>>","exp":1790000000}`), "2026-09-21T14:13:20Z"},
+		{"the first valid time", newJWT(`{"exp":946684800}`), "2000-01-01T00:00:00Z"},
+		{"the last valid time", newJWT(`{"exp":253402300799}`), "9999-12-31T23:59:59Z"},
+		{"before 2000", newJWT(`{"exp":946684799}`), ""},
+		{"after 9999", newJWT(`{"exp":253402300800}`), ""},
+		{"milliseconds", newJWT(`{"exp":1790000000000}`), ""},
+		{"absent", newJWT(`{"sub":"ada"}`), ""},
+		{"null", newJWT(`{"exp":null}`), ""},
+		{"zero", newJWT(`{"exp":0}`), ""},
+		{"negative", newJWT(`{"exp":-1790000000}`), ""},
+		{"huge", newJWT(`{"exp":1e300}`), ""},
+		{"too large for a float", newJWT(`{"exp":1e999}`), ""},
+		{"a string", newJWT(`{"exp":"1790000000"}`), ""},
+		{"claims that are not an object", newJWT(`[1790000000]`), ""},
+		{"claims that are not JSON", newJWT(`exp=1790000000`), ""},
+		{"claims that are not base64", "e30.***.c2ln", ""},
 		{"claims that are empty", "e30..c2ln", ""},
 		{"two parts", "e30.eyJleHAiOjE3OTAwMDAwMDB9", ""},
-		{"five parts, as of an encrypted JWT", "e30.eyJleHAiOjE3OTAwMDAwMDB9.a.b.c", ""},
-		{"opaque", "tfy_va_ci_5ecret", ""},
-		{"nothing but dots", "..", ""},
+		{"five parts, like an encrypted JWT", "e30.eyJleHAiOjE3OTAwMDAwMDB9.a.b.c", ""},
+		{"an opaque key", "tfy_va_ci_5ecret", ""},
+		{"only dots", "..", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			want := time.Time{}
 			if tc.want != "" {
 				want = at(tc.want)
 			}
-			wantEqual(t, keyOf(t, tc.secret).Expiry, want)
+			wantEqual(t, newKey(t, tc.secret).Expiry, want)
 		})
 	}
 }
 
 func TestAnAccessTokenHasNoExpiry(t *testing.T) {
-	credential, err := client.AccessToken(jwtOf(`{"exp":1790000000}`))
+	credential, err := client.AccessToken(newJWT(`{"exp":1790000000}`))
 	if err != nil || !credential.Expiry.IsZero() {
 		t.Errorf("got %v, %v", credential.Expiry, err)
 	}
 }
 
-func TestACredentialNeverShowsItsSecret(t *testing.T) {
-	key, static := keyOf(t, apiKey), client.StaticKey(apiKey, "inline")
+func TestCredentialsDoNotPrintTheirSecret(t *testing.T) {
+	key, static := newKey(t, apiKey), client.StaticKey(apiKey, "inline")
 	for _, v := range []any{
 		key, &key,
 		[]client.Credential{key},
@@ -165,27 +167,26 @@ func TestACredentialNeverShowsItsSecret(t *testing.T) {
 		for _, format := range []string{"%s", "%v", "%+v", "%#v", "%q", "%x", "%d"} {
 			text := fmt.Sprintf(format, v)
 			if strings.Contains(text, apiKey) || strings.Contains(text, fmt.Sprintf("%x", apiKey)) {
-				t.Errorf("%s of %T shows the secret: %s", format, v, text)
+				t.Errorf("%s of %T contains the secret: %s", format, v, text)
 			}
 		}
 	}
 	wantEqual(t, key.String(), "<redacted>")
 }
 
-func TestAnErrorOfTheSourceIsTheListings(t *testing.T) {
+func TestAnErrorOfTheCredentialsFailsTheListing(t *testing.T) {
 	c := newClient(t, "http://acme.example", func(cfg *client.Config) {
-		cfg.Credentials = source{get: func(context.Context) (client.Credential, error) {
-			return client.Credential{}, fmt.Errorf("wrapped: %w", &client.Error{Reason: client.ReasonConnection, Summary: "nobody there", Advice: "wait"})
+		cfg.Credentials = fakeCredentials{get: func(context.Context) (client.Credential, error) {
+			return client.Credential{}, fmt.Errorf("wrapped: %w", &client.Error{Reason: client.ReasonConnection, Summary: "the login failed", Advice: "wait"})
 		}}
 	})
 	_, err := list(t.Context(), c)
 	wantError(t, err, client.ReasonConnection)
-	wantEqual(t, err.Error(), "nobody there: wait")
+	wantEqual(t, err.Error(), "the login failed: wait")
 }
 
-// The source is told which credential was refused, since it may have another one by
-// now.
-func TestA401ReportsTheCredentialThatWasRefused(t *testing.T) {
+// Refused gets the credential that was sent, because there may be a new one by then.
+func TestRefusedIsCalledAfterA401(t *testing.T) {
 	for status, want := range map[int]int32{401: 1, 403: 0, 407: 0, 500: 0, 200: 0} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			var refused atomic.Int32
@@ -193,10 +194,10 @@ func TestA401ReportsTheCredentialThatWasRefused(t *testing.T) {
 				w.WriteHeader(status)
 				fmt.Fprint(w, `{"data":[]}`)
 			}), func(cfg *client.Config) {
-				cfg.Credentials = source{
+				cfg.Credentials = fakeCredentials{
 					get: func(context.Context) (client.Credential, error) { return client.APIKey(apiKey) },
 					refused: func(c client.Credential) {
-						if c == keyOf(t, apiKey) {
+						if c == newKey(t, apiKey) {
 							refused.Add(1)
 						}
 					},
@@ -211,7 +212,7 @@ func TestA401ReportsTheCredentialThatWasRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsMissingFromAConfigIsNamed(t *testing.T) {
+func TestInvalidConfigs(t *testing.T) {
 	u, err := client.ParseURL("https://acme.truefoundry.cloud")
 	if err != nil {
 		t.Fatal(err)
@@ -234,11 +235,10 @@ func TestWhatIsMissingFromAConfigIsNamed(t *testing.T) {
 	}
 }
 
-// A URL and a key are enough.
-func TestTheDefaultsOfAConfig(t *testing.T) {
-	var asked string
+func TestConfigDefaults(t *testing.T) {
+	var requested string
 	u, err := client.ParseURL(serve(t, func(w http.ResponseWriter, r *http.Request) {
-		asked = r.URL.String() + " " + r.UserAgent()
+		requested = r.URL.String() + " " + r.UserAgent()
 		fmt.Fprint(w, `{"data":[]}`)
 	}))
 	if err != nil {
@@ -254,5 +254,5 @@ func TestTheDefaultsOfAConfig(t *testing.T) {
 	if _, err := list(ctx, c); err != nil {
 		t.Fatal(err)
 	}
-	wantEqual(t, asked, "/api/svc/v1/personal-access-tokens?limit=1000&offset=0 truefoundry_exporter")
+	wantEqual(t, requested, "/api/svc/v1/personal-access-tokens?limit=1000&offset=0 truefoundry_exporter")
 }

@@ -9,8 +9,6 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// Whatever the client decodes has a row in the document, and whatever has a row is
-// decoded.
 func TestEachFieldIsDocumented(t *testing.T) {
 	const document = "../docs/api.md"
 	text, err := os.ReadFile(document)
@@ -29,7 +27,7 @@ func TestEachFieldIsDocumented(t *testing.T) {
 	}
 	for i, field := range documented {
 		if !slices.Contains(decoded, field) || slices.Contains(documented[:i], field) {
-			t.Errorf("%s documents %s, which is not decoded, or twice", document, field)
+			t.Errorf("%s documents %s, which is not decoded or documented twice", document, field)
 		}
 	}
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// status answers so. The wait that it asks for fits into no deadline, so that
-// the client does not try again.
+// status responds with a status, a body, and pairs of header names and values. Its
+// Retry-After is after any deadline, so that the client does not retry.
 func status(code int, body string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "86400")
@@ -36,24 +36,24 @@ func status(code int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-// failure is the error of a listing at the control plane that handler makes.
+// failure lists a control plane with this handler and returns the error.
 func failure(t *testing.T, handler http.HandlerFunc, reason client.Reason) *client.Error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	l, err := list(ctx, newClient(t, serve(t, handler)))
 	if l != nil {
-		t.Errorf("there is a listing beside the error: %s", show(l))
+		t.Errorf("there is a listing besides the error: %s", format(l))
 	}
 	return wantError(t, err, reason)
 }
 
-func TestStatuses(t *testing.T) {
+func TestErrorsByStatus(t *testing.T) {
 	const notFromAPI = ", which did not come from the API"
 	for _, tc := range []struct {
 		status      int
 		text        string
-		api, other  client.Reason // for an error of the API, and for any other
+		api, other  client.Reason // for an error of the API and for other errors
 		adviceAPI   string
 		adviceOther string
 	}{
@@ -96,8 +96,8 @@ func TestStatuses(t *testing.T) {
 	})
 }
 
-// A proxy that wants credentials says so itself, whatever the form of its response.
-func TestAProxyThatWantsCredentials(t *testing.T) {
+// A 407 is always from a proxy, whatever its body.
+func TestAProxyThatRequiresCredentials(t *testing.T) {
 	for _, body := range []string{"", "<html><title>Access denied</title>", `{"statusCode":407,"message":"no"}`} {
 		var requests atomic.Int32
 		address := ""
@@ -117,8 +117,8 @@ func TestAProxyThatWantsCredentials(t *testing.T) {
 	}
 }
 
-// What identifies who responded is in the detail, and nowhere else.
-func TestWhoResponded(t *testing.T) {
+// Text from the response is in the detail and nowhere else.
+func TestTheSenderIsADetail(t *testing.T) {
 	for _, tc := range []struct {
 		name, body string
 		header     []string
@@ -127,9 +127,9 @@ func TestWhoResponded(t *testing.T) {
 		{"nothing", "", nil, ""},
 		{"a server", "", []string{"Server", "HAProxy"}, "server HAProxy"},
 		{"a title", "<HTML><TITLE lang=en> Sign\n in </TITLE>", nil, `title "Sign in"`},
-		{"a title in a page that is long", "<html>" + strings.Repeat(" ", 10_000) + "<title>x</title>", nil, `title "x"`},
-		{"a title that is too far away", "<html>" + strings.Repeat(" ", 20_000) + "<title>x</title>", nil, ""},
-		{"a title that does not end", "<html><title>x", nil, ""},
+		{"a title in a long page", "<html>" + strings.Repeat(" ", 10_000) + "<title>x</title>", nil, `title "x"`},
+		{"a title beyond the limit", "<html>" + strings.Repeat(" ", 20_000) + "<title>x</title>", nil, ""},
+		{"a title without an end", "<html><title>x", nil, ""},
 		{"a scheme", "", []string{"WWW-Authenticate", `Digest realm="a"`}, "wants Digest"},
 		{"everything", "<title>a</title>", []string{"Server", "squid", "WWW-Authenticate", "NTLM"}, `server squid, title "a", wants NTLM`},
 		{"the key", "<title>" + apiKey + "</title>", []string{"Server", apiKey, "WWW-Authenticate", apiKey}, `server <redacted>, title "<redacted>", wants <redacted>`},
@@ -143,7 +143,7 @@ func TestWhoResponded(t *testing.T) {
 	}
 }
 
-func TestA400ThatIsNotTheAPIs(t *testing.T) {
+func TestA400ThatIsNotFromTheAPI(t *testing.T) {
 	respond := status(http.StatusBadRequest, "<title>400 Bad Request</title>")
 	server := httptest.NewTLSServer(respond)
 	t.Cleanup(server.Close)
@@ -164,11 +164,10 @@ func TestA400ThatIsNotTheAPIs(t *testing.T) {
 	}
 }
 
-// A page that is not the API's says what it is.
-func TestA200ThatIsNotTheAPIs(t *testing.T) {
+func TestA200ThatIsNotFromTheAPI(t *testing.T) {
 	for _, tc := range []struct{ name, body, summary, detail, advice string }{
 		{"HTML", "<!doctype html><html><head><title>TrueFoundry</title>", "the response is an HTML page instead of a list of tokens", `server nginx, title "TrueFoundry"`, "check the API prefix"},
-		{"HTML after blanks", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
+		{"HTML after spaces", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
 		{"HTML in gzip", faults.Zipped("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
 		{"nothing", "", "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
 		{"nothing in gzip", faults.Zipped(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
@@ -189,26 +188,25 @@ func TestA200ThatIsNotTheAPIs(t *testing.T) {
 	}
 }
 
-// The API's own errors are JSON objects. Others are of something in between, which
-// a new key would not change.
-func TestWhoRefuses(t *testing.T) {
+// Error responses of the API are JSON objects. A new key does not help against others.
+func TestRefusalsByTheAPIAndByOthers(t *testing.T) {
 	const api, other = true, false
 	for _, tc := range []struct {
 		name, body string
 		from       bool
 	}{
 		{"the API", `{"statusCode":401,"message":"Unauthorized"}`, api},
-		{"the API, with a message alone", `{"message":"Unauthorized"}`, api},
+		{"the API, with only a message", `{"message":"Unauthorized"}`, api},
 		{"the API, with several messages", `{"message":["a","b"]}`, api},
-		{"the API, with a status alone", `{"statusCode":"401"}`, api},
+		{"the API, with only a status", `{"statusCode":"401"}`, api},
 		{"a page", "<html><body>Sign in</body></html>", other},
 		{"nothing", "", other},
 		{"a text", "Jwt is expired", other},
-		{"JSON that is no object", `"Unauthorized"`, other},
+		{"JSON that is not an object", `"Unauthorized"`, other},
 		{"an array", `[{"message":"Unauthorized"}]`, other},
 		{"another object", `{"error":"Unauthorized","Message":"in capitals"}`, other},
 		{"empty members", `{"message":null,"statusCode":null}`, other},
-		{"an object that is cut off", `{"statusCode":401,"message":"Unauth`, other},
+		{"a truncated object", `{"statusCode":401,"message":"Unauth`, other},
 	} {
 		for status, own := range map[int]client.Reason{401: client.ReasonUnauthorized, 403: client.ReasonForbidden, 407: client.ReasonIntermediary} {
 			t.Run(fmt.Sprint(tc.name, ", ", status), func(t *testing.T) {
@@ -232,10 +230,10 @@ func TestWhoRefuses(t *testing.T) {
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	const (
-		path   = "/api/svc/v1/personal-access-tokens"
-		login  = "most likely a login stands in front"
-		moved  = "if the host that the log names is its new one"
-		nobody = "the response does not say where to: check the URL"
+		path    = "/api/svc/v1/personal-access-tokens"
+		login   = "most likely a login stands in front"
+		moved   = "if the host that the log names is its new one"
+		missing = "the response does not say where to: check the URL"
 	)
 	for _, tc := range []struct{ name, location, detail, advice string }{
 		{"a login page of another host", "https://sso.example/login?next=%2F", "to https://sso.example/login", login},
@@ -251,8 +249,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		{"itself", path, "to http://HOST" + path, "the same path again"},
 		{"a host with credentials", "https://admin:s3cret@sso.example/", "to https://sso.example/", login},
 		{"a host that is the key", "https://" + apiKey + ".example/", "to https://<redacted>.example/", login},
-		{"nowhere", "", "", nobody},
-		{"nonsense", "http://[", "", nobody},
+		{"nowhere", "", "", missing},
+		{"nonsense", "http://[", "", missing},
 	} {
 		for _, code := range []int{301, 302, 303, 307, 308} {
 			t.Run(fmt.Sprint(tc.name, ", ", code), func(t *testing.T) {
@@ -270,7 +268,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 				wantEqual(t, e.Detail, strings.Replace(tc.detail, "HOST", host, 1))
 				wantText(t, e.Advice, "redirects are not followed, so that the API key goes nowhere else; ", tc.advice)
 				if strings.Contains(e.Advice, ".example") {
-					t.Errorf("the advice names a host that the server sent: %s", e.Advice)
+					t.Errorf("the advice contains a host from the response: %s", e.Advice)
 				}
 				wantEqual(t, requests.Load(), int32(1))
 			})
@@ -278,19 +276,19 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestTheServersOwnMessageIsADetail(t *testing.T) {
+func TestTheMessageOfTheServerIsADetail(t *testing.T) {
 	const code = http.StatusUnprocessableEntity
 	message := func(text string) string { return `{"statusCode":422,"code":7,"message":"` + text + `","details":[{}]}` }
 	for _, tc := range []struct{ name, body, want string }{
-		{"is quoted", message("limit must be positive"), "limit must be positive"},
-		{"is made one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), "a b c d [31m"},
-		{"is cut after 200 characters", message(strings.Repeat("x", 10_000)), strings.Repeat("x", 199) + "…"},
-		{"is cut after 200 characters, not bytes", message(strings.Repeat("€", 201)), strings.Repeat("€", 199) + "…"},
-		{"is not cut at 200 characters", message(strings.Repeat("€", 200)), strings.Repeat("€", 200)},
-		{"does not show the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), "<redacted> is not valid, <redacted>"},
-		{"does not show a part of the API key where it is cut", message(strings.Repeat("x", 195) + apiKey), strings.Repeat("x", 195) + "<red…"},
-		{"is left out if it is not text", `{"message":{"text":"a"}}`, ""},
-		{"is left out if it is too long to be read", message(strings.Repeat("x", 20_000)), ""},
+		{"is included", message("limit must be positive"), "limit must be positive"},
+		{"is put on one line", message(`a\n\tb\u0000c\u2028d\u001b[31m`), "a b c d [31m"},
+		{"is truncated after 200 characters", message(strings.Repeat("x", 10_000)), strings.Repeat("x", 199) + "…"},
+		{"is truncated after 200 characters, not bytes", message(strings.Repeat("€", 201)), strings.Repeat("€", 199) + "…"},
+		{"is not truncated at 200 characters", message(strings.Repeat("€", 200)), strings.Repeat("€", 200)},
+		{"does not contain the API key", message("Bearer " + apiKey + " is not valid, " + apiKey), "<redacted> is not valid, <redacted>"},
+		{"does not contain a part of the API key where it is truncated", message(strings.Repeat("x", 195) + apiKey), strings.Repeat("x", 195) + "<red…"},
+		{"is left out if it is not a string", `{"message":{"text":"a"}}`, ""},
+		{"is left out if it is too long", message(strings.Repeat("x", 20_000)), ""},
 		{"is left out if there is none", `{"error":"x"}`, ""},
 		{"is left out if it is empty", message(""), ""},
 		{"is left out if it is plain text", "upstream connect error", ""},
@@ -311,7 +309,8 @@ func TestTheServersOwnMessageIsADetail(t *testing.T) {
 	})
 }
 
-// echo responds with what it was sent.
+// echo responds with the headers of the request: all of them in the body, and the secrets
+// in the given header.
 func echo(code int, header string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		echoed := fmt.Sprint("everything: ", r.Header)
@@ -324,7 +323,7 @@ func echo(code int, header string) http.HandlerFunc {
 	}
 }
 
-// headers adds headers to each request, as http_headers do.
+// headers is a transport that adds headers to each request, like http_headers.
 type headers struct {
 	http.RoundTripper
 	add map[string]string
@@ -339,8 +338,8 @@ func (h headers) RoundTrip(req *http.Request) (*http.Response, error) {
 	return h.RoundTripper.RoundTrip(req)
 }
 
-// What was sent is redacted, whoever added it: a transport may have.
-func TestWhatWasSentIsRedacted(t *testing.T) {
+// Headers added by the transport are redacted, too.
+func TestSentHeadersAreRedacted(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"a message":      echo(http.StatusTeapot, ""),
 		"a content type": echo(http.StatusOK, "Content-Type"),
@@ -367,10 +366,10 @@ func TestWhatWasSentIsRedacted(t *testing.T) {
 				cfg.Transport = headers{transport, map[string]string{"X-Tenant": "tenant-s3cret", "X-Short": "abc"}}
 			}))
 			if err == nil {
-				t.Fatal("it is not an error")
+				t.Fatal("there is no error")
 			}
 			if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, apiKey) {
-				t.Errorf("the error shows what was sent: %s", text)
+				t.Errorf("the error contains a secret: %s", text)
 			}
 			e := (*client.Error)(nil)
 			if errors.As(err, &e); !strings.Contains(e.Detail, "<redacted>") {
@@ -382,21 +381,21 @@ func TestWhatWasSentIsRedacted(t *testing.T) {
 
 func TestContentEncodings(t *testing.T) {
 	const page = `{"data":[{"id":"a"}]}`
-	packed := faults.Zipped(page)
-	corrupt := []byte(packed)
+	compressed := faults.Zipped(page)
+	corrupt := []byte(compressed)
 	corrupt[len(corrupt)/2] ^= 0xff
 	for _, tc := range []struct{ name, encoding, body, want string }{
-		{"gzip", "gzip", packed, ""},
-		{"gzip in capitals", "GZIP", packed, ""},
+		{"gzip", "gzip", compressed, ""},
+		{"gzip in capitals", "GZIP", compressed, ""},
 		{"none", "identity", page, ""},
 		{"unknown", "br", page, `content encoding br was not asked for`},
-		{"two", "gzip, gzip", packed, `content encoding gzip, gzip was not asked for`},
-		{"gzip that is none", "gzip", page, "gzip: invalid header"},
+		{"two", "gzip, gzip", compressed, `content encoding gzip, gzip was not asked for`},
+		{"gzip that is not compressed", "gzip", page, "gzip: invalid header"},
 		{"corrupt gzip", "gzip", string(corrupt), "no content type"},
-		{"gzip with a wrong sum", "gzip", packed[:len(packed)-8] + "\x00\x00\x00\x00" + packed[len(packed)-4:], "gzip: invalid checksum"},
-		{"gzip cut off", "gzip", packed[:len(packed)-12], "unexpected EOF"},
-		{"gzip cut off in its header", "gzip", packed[:5], "unexpected EOF"},
-		{"gzip with more after it", "gzip", packed + "and some more", "gzip: invalid header"},
+		{"gzip with a wrong checksum", "gzip", compressed[:len(compressed)-8] + "\x00\x00\x00\x00" + compressed[len(compressed)-4:], "gzip: invalid checksum"},
+		{"truncated gzip", "gzip", compressed[:len(compressed)-12], "unexpected EOF"},
+		{"gzip truncated in its header", "gzip", compressed[:5], "unexpected EOF"},
+		{"gzip with data after it", "gzip", compressed + "and some more", "gzip: invalid header"},
 		{"gzip of two parts", "gzip", faults.Zipped(page[:9]) + faults.Zipped(page[9:]), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -422,7 +421,7 @@ func TestContentEncodings(t *testing.T) {
 	}
 }
 
-func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
+func TestTheDecompressedBodyIsLimited(t *testing.T) {
 	t.Parallel()
 	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
 	e := wantError(t, err, client.ReasonTooLarge)
@@ -431,7 +430,7 @@ func TestABodyIsLimitedAfterItWasUnpacked(t *testing.T) {
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
 }
 
-func TestItemsOfAPageAreLimited(t *testing.T) {
+func TestTheNumberOfItemsOfAPageIsLimited(t *testing.T) {
 	page := func(n int) string {
 		var body strings.Builder
 		body.WriteString(`{"data":[`)
@@ -440,19 +439,19 @@ func TestItemsOfAPageAreLimited(t *testing.T) {
 		}
 		return strings.TrimSuffix(body.String(), ",") + `]}`
 	}
-	l, err := listing(t, page(100_000))
+	l, err := listPage(t, page(100_000))
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantEqual(t, len(l.Tokens), 100_000)
-	_, err = listing(t, page(100_001))
+	_, err = listPage(t, page(100_001))
 	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")
 }
 
-// errorsOf lists with all clients at the same time, for each waits between its
-// retries, and returns their errors.
-func errorsOf(t *testing.T, clients []*client.Client) []error {
+// listErrors lists with all clients concurrently, which takes less time because of retries,
+// and returns their errors.
+func listErrors(t *testing.T, clients []*client.Client) []error {
 	t.Helper()
 	all := make([]error, len(clients))
 	var wg sync.WaitGroup
@@ -463,7 +462,7 @@ func errorsOf(t *testing.T, clients []*client.Client) []error {
 	return all
 }
 
-func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
+func TestBrokenConnectionsAreRetriedTwice(t *testing.T) {
 	const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	t.Parallel()
 	tests := []struct {
@@ -474,25 +473,25 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 	}{
 		{"closed before the header", faults.CloseAfter, "", "EOF"},
 		{"reset before the header", faults.ResetAfter, "", ""},
-		{"closed within the header", faults.CloseAfter, header, "EOF"},
-		{"closed within the body", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", "unexpected EOF"},
-		{"closed after a page that should be longer", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[]}", "unexpected EOF"},
-		{"reset within the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
-		{"closed within a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
+		{"closed in the header", faults.CloseAfter, header, "EOF"},
+		{"closed in the body", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", "unexpected EOF"},
+		{"closed after a page that is shorter than announced", faults.CloseAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[]}", "unexpected EOF"},
+		{"reset in the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
+		{"closed in a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
 		{"closed between chunks", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", "unexpected EOF"},
-		{"closed within gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Zipped(`{"data":[`)[:12], "unexpected EOF"},
-		{"no HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
+		{"closed in gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Zipped(`{"data":[`)[:12], "unexpected EOF"},
+		{"a response that is not HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
 	}
 	requests := make([]atomic.Int32, len(tests))
 	var clients []*client.Client
 	for i, tc := range tests {
-		answer := tc.fault(tc.text)(nil)
+		handler := tc.fault(tc.text)(nil)
 		clients = append(clients, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			requests[i].Add(1)
-			answer.ServeHTTP(w, r)
+			handler.ServeHTTP(w, r)
 		})))
 	}
-	for i, err := range errorsOf(t, clients) {
+	for i, err := range listErrors(t, clients) {
 		t.Run(tests[i].name, func(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
 			wantEqual(t, e.Status, 0)
@@ -503,7 +502,7 @@ func TestBrokenConnectionsAreTriedThrice(t *testing.T) {
 	}
 }
 
-func TestUnreachable(t *testing.T) {
+func TestUnreachableControlPlanes(t *testing.T) {
 	t.Parallel()
 	refusing := httptest.NewServer(nil)
 	refusing.Close()
@@ -512,18 +511,18 @@ func TestUnreachable(t *testing.T) {
 		transport http.RoundTripper
 		want      string
 	}{
-		{"nobody listens", refusing.URL, &http.Transport{}, "connection refused"},
-		{"the name has no address", "http://acme.example", &http.Transport{
+		{"the port is closed", refusing.URL, &http.Transport{}, "connection refused"},
+		{"the host name does not exist", "http://acme.example", &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "acme.example", IsNotFound: true}}
 			},
 		}, "lookup acme.example: no such host"},
-		{"the name servers are slow", "http://acme.example", &http.Transport{
+		{"the DNS lookup times out", "http://acme.example", &http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "i/o timeout", Name: "acme.example", IsTimeout: true}}
 			},
 		}, "lookup acme.example: i/o timeout"},
-		{"the proxy is away", "http://acme.example", &http.Transport{
+		{"the proxy is unreachable", "http://acme.example", &http.Transport{
 			Proxy: func(*http.Request) (*url.URL, error) {
 				return url.Parse("http://admin:s3cret@" + refusing.Listener.Addr().String())
 			},
@@ -533,12 +532,12 @@ func TestUnreachable(t *testing.T) {
 	for _, tc := range tests {
 		clients = append(clients, newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
 	}
-	for i, err := range errorsOf(t, clients) {
+	for i, err := range listErrors(t, clients) {
 		t.Run(tests[i].name, func(t *testing.T) {
 			e := wantError(t, err, client.ReasonConnection)
 			wantText(t, e.Detail, tests[i].want)
 			if strings.Contains(err.Error(), "s3cret") {
-				t.Errorf("the error shows the proxy's password: %v", err)
+				t.Errorf("the error contains the proxy's password: %v", err)
 			}
 		})
 	}
@@ -547,10 +546,10 @@ func TestUnreachable(t *testing.T) {
 func TestTLS(t *testing.T) {
 	handler := onePage(`{"data":[]}`)
 	plain := serve(t, handler)
-	start := func(adjust func(*tls.Config)) *httptest.Server {
+	start := func(configure func(*tls.Config)) *httptest.Server {
 		server := httptest.NewUnstartedServer(handler)
 		server.TLS = &tls.Config{}
-		adjust(server.TLS)
+		configure(server.TLS)
 		server.StartTLS()
 		t.Cleanup(server.Close)
 		return server
@@ -559,10 +558,10 @@ func TestTLS(t *testing.T) {
 	old := start(func(cfg *tls.Config) { cfg.MaxVersion = tls.VersionTLS12 })
 	mutual12 := start(func(cfg *tls.Config) { cfg.ClientAuth, cfg.MaxVersion = tls.RequireAnyClientCert, tls.VersionTLS12 })
 	mutual13 := start(func(cfg *tls.Config) { cfg.ClientAuth = tls.RequireAnyClientCert })
-	// trusting is a transport that trusts the server's certificate.
-	trusting := func(server *httptest.Server, adjust func(*tls.Config)) *http.Transport {
+	// trusting returns a transport that trusts the server's certificate.
+	trusting := func(server *httptest.Server, configure func(*tls.Config)) *http.Transport {
 		transport := server.Client().Transport.(*http.Transport).Clone()
-		adjust(transport.TLSClientConfig)
+		configure(transport.TLSClientConfig)
 		return transport
 	}
 	unchanged := func(*tls.Config) {}
@@ -572,15 +571,15 @@ func TestTLS(t *testing.T) {
 		transport *http.Transport
 		want      string
 	}{
-		{"a CA that is trusted", server.URL, trusting(server, unchanged), ""},
-		{"a CA that nobody knows", server.URL, &http.Transport{}, "unknown authority"},
-		{"another host's certificate", server.URL, trusting(server, func(cfg *tls.Config) { cfg.ServerName = "acme.test" }), "acme.test"},
+		{"a trusted CA", server.URL, trusting(server, unchanged), ""},
+		{"an unknown CA", server.URL, &http.Transport{}, "unknown authority"},
+		{"a certificate for another host", server.URL, trusting(server, func(cfg *tls.Config) { cfg.ServerName = "acme.test" }), "acme.test"},
 		{"an expired certificate", server.URL, trusting(server, func(cfg *tls.Config) {
 			cfg.Time = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
 		}), "expired"},
 		{"no version in common", old.URL, trusting(old, func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }), "protocol version"},
-		{"a client certificate is asked for, TLS 1.2", mutual12.URL, trusting(mutual12, unchanged), "tls: "},
-		{"a client certificate is asked for, TLS 1.3", mutual13.URL, trusting(mutual13, unchanged), "tls: "},
+		{"a required client certificate, TLS 1.2", mutual12.URL, trusting(mutual12, unchanged), "tls: "},
+		{"a required client certificate, TLS 1.3", mutual13.URL, trusting(mutual13, unchanged), "tls: "},
 		{"a server without TLS", strings.Replace(plain, "http:", "https:", 1), &http.Transport{}, "does not look like a TLS handshake"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -598,45 +597,45 @@ func TestTLS(t *testing.T) {
 			wantText(t, e.Advice, "the URL's scheme")
 		})
 	}
-	t.Run("a server with TLS asked without", func(t *testing.T) {
+	t.Run("plain HTTP to a server with TLS", func(t *testing.T) {
 		_, err := list(t.Context(), newClient(t, strings.Replace(server.URL, "https:", "http:", 1)))
 		wantText(t, wantError(t, err, client.ReasonClientError).Advice, "the URL should start with https://")
 	})
 }
 
-// roundTripper is a function as a transport.
+// roundTripper is a function that is an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 // RoundTrip implements http.RoundTripper.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// silent never answers.
-func silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// hang does not respond.
+func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-func TestASilentServer(t *testing.T) {
-	t.Run("meets the deadline", func(t *testing.T) {
+func TestServersThatDoNotRespond(t *testing.T) {
+	t.Run("no response before the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
-		_, err := list(ctx, newClient(t, serve(t, silent)))
+		_, err := list(ctx, newClient(t, serve(t, hang)))
 		e := wantError(t, err, client.ReasonTimeout)
 		wantText(t, e.Summary, "no response from 127.0.0.1:", "within the scrape's deadline")
 		wantText(t, e.Advice, "look at the logs of the control plane")
 		wantEqual(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
-	t.Run("meets the deadline within its body", func(t *testing.T) {
+	t.Run("no complete body before the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `{"data":[`)
 			http.NewResponseController(w).Flush()
-			silent(w, r)
+			hang(w, r)
 		})))
-		// Only a response that has begun may need more time.
+		// More time only helps if the response has started.
 		e := wantError(t, err, client.ReasonTimeout)
 		wantEqual(t, e.Summary, "the list did not arrive within the scrape's deadline")
 		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
 	})
-	t.Run("cannot be connected to by the deadline", func(t *testing.T) {
+	t.Run("no connection before the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
@@ -649,14 +648,14 @@ func TestASilentServer(t *testing.T) {
 		wantEqual(t, e.Summary, "no connection to acme.example:3000")
 		wantText(t, e.Advice, "the firewall, the NetworkPolicy, the proxy")
 	})
-	t.Run("cannot be connected to again by the deadline", func(t *testing.T) {
+	t.Run("no new connection before the deadline, after a dead one", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
 			cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 				trace := httptrace.ContextClientTrace(r.Context())
 				trace.GetConn("acme.example:3000")
-				trace.GotConn(httptrace.GotConnInfo{Reused: true}) // it is dead
+				trace.GotConn(httptrace.GotConnInfo{Reused: true}) // but dead
 				trace.GetConn("acme.example:3000")
 				<-r.Context().Done()
 				return nil, r.Context().Err()
@@ -664,7 +663,7 @@ func TestASilentServer(t *testing.T) {
 		}))
 		wantEqual(t, wantError(t, err, client.ReasonTimeout).Summary, "no connection to acme.example:3000")
 	})
-	t.Run("cannot be connected to", func(t *testing.T) {
+	t.Run("a timeout of the connection", func(t *testing.T) {
 		requests := 0
 		_, err := list(t.Context(), newClient(t, "http://acme.example", func(cfg *client.Config) {
 			cfg.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
@@ -676,23 +675,23 @@ func TestASilentServer(t *testing.T) {
 		wantEqual(t, e.Summary, "no connection to acme.example:80")
 		wantEqual(t, requests, 3)
 	})
-	t.Run("is left alone by who goes away", func(t *testing.T) {
+	t.Run("the listing is cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			cancel()
-			silent(w, r)
+			hang(w, r)
 		})))
 		wantCanceled(t, err)
 		wantEqual(t, errors.Is(err, context.Canceled), true)
 	})
-	t.Run("is not asked after the end", func(t *testing.T) {
+	t.Run("the listing was cancelled before", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err := list(ctx, newClient(t, serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })))
+		_, err := list(ctx, newClient(t, serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })))
 		wantCanceled(t, err)
 	})
-	t.Run("outlasts the transport", func(t *testing.T) {
-		_, err := list(t.Context(), newClient(t, serve(t, silent), func(cfg *client.Config) {
+	t.Run("a timeout of the transport", func(t *testing.T) {
+		_, err := list(t.Context(), newClient(t, serve(t, hang), func(cfg *client.Config) {
 			cfg.Transport = &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
 		}))
 		e := wantError(t, err, client.ReasonTimeout)

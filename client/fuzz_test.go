@@ -35,15 +35,15 @@ func FuzzParseTime(f *testing.F) {
 		got, dateOnly, ok := parseTime(text)
 		if !ok {
 			if !got.IsZero() || dateOnly {
-				t.Errorf("%q is no time, but %v (%t)", text, got, dateOnly)
+				t.Errorf("%q is invalid, but returned %v (%t)", text, got, dateOnly)
 			}
 			if want, err := time.Parse(time.RFC3339, text); err == nil && !want.Before(earliest) && !want.After(latest) {
-				t.Errorf("%q is RFC 3339, but was refused", text)
+				t.Errorf("%q is RFC 3339, but was rejected", text)
 			}
 			return
 		}
 		if got.Before(earliest) || got.After(latest) || got.Location() != time.UTC {
-			t.Errorf("%q is %v, which is out of bounds or not UTC", text, got)
+			t.Errorf("%q is %v, which is out of range or not UTC", text, got)
 		}
 		if want, err := time.Parse(time.RFC3339, text); err == nil && (!got.Equal(want) || dateOnly) {
 			t.Errorf("%q is %v (%t), want %v", text, got, dateOnly, want)
@@ -53,7 +53,7 @@ func FuzzParseTime(f *testing.F) {
 		}
 		again, dateOnly, ok := parseTime(got.Format(time.RFC3339Nano))
 		if !ok || dateOnly || !again.Equal(got) {
-			t.Errorf("%q is %v, which is read as %v (%t, %t)", text, got, again, dateOnly, ok)
+			t.Errorf("%q is %v, which is parsed as %v (%t, %t)", text, got, again, dateOnly, ok)
 		}
 	})
 }
@@ -70,29 +70,29 @@ func FuzzKeyExpiry(f *testing.F) {
 		check := func(secret string) time.Time {
 			got := jwtExpiry(secret)
 			if !got.IsZero() && (got.Before(earliest) || got.After(latest) || got.Location() != time.UTC) {
-				t.Errorf("%q ends at %v, which is out of bounds or not UTC", secret, got)
+				t.Errorf("%q expires at %v, which is out of range or not UTC", secret, got)
 			}
 			return got
 		}
 		check(text)
 		got := check("e30." + base64.RawURLEncoding.EncodeToString([]byte(text)) + ".c2ln")
 		if !json.Valid([]byte(text)) && !got.IsZero() {
-			t.Errorf("%q is no JSON, but ends at %v", text, got)
+			t.Errorf("%q is not JSON, but expires at %v", text, got)
 		}
 		var claims struct {
 			Exp *int64 `json:"exp"`
 		}
 		if json.Unmarshal([]byte(text), &claims) != nil || claims.Exp == nil {
-			return // no whole number to compare with
+			return // not an integer
 		}
 		want := time.Unix(*claims.Exp, 0)
-		if inBounds := !want.Before(earliest) && !want.After(latest); got.IsZero() == inBounds || inBounds && !got.Equal(want) {
-			t.Errorf("%q ends at %v, want %v", text, got, want)
+		if inRange := !want.Before(earliest) && !want.After(latest); got.IsZero() == inRange || inRange && !got.Equal(want) {
+			t.Errorf("%q expires at %v, want %v", text, got, want)
 		}
 	})
 }
 
-// checkItem compares what is read of an item with what encoding/json finds in it.
+// checkItem compares a decoded item with the result of encoding/json.
 func checkItem(t *testing.T, raw []byte) {
 	t.Helper()
 	var value any
@@ -101,7 +101,7 @@ func checkItem(t *testing.T, raw []byte) {
 	}
 	at := func(field Field) any { return lookup(value, strings.Split(string(field), ".")) }
 	text := func(field Field) string { s, _ := at(field).(string); return s }
-	moment := func(v any) time.Time {
+	parsed := func(v any) time.Time {
 		s, _ := v.(string)
 		at, _, _ := parseTime(s)
 		return at
@@ -121,7 +121,7 @@ func checkItem(t *testing.T, raw []byte) {
 	}
 	gotTimes := []time.Time{it.CreatedAt.Time, it.LastAccessedAt.Time, it.NextScheduledRotation.Time, it.Manifest.ExpirationDate.Time}
 	wantTimes := []time.Time{
-		moment(text("createdAt")), moment(text("lastAccessedAt")), moment(text("nextScheduledRotation")), moment(text("manifest.expiration_date")),
+		parsed(text("createdAt")), parsed(text("lastAccessedAt")), parsed(text("nextScheduledRotation")), parsed(text("manifest.expiration_date")),
 	}
 	jwts, _ := at(FieldJWTs).([]any)
 	if want := min(len(jwts), maxJWTs); want != len(it.JWTs) {
@@ -132,7 +132,7 @@ func checkItem(t *testing.T, raw []byte) {
 		id, _ := member("id").(string)
 		tokenType, _ := member("tokenType").(string)
 		got, want = append(got, j.ID, j.TokenType), append(want, id, tokenType)
-		gotTimes, wantTimes = append(gotTimes, j.Expiry.Time, j.CreatedAt.Time), append(wantTimes, moment(member("expiry")), moment(member("createdAt")))
+		gotTimes, wantTimes = append(gotTimes, j.Expiry.Time, j.CreatedAt.Time), append(wantTimes, parsed(member("expiry")), parsed(member("createdAt")))
 	}
 	if !slices.Equal(got, want) || !slices.EqualFunc(gotTimes, wantTimes, time.Time.Equal) {
 		t.Errorf("%s has\n%q %v, want\n%q %v", raw, got, gotTimes, want, wantTimes)
@@ -142,7 +142,7 @@ func checkItem(t *testing.T, raw []byte) {
 	}
 }
 
-// lookup returns what stands below the names, nil where there is nothing.
+// lookup returns the value at a path of names, or nil if there is none.
 func lookup(v any, names []string) any {
 	for _, name := range names {
 		members, _ := v.(map[string]any)
@@ -179,7 +179,7 @@ func FuzzDecodePage(f *testing.F) {
 			return
 		}
 		if !json.Valid(body) {
-			t.Errorf("%q was read, though it is no JSON", body)
+			t.Errorf("%q is not JSON, but was decoded", body)
 		}
 		for _, token := range p.tokens {
 			for i, text := range []string{
@@ -195,24 +195,24 @@ func FuzzDecodePage(f *testing.F) {
 			switch {
 			case u.Field == FieldTotal || u.Field == FieldLimit:
 				if u.ID != "" || u.Offset != -1 {
-					t.Errorf("%q: a total is %+v", body, u)
+					t.Errorf("%q: a pagination value is %+v", body, u)
 				}
 				continue
 			case u.Field == "":
 			case u.ID == "" || !slices.Contains(Fields(), u.Field):
-				t.Errorf("%q: %+v tells neither id nor field", body, u)
+				t.Errorf("%q: %+v has no ID or no known field", body, u)
 			}
 			if u.Offset < offset || u.Offset >= offset+p.length {
-				t.Errorf("%q: %+v is of none of %d items", body, u, p.length)
+				t.Errorf("%q: %+v is outside of the %d items", body, u, p.length)
 			}
 		}
 		if p.InvalidItems+len(p.tokens) != p.length {
-			t.Errorf("%q has %d items, but %d tokens and %d unreadable items", body, p.length, len(p.tokens), p.InvalidItems)
+			t.Errorf("%q has %d items, but %d tokens and %d invalid items", body, p.length, len(p.tokens), p.InvalidItems)
 		}
 		if p.total < -1 {
-			t.Errorf("%q tells a total of %d", body, p.total)
+			t.Errorf("%q has a total of %d", body, p.total)
 		}
-		var page map[string]json.RawMessage // whose names are exact
+		var page map[string]json.RawMessage // a struct would ignore the case of names
 		var items []json.RawMessage
 		if json.Unmarshal(body, &page) == nil && json.Unmarshal(page["data"], &items) == nil {
 			for _, raw := range items {
@@ -242,34 +242,34 @@ func FuzzRetryAfter(f *testing.F) {
 			want = at.Sub(now)
 		}
 		if got := parseRetryAfter(header, now); got != want {
-			t.Errorf("%q asks to wait %v, want %v", header, got, want)
+			t.Errorf("%q is %v, want %v", header, got, want)
 		}
 	})
 }
 
-// canary is a part of secrets that must not show.
+// canary is part of secrets that must not appear in errors.
 const canary = "s3cret"
 
-// wire is a transport that keeps what would be sent, and answers with resp, or
-// not at all.
-type wire struct {
+// recorder is a transport that records the request. It returns resp, or an error if resp is
+// nil.
+type recorder struct {
 	resp *http.Response
 	sent bytes.Buffer
 }
 
 // RoundTrip implements http.RoundTripper.
-func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := req.Write(&w.sent); err != nil {
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := req.Write(&r.sent); err != nil {
 		return nil, err
 	}
-	if w.resp == nil {
+	if r.resp == nil {
 		return nil, io.ErrUnexpectedEOF
 	}
-	w.resp.Request = req
-	return w.resp, nil
+	r.resp.Request = req
+	return r.resp, nil
 }
 
-// getPage asks for a page of virtual accounts.
+// getPage requests a page of virtual accounts.
 func getPage(t *testing.T, c *Client) error {
 	t.Helper()
 	credential, err := c.Credential(t.Context())
@@ -285,8 +285,7 @@ func getPage(t *testing.T, c *Client) error {
 	return nil
 }
 
-// What is accepted of URLs, prefixes and keys makes a request that asks for the
-// list, and for nothing else.
+// Valid URLs, prefixes and keys result in a request for the list and nothing else.
 func FuzzRequest(f *testing.F) {
 	for _, text := range []string{
 		"https://acme.truefoundry.cloud", "http://localhost:3000/", "https://example.com/a/b//", "http://[::1]:80/%2F%2e%2e/x", "http://[fe80::1%25en0]/",
@@ -303,57 +302,57 @@ func FuzzRequest(f *testing.F) {
 		f.Add("https://h/a", "/api", key)
 	}
 	f.Fuzz(func(t *testing.T, address, prefix, secret string) {
-		silent := func(err error) {
+		checkError := func(err error) {
 			if strings.Contains(err.Error(), canary) || oneLine(err.Error()) != err.Error() {
 				t.Errorf("the error is %q", err)
 			}
 		}
 		u, err := ParseURL(address)
 		if err != nil {
-			silent(err)
+			checkError(err)
 			return
 		}
 		prefix, err = ParseAPIPrefix(prefix)
 		if err != nil {
-			silent(err)
+			checkError(err)
 			prefix = DefaultAPIPrefix
 		}
 		if err := CheckKey(secret); err != nil {
-			silent(err)
+			checkError(err)
 			secret = "a"
 		}
-		transport := new(wire)
+		transport := new(recorder)
 		c, err := New(Config{URL: u, APIPrefix: prefix, PageSize: 10, Credentials: StaticKey(secret, "test"), Transport: transport, UserAgent: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := getPage(t, c); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Fatalf("nothing can be sent to %q: %v", u, err)
+			t.Fatalf("no request can be sent to %q: %v", u, err)
 		}
 		sent := bufio.NewReader(&transport.sent)
 		req, err := http.ReadRequest(sent)
 		if err != nil {
-			t.Fatalf("what is sent to %q with %q cannot be read: %v", u, secret, err)
+			t.Fatalf("the request to %q with %q is invalid: %v", u, secret, err)
 		}
 		if more, _ := io.ReadAll(sent); len(more) > 0 || req.ContentLength != 0 {
 			t.Errorf("there is more than one request: %q", more)
 		}
 		list := strings.TrimSuffix(prefix, "/") + "/v1/virtual-accounts"
 		if req.Method != http.MethodGet || req.URL.RawQuery != "limit=10&offset=20" || !strings.HasSuffix(req.URL.Path, list) || !strings.HasSuffix(path.Clean(req.URL.Path), list) {
-			t.Errorf("it asks %s %s below %q", req.Method, req.RequestURI, prefix)
+			t.Errorf("the request is %s %s, below %q", req.Method, req.RequestURI, prefix)
 		}
 		want := http.Header{
 			"Authorization": {"Bearer " + secret}, "Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"test"},
 		}
-		// A host that is not ASCII may turn out to have no ASCII form.
+		// A host that is not ASCII may have no ASCII form.
 		if !reflect.DeepEqual(req.Header, want) || req.Host == "" && !strings.ContainsFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) {
-			t.Errorf("it asks %q with %q", req.Host, req.Header)
+			t.Errorf("the request is for the host %q, with the header %q", req.Host, req.Header)
 		}
 	})
 }
 
-// Whatever the response, its error is one line that is fit to be logged, and has
-// nothing of the response but in its Detail.
+// For any response, the error is a printable line without the key, and only its Detail
+// contains text of the response.
 func FuzzResponse(f *testing.F) {
 	const key = "tfy_va_ci_5ecret"
 	for status := 100; status < 600; status++ {
@@ -382,7 +381,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		transport := &wire{resp: &http.Response{
+		transport := &recorder{resp: &http.Response{
 			StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
 			Header: http.Header{"Content-Type": {contentType}, "Content-Encoding": {encoding}, "Location": {location}, "Server": {contentType}, "Www-Authenticate": {location}},
 		}}
@@ -403,13 +402,13 @@ func FuzzResponse(f *testing.F) {
 		}
 		text := failure.Error()
 		if utf8.RuneCountInString(failure.Detail) > maxDetail || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			t.Errorf("the error is not a plain line: %q", text)
+			t.Errorf("the error is not a printable line: %q", text)
 		}
 		if strings.Contains(text, key) {
-			t.Errorf("the error shows the key: %q", text)
+			t.Errorf("the error contains the key: %q", text)
 		}
 		if strings.Contains(failure.Summary+failure.Advice, canary) {
-			t.Errorf("the error repeats the response outside of its detail: %#v", failure)
+			t.Errorf("the error contains text of the response outside of its detail: %#v", failure)
 		}
 	})
 }

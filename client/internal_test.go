@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestTheLimitIsNoEndOfTheBody(t *testing.T) {
+func TestABodyAboveTheLimitIsAnError(t *testing.T) {
 	const page = `{ "meta": {"a": 1}, "data": [{"id":"a","x":"y"}, {"id":"b","name":5} ], "pagination": {"total": 2} } `
 	for left := range len(page) + 2 {
 		p, err := decodePage(&limitedReader{ctx: t.Context(), r: strings.NewReader(page), left: left}, 0, DefaultMaxTokens)
@@ -30,13 +30,13 @@ func TestTheLimitIsNoEndOfTheBody(t *testing.T) {
 	}
 }
 
-// roundTrip is an http.RoundTripper.
-type roundTrip func(*http.Request) (*http.Response, error)
+// roundTripFunc is a function that is an http.RoundTripper.
+type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+func (f roundTripFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-func TestDecodingEndsWithTheScrape(t *testing.T) {
-	response := roundTrip(func(*http.Request) (*http.Response, error) {
+func TestDecodingStopsWhenTheContextEnds(t *testing.T) {
+	response := roundTripFunc(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(`{"data":[{"id":"a"}]}`))}, nil
 	})
 	c, err := New(Config{URL: &url.URL{Scheme: "http", Host: "acme.example"}, PageSize: 1, Transport: response, Credentials: StaticKey("key", "test")})
@@ -44,7 +44,7 @@ func TestDecodingEndsWithTheScrape(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	// When the request is observed, the page has been received and not decoded.
+	// This is called after the page was received and before it is decoded.
 	c.cfg.Trace.Request = func(int, time.Duration) { cancel() }
 	slot := c.cfg.Limiter.acquire(ctx)
 	defer slot.release()
@@ -54,14 +54,14 @@ func TestDecodingEndsWithTheScrape(t *testing.T) {
 	}
 }
 
-// The time per token hardly grows with the number of tokens, even where all of
-// them have the same name.
+// The time per token hardly grows with the number of tokens, even if all have the same
+// name.
 func BenchmarkMarkReplaced(b *testing.B) {
 	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, n := range []int{1000, 10_000, 100_000} {
 		for name, nameOf := range map[string]func(i int) string{
-			"of different names": func(i int) string { return fmt.Sprintf("pipeline-%06d", i) },
-			"of one name":        func(int) string { return "ci" },
+			"with different names": func(i int) string { return fmt.Sprintf("pipeline-%06d", i) },
+			"with the same name":   func(int) string { return "ci" },
 		} {
 			b.Run(fmt.Sprintf("%d tokens %s", n, name), func(b *testing.B) {
 				tokens := make([]Token, n)

@@ -21,43 +21,47 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// known makes a client known to the control planes of controlplanetest.
-func known(cfg *client.Config) { cfg.Credentials = client.StaticKey(controlplanetest.Key, "inline") }
+// withTestKey configures a client with the key of controlplanetest.
+func withTestKey(cfg *client.Config) {
+	cfg.Credentials = client.StaticKey(controlplanetest.Key, "inline")
+}
 
-// ids returns the sorted ids of the tokens, or an error where one is there twice.
-func ids(tokens []client.Token) ([]string, error) {
+// tokenIDs returns the sorted IDs of the tokens. It returns an error if there are duplicates.
+func tokenIDs(tokens []client.Token) ([]string, error) {
 	all := make([]string, len(tokens))
 	for i := range tokens {
 		all[i] = tokens[i].ID
 	}
 	slices.Sort(all)
 	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
-		return nil, fmt.Errorf("%d of %d ids are there more than once", len(all)-n, len(all))
+		return nil, fmt.Errorf("%d of %d IDs are duplicates", len(all)-n, len(all))
 	}
 	return all, nil
 }
 
-// shelf holds a list of tokens that changes between two requests.
-type shelf struct {
+// changingList is a list that changes between two requests.
+type changingList struct {
 	mu       sync.Mutex
 	items    []any
 	requests int
-	states   [][]string // of the list so far, as sorted ids
+	states   [][]string // sorted IDs after each change
 	change   func(request int, items []any) []any
 }
 
-func (s *shelf) list() []any {
+// list returns the items for the next request.
+func (s *changingList) list() []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
 	if changed := s.change(s.requests, s.items); len(changed) != len(s.items) || s.states == nil {
 		s.items = changed
-		s.states = append(s.states, idsOf(changed))
+		s.states = append(s.states, itemIDs(changed))
 	}
 	return s.items
 }
 
-func idsOf(items []any) []string {
+// itemIDs returns the sorted IDs of the items.
+func itemIDs(items []any) []string {
 	all := make([]string, len(items))
 	for i, item := range items {
 		all[i] = fmt.Sprintf("%v", item.(map[string]any)["id"])
@@ -66,50 +70,50 @@ func idsOf(items []any) []string {
 	return all
 }
 
-func minimal(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i)} }
+// minimalItem returns an item with only an ID.
+func minimalItem(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i)} }
 
-// Whatever the number of tokens, the size of pages asked for and granted, what the
-// server says of them, and the concurrency: every token is listed, once, also by the
-// next listing.
+// This holds for any number of tokens, page size, page size limit, pagination, and
+// concurrency, and also for the next listing.
 func TestEveryTokenIsListedOnce(t *testing.T) {
 	totals := map[string]func(n, length int) any{
-		"true":               func(n, _ int) any { return n },
+		"correct":            func(n, _ int) any { return n },
 		"none":               func(int, int) any { return nil },
 		"zero":               func(int, int) any { return 0 },
 		"less":               func(n, _ int) any { return n / 2 },
 		"one more":           func(n, _ int) any { return n + 1 },
-		"double":             func(n, _ int) any { return 2*n + 10 },
+		"doubled":            func(n, _ int) any { return 2*n + 10 },
 		"huge":               func(int, int) any { return int64(1_000_000_000_000) },
 		"negative":           func(int, int) any { return -1 },
-		"text":               func(int, int) any { return "many" },
+		"string":             func(int, int) any { return "many" },
 		"length of the page": func(_, length int) any { return length },
 	}
 	limits := map[string]func(pagination map[string]any){
-		"granted":  func(map[string]any) {},
-		"not said": func(pagination map[string]any) { delete(pagination, "limit") },
-		"null":     func(pagination map[string]any) { pagination["limit"] = nil },
-		"text":     func(pagination map[string]any) { pagination["limit"] = "1000" },
-		"zero":     func(pagination map[string]any) { pagination["limit"] = 0 },
+		"correct": func(map[string]any) {},
+		"none":    func(pagination map[string]any) { delete(pagination, "limit") },
+		"null":    func(pagination map[string]any) { pagination["limit"] = nil },
+		"string":  func(pagination map[string]any) { pagination["limit"] = "1000" },
+		"zero":    func(pagination map[string]any) { pagination["limit"] = 0 },
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for total, totalOf := range totals {
-		for limitSaid, sayLimit := range limits {
+		for limitName, setLimit := range limits {
 			for range 3 {
 				n, limit, clamp, concurrency := random.IntN(120), 1+random.IntN(40), 1+random.IntN(40), 1+random.IntN(8)
-				name := fmt.Sprintf("total %s of %d, %d asked, %d granted, limit %s, %d at a time", total, n, limit, clamp, limitSaid, concurrency)
+				name := fmt.Sprintf("%d tokens, total %s, page size %d of at most %d, limit %s, concurrency %d", n, total, limit, clamp, limitName, concurrency)
 				t.Run(name, func(t *testing.T) {
 					items := make([]any, n)
 					for i := range items {
-						items[i] = minimal(i)
+						items[i] = minimalItem(i)
 					}
-					says := faults.Pagination(func(length int, pagination map[string]any) {
-						sayLimit(pagination)
+					pagination := faults.Pagination(func(length int, pagination map[string]any) {
+						setLimit(pagination)
 						if pagination["total"] = totalOf(n, length); pagination["total"] == nil {
 							delete(pagination, "total")
 						}
 					})
-					cp := controlplanetest.Start(t, controlplanetest.Always(items...), says, faults.Clamp(clamp))
-					c := newClient(t, cp.URL, known, func(cfg *client.Config) {
+					cp := controlplanetest.Start(t, controlplanetest.Always(items...), pagination, faults.Clamp(clamp))
+					c := newClient(t, cp.URL, withTestKey, func(cfg *client.Config) {
 						cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
 					})
 					for range 2 {
@@ -118,17 +122,17 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						listed, err := ids(got.Tokens)
+						listed, err := tokenIDs(got.Tokens)
 						if err != nil {
 							t.Fatal(err)
 						}
-						if want := idsOf(items); !slices.Equal(listed, want) {
-							t.Errorf("%d tokens instead of %d", len(listed), len(want))
+						if want := itemIDs(items); !slices.Equal(listed, want) {
+							t.Errorf("%d tokens, want %d", len(listed), len(want))
 						}
 						if want, ok := totalOf(n, min(n, limit, clamp)).(int); ok && want >= 0 && got.Reported != int64(want) {
 							t.Errorf("reported %d, want %d", got.Reported, want)
 						}
-						// Once or twice through the list, with no more in vain than may be on their way or decoded.
+						// The list is read at most twice, with at most as many extra pages as the Limiter allows.
 						pages := n/min(limit, clamp) + 2
 						if most := 2 * (pages + 2*concurrency); len(cp.Requests())-before > most {
 							t.Errorf("%d requests, want at most %d", len(cp.Requests())-before, most)
@@ -140,10 +144,9 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 	}
 }
 
-// A list that fits on one page takes one request if there are two signs that it is
-// whole: it has fewer items than were asked for, and its total is their number. What
-// else a server says must not contradict them.
-func TestRequestsOfAListThatFitsOnOnePage(t *testing.T) {
+// A list that fits on one page takes one request if the page has fewer items than
+// requested, the total is their number, and the limit does not contradict.
+func TestRequestsForAListThatFitsOnOnePage(t *testing.T) {
 	limit := func(limit any) func(int, map[string]any) {
 		return func(_ int, pagination map[string]any) { pagination["limit"] = limit }
 	}
@@ -153,26 +156,26 @@ func TestRequestsOfAListThatFitsOnOnePage(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		items         int
-		says          func(length int, pagination map[string]any)
+		pagination    func(length int, pagination map[string]any)
 		first, second int // requests of the first listing, and of the next
 	}{
-		{"with the limit that was asked for", 3, limit(10), 1, 1},
+		{"with the requested limit", 3, limit(10), 1, 1},
 		{"with a higher limit", 3, limit(1000), 1, 1},
 		{"with a lower limit", 3, limit(9), 2, 2},
-		{"with a limit that cannot be read", 3, limit("10"), 2, 2},
+		{"with an invalid limit", 3, limit("10"), 2, 2},
 		{"with a negative limit", 3, limit(-1), 2, 2},
-		{"without a limit, once it was read to its end", 3, limit(nil), 2, 1},
-		{"with a total that is higher", 3, total(4), 6, 6}, // the list is read twice, with one page beyond the total
-		{"with a total that is lower", 3, total(2), 2, 2},
+		{"without a limit, after it was read to its end", 3, limit(nil), 2, 1},
+		{"with a higher total", 3, total(4), 6, 6}, // the list is read twice, with one page beyond the total
+		{"with a lower total", 3, total(2), 2, 2},
 		{"without a total", 3, total(nil), 2, 2},
-		{"with a total that cannot be read", 3, total("3"), 2, 2},
+		{"with an invalid total", 3, total("3"), 2, 2},
 		{"that is as long as a page", 10, limit(10), 2, 2},
 		{"that is empty", 0, limit(nil), 1, 1},
 		{"of one item", 1, limit(10), 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(tt.items)...), faults.Pagination(tt.says))
-			c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 10 })
+			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(tt.items)...), faults.Pagination(tt.pagination))
+			c := newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize = 10 })
 			for _, want := range []int{tt.first, tt.second} {
 				before := len(cp.Requests())
 				if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != tt.items || got.WrongTotal {
@@ -186,21 +189,21 @@ func TestRequestsOfAListThatFitsOnOnePage(t *testing.T) {
 	}
 }
 
-// tick is a clock that a test sets.
-type tick struct{ now time.Time }
+// fakeClock is a clock that a test sets.
+type fakeClock struct{ now time.Time }
 
-func (c *tick) Now() time.Time { return c.now }
+func (c *fakeClock) Now() time.Time { return c.now }
 
-// Without the limit in the response, one listing per hour and kind proves that the
-// first page is the whole list. What was learned is kept in the State.
+// This applies to responses without a limit, for each kind. The time of the last full read
+// is kept in the State.
 func TestAListThatFitsOnOnePageIsReadToItsEndOnceAnHour(t *testing.T) {
 	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), controlplanetest.Tokens(2), noLimit)
-	clock, state := &tick{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, new(client.State)
+	clock, state := &fakeClock{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, new(client.State)
 	requests := func(kind client.Kind) int {
 		t.Helper()
-		// A new client, as after a reload.
-		c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.Now, cfg.State = clock.Now, state })
+		// The client is new, like after a reload.
+		c := newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.Now, cfg.State = clock.Now, state })
 		credential, err := c.Credential(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -231,9 +234,9 @@ func TestAListThatFitsOnOnePageIsReadToItsEndOnceAnHour(t *testing.T) {
 	}
 }
 
-// A server that clamps pages, calls a page's length the total and does not say its
-// limit is found out by the first listing, and not trusted again.
-func TestAServerThatCallsThePageTheTotalLosesTheShortcut(t *testing.T) {
+// A server that limits the page size, and reports the length of the page as the total and
+// no limit, is detected by the first listing. Its lists are always read to their end.
+func TestAServerWithAWrongTotalIsNotTrustedAgain(t *testing.T) {
 	clamps := []controlplanetest.Fault{
 		faults.Pagination(func(length int, pagination map[string]any) {
 			pagination["total"] = length
@@ -243,27 +246,26 @@ func TestAServerThatCallsThePageTheTotalLosesTheShortcut(t *testing.T) {
 	}
 	items := controlplanetest.Tokens(10)
 	cp := controlplanetest.Start(t, func() []any { return items }, clamps...)
-	clock := &tick{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}
-	c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.Now = 100, clock.Now })
+	clock := &fakeClock{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}
+	c := newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize, cfg.Now = 100, clock.Now })
 	expect := func(tokens int, wrongTotal bool) {
 		t.Helper()
 		got, err := list(t.Context(), c)
 		if err != nil || len(got.Tokens) != tokens || got.WrongTotal != wrongTotal {
-			t.Errorf("got %+v, %v; want %d tokens, and a wrong total: %v", got, err, tokens, wrongTotal)
+			t.Errorf("got %+v, %v; want %d tokens and WrongTotal %v", got, err, tokens, wrongTotal)
 		}
 	}
 	expect(10, true)
-	expect(10, false) // it was said
+	expect(10, false) // only the first listing reports it
 	items = items[:3]
 	expect(3, false)
 	items = controlplanetest.Tokens(10)
-	expect(10, false) // that it was right in between changes nothing
+	expect(10, false) // a correct total in between changes nothing
 	clock.now = clock.now.Add(2 * time.Hour)
 	expect(10, false)
 }
 
-// A list that grows while it is read is not taken for a wrong total.
-func TestAListThatGrowsDoesNotLoseTheShortcut(t *testing.T) {
+func TestAListThatGrowsIsNotAWrongTotal(t *testing.T) {
 	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
 	requests := 0
 	cp := controlplanetest.Start(t, func() []any {
@@ -272,22 +274,21 @@ func TestAListThatGrowsDoesNotLoseTheShortcut(t *testing.T) {
 		}
 		return controlplanetest.Tokens(4)
 	}, noLimit)
-	c := newClient(t, cp.URL, known)
+	c := newClient(t, cp.URL, withTestKey)
 	for range 2 {
 		if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 4 || got.WrongTotal {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	}
-	if n := len(cp.Requests()); n != 2+2+1 { // once, once more since it changed, and the next listing
+	if n := len(cp.Requests()); n != 2+2+1 { // two for the first listing, two because it changed, one for the second listing
 		t.Errorf("%d requests", n)
 	}
 }
 
-// The list may have exactly as many items as are allowed, whatever they are and
-// however they are split into pages.
-func TestTheNumberOfTokensIsBounded(t *testing.T) {
+// This counts all items, whether they are valid, invalid or duplicates, for any page size.
+func TestTheNumberOfItemsIsLimited(t *testing.T) {
 	const most = 30
-	odd := func(n int) []any { // with duplicates and items that cannot be read
+	mixed := func(n int) []any { // with duplicates and invalid items
 		all := controlplanetest.Tokens(n - 10)
 		for i := range 5 {
 			all = append(all, i, controlplanetest.Token(0))
@@ -296,14 +297,14 @@ func TestTheNumberOfTokensIsBounded(t *testing.T) {
 	}
 	noTotal := faults.Total(func(int) any { return nil })
 	for name, faultsOf := range map[string][]controlplanetest.Fault{
-		"with a total": nil, "without a total": {noTotal}, "granted all at once": {faults.Clamp(1)},
+		"with a total": nil, "without a total": {noTotal}, "with one item per page": {faults.Clamp(1)},
 	} {
 		for _, pageSize := range []int{1, 7, 30, 31, 1000} {
-			for kind, items := range map[string]func(n int) []any{"tokens": controlplanetest.Tokens, "odd items": odd} {
-				t.Run(fmt.Sprintf("%s of %s in pages of %d", kind, name, pageSize), func(t *testing.T) {
+			for kind, items := range map[string]func(n int) []any{"tokens": controlplanetest.Tokens, "mixed items": mixed} {
+				t.Run(fmt.Sprintf("%s %s in pages of %d", kind, name, pageSize), func(t *testing.T) {
 					for n, fits := range map[int]bool{most: true, most + 1: false} {
 						cp := controlplanetest.Start(t, controlplanetest.Always(items(n)...), faultsOf...)
-						got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.MaxTokens = pageSize, most }))
+						got, err := list(t.Context(), newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize, cfg.MaxTokens = pageSize, most }))
 						switch {
 						case fits && (err != nil || len(got.Tokens)+got.Duplicates+got.InvalidItems != most):
 							t.Errorf("%d items: %+v, %v", n, got, err)
@@ -319,7 +320,6 @@ func TestTheNumberOfTokensIsBounded(t *testing.T) {
 	}
 }
 
-// A list of new tokens without an end takes no more requests than fit into the limit.
 func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
 	const pageSize, most, concurrency = 10, 1000, 4
 	cp := controlplanetest.New(t, controlplanetest.Always())
@@ -333,7 +333,7 @@ func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
 		})
 	}))
 	defer stop()
-	_, err := list(t.Context(), newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+	_, err := list(t.Context(), newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 		cfg.PageSize, cfg.MaxTokens, cfg.Limiter, cfg.Transport = pageSize, most, client.NewLimiter(concurrency), transport
 	}))
 	wantError(t, err, client.ReasonTooLarge)
@@ -342,88 +342,88 @@ func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
 	}
 }
 
-// A list that changes while it is read is read again: what comes out is the
-// list as it was at one moment.
-func TestListThatChangesOnceIsListedAsItIs(t *testing.T) {
+// A list that changes while it is read is read again. The listing has all tokens of one
+// moment.
+func TestAListThatChangesOnceIsConsistent(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for i := range 60 {
 		n, limit, concurrency := 20+random.IntN(80), 1+random.IntN(30), 1+random.IntN(6)
 		at, by, place := 1+random.IntN(12), 1+random.IntN(15), random.IntN(20)
 		grows := i%2 == 0
-		t.Run(fmt.Sprintf("%d tokens in pages of %d, %d at a time, request %d, %d at %d, grows %v", n, limit, concurrency, at, by, place, grows), func(t *testing.T) {
-			s := &shelf{change: func(request int, items []any) []any {
+		t.Run(fmt.Sprintf("%d tokens in pages of %d, concurrency %d, request %d, %d tokens at %d, grows %v", n, limit, concurrency, at, by, place, grows), func(t *testing.T) {
+			s := &changingList{change: func(request int, items []any) []any {
 				switch {
 				case request != at:
 					return items
 				case grows:
 					var added []any
 					for i := range by {
-						added = append(added, minimal(n+i))
+						added = append(added, minimalItem(n+i))
 					}
 					return slices.Insert(slices.Clone(items), place, added...)
 				}
 				return slices.Delete(slices.Clone(items), place, min(len(items), place+by))
 			}}
 			for i := range n {
-				s.items = append(s.items, minimal(i))
+				s.items = append(s.items, minimalItem(i))
 			}
-			s.states = append(s.states, idsOf(s.items))
+			s.states = append(s.states, itemIDs(s.items))
 			cp := controlplanetest.Start(t, s.list)
-			got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) {
+			got, err := list(t.Context(), newClient(t, cp.URL, withTestKey, func(cfg *client.Config) {
 				cfg.PageSize, cfg.Limiter = limit, client.NewLimiter(concurrency)
 			}))
 			if err != nil {
 				t.Fatal(err)
 			}
-			listed, err := ids(got.Tokens)
+			listed, err := tokenIDs(got.Tokens)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !slices.ContainsFunc(s.states, func(state []string) bool { return slices.Equal(state, listed) }) {
-				t.Errorf("%d tokens, which the list never was", len(listed))
+				t.Errorf("the list never had these %d tokens", len(listed))
 			}
 		})
 	}
 }
 
-func TestListIsListedOnceMore(t *testing.T) {
+func TestWhenAListIsReadAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		fault  controlplanetest.Fault
 		tokens int
 		again  bool
 	}{
-		{"not where all is well", faults.Total(func(n int) any { return n }), 10, false},
-		{"not where no total is told", faults.Total(func(int) any { return nil }), 10, false},
-		{"not where more came than was told", faults.Total(func(int) any { return 9 }), 10, false},
-		{"where less came than was told, and exported with the gap", faults.Total(func(int) any { return 11 }), 10, true},
-		{"where pages told different totals", faults.At(4, faults.Total(func(int) any { return 9 })), 10, true},
-		{"where a page in the middle was empty, and exported with the gap", faults.EmptyPage(4), 6, true},
-		{"where a page was empty once", faults.At(4, faults.First(1, faults.EmptyPage(4))), 10, true},
+		{"not if the total is correct", faults.Total(func(n int) any { return n }), 10, false},
+		{"not without a total", faults.Total(func(int) any { return nil }), 10, false},
+		{"not with more tokens than the total", faults.Total(func(int) any { return 9 }), 10, false},
+		{"with fewer tokens than the total", faults.Total(func(int) any { return 11 }), 10, true},
+		{"with different totals", faults.At(4, faults.Total(func(int) any { return 9 })), 10, true},
+		{"with an empty page in the middle", faults.EmptyPage(4), 6, true},
+		{"with a page that is empty once", faults.At(4, faults.First(1, faults.EmptyPage(4))), 10, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), tt.fault)
-			got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 4 }))
+			got, err := list(t.Context(), newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize = 4 }))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(got.Tokens) != tt.tokens {
 				t.Errorf("%d tokens, want %d", len(got.Tokens), tt.tokens)
 			}
-			firsts := 0
+			passes := 0
 			for _, request := range cp.Requests() {
 				if request == "GET /api/svc/v1/personal-access-tokens?limit=4&offset=0" {
-					firsts++
+					passes++
 				}
 			}
-			if again := firsts > 1; again != tt.again || firsts > 2 {
-				t.Errorf("listed %d times", firsts)
+			if again := passes > 1; again != tt.again || passes > 2 {
+				t.Errorf("the list was read %d times", passes)
 			}
 		})
 	}
 }
 
-func TestListWithoutAnEndIsIncomplete(t *testing.T) {
+func TestAListWithoutAnEndIsIncomplete(t *testing.T) {
 	var made atomic.Int64
 	always := controlplanetest.Always(controlplanetest.Tokens(10)...)
 	for _, tt := range []struct {
@@ -431,22 +431,22 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 		items  func() []any
 		faults []controlplanetest.Fault
 	}{
-		{"where the first page repeats for ever", always, []controlplanetest.Fault{faults.IgnoreOffset()}},
+		{"if the first page is repeated", always, []controlplanetest.Fault{faults.IgnoreOffset()}},
 		{
-			"where it repeats below a total without end", always,
+			"if the first page is repeated below a huge total", always,
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return int64(1_000_000_000_000) })},
 		},
 		{
-			"where every page is unreadable", controlplanetest.Always(1, 2, 3, 4),
+			"if every page is invalid", controlplanetest.Always(1, 2, 3, 4),
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })},
 		},
-		{"where every page is new", func() []any { return []any{minimal(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })}},
+		{"if every page is new", func() []any { return []any{minimalItem(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			cp := controlplanetest.New(t, tt.items)
 			transport, stop := controlplanetest.InMemory(cp.With(tt.faults...))
 			defer stop()
-			got, err := list(t.Context(), newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+			got, err := list(t.Context(), newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 				cfg.PageSize, cfg.Transport = 4, transport
 			}))
 			if reasonOf(err) != client.ReasonIncomplete || got != nil {
@@ -456,7 +456,7 @@ func TestListWithoutAnEndIsIncomplete(t *testing.T) {
 	}
 }
 
-func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
+func TestClientsShareALimiter(t *testing.T) {
 	const limit = 3
 	var running, most atomic.Int64
 	var reached sync.Once
@@ -470,7 +470,7 @@ func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
 			if n == limit {
 				reached.Do(func() { close(full) })
 			}
-			<-full // at first, so that the limit is reached
+			<-full // blocks until the limit is reached
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -478,7 +478,7 @@ func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
 	limiter := client.NewLimiter(limit)
 	var wg sync.WaitGroup
 	for range 4 {
-		c := newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize, cfg.Limiter = 3, limiter })
+		c := newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize, cfg.Limiter = 3, limiter })
 		wg.Go(func() {
 			if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 100 {
 				t.Errorf("got %v, %v", got, err)
@@ -487,19 +487,20 @@ func TestRequestsAtAControlPlaneAreLimitedWhoeverAsks(t *testing.T) {
 	}
 	wg.Wait()
 	if most.Load() != limit {
-		t.Errorf("%d requests at a time, want %d", most.Load(), limit)
+		t.Errorf("%d concurrent requests, want %d", most.Load(), limit)
 	}
 }
 
-// retried runs a listing in a synctest bubble, where waits cost no time.
-func retried(t *testing.T, timeout time.Duration, fault controlplanetest.Fault, check func(list func() (took time.Duration, retries int, err error))) {
+// testRetries calls check in a synctest bubble, in which waits take no time. list lists a
+// control plane that has the fault.
+func testRetries(t *testing.T, timeout time.Duration, fault controlplanetest.Fault, check func(list func() (took time.Duration, retries int, err error))) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(10)...))
 		transport, stop := controlplanetest.InMemory(cp.With(fault))
 		defer stop()
 		retries := 0
-		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+		c := newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(2)
 			cfg.Trace.Retry = func() { retries++ }
 		})
@@ -516,40 +517,40 @@ func retried(t *testing.T, timeout time.Duration, fault controlplanetest.Fault, 
 func TestRetries(t *testing.T) {
 	const s = time.Second
 	for _, tt := range []struct {
-		name         string
-		fault        controlplanetest.Fault
-		timeout      time.Duration
-		reason       client.Reason // empty where the listing works
-		retries      int
-		least, most  time.Duration
-		bannedReason client.Reason // of the next listing
+		name        string
+		fault       controlplanetest.Fault
+		timeout     time.Duration
+		reason      client.Reason // of the listing; empty if it succeeds
+		retries     int
+		least, most time.Duration // duration of the listing
+		nextReason  client.Reason // of the next listing
 	}{
 		{name: "a connection that is reset", fault: faults.First(1, faults.Reset()), retries: 1, least: s / 4, most: s / 2},
 		{name: "408", fault: faults.First(1, faults.Status(408)), retries: 1, least: s / 4, most: s / 2},
 		{name: "429 without Retry-After", fault: faults.First(1, faults.Status(429)), retries: 1, least: s / 4, most: s / 2},
 		{name: "502", fault: faults.First(1, faults.Status(502)), retries: 1, least: s / 4, most: s / 2},
 		{name: "503", fault: faults.First(1, faults.Status(503)), retries: 1, least: s / 4, most: s / 2},
-		{name: "504, twice", fault: faults.First(2, faults.Status(504)), retries: 2, least: s * 3 / 4, most: s * 3 / 2},
+		{name: "504 twice", fault: faults.First(2, faults.Status(504)), retries: 2, least: s * 3 / 4, most: s * 3 / 2},
 		{name: "twice a listing, not a page", fault: faults.First(1, faults.Status(502)), retries: 1, least: s / 4, most: s / 2},
-		{name: "not three times", fault: faults.First(3, faults.Status(504)), reason: client.ReasonServerError, retries: 2, least: s * 3 / 4, most: s * 3 / 2},
+		{name: "not a third time", fault: faults.First(3, faults.Status(504)), reason: client.ReasonServerError, retries: 2, least: s * 3 / 4, most: s * 3 / 2},
 		{name: "not 500", fault: faults.First(1, faults.Status(500)), reason: client.ReasonServerError},
 		{name: "not 409", fault: faults.First(1, faults.Status(409)), reason: client.ReasonClientError},
-		{name: "not what is no JSON", fault: faults.First(1, faults.Body("<html>")), reason: client.ReasonBadResponse},
-		{name: "after what Retry-After says, in seconds", fault: faults.First(1, faults.Status(429, "Retry-After", "7")), retries: 1, least: 7 * s, most: 7 * s},
-		{name: "after what Retry-After says, as a date", fault: faults.First(1, retryAt(8*s)), retries: 1, least: 7 * s, most: 8 * s},
-		{name: "after a Retry-After of 0 all the same", fault: faults.First(1, faults.Status(503, "Retry-After", "0")), retries: 1, least: s / 4, most: s / 2},
-		{name: "after a Retry-After that is rubbish", fault: faults.First(1, faults.Status(503, "Retry-After", "soon")), retries: 1, least: s / 4, most: s / 2},
-		{name: "after a Retry-After in the past", fault: faults.First(1, retryAt(-time.Hour)), retries: 1, least: s / 4, most: s / 2},
-		{name: "not where Retry-After is beyond all numbers", fault: faults.First(1, faults.Status(429, "Retry-After", "99999999999999999999")), reason: client.ReasonRateLimited, bannedReason: client.ReasonRateLimited},
-		{name: "not where the backoff does not fit", fault: faults.First(1, faults.Status(503)), timeout: s / 5, reason: client.ReasonServerError},
-		{name: "not where Retry-After does not fit", fault: faults.First(1, faults.Status(429, "Retry-After", "30")), reason: client.ReasonRateLimited, bannedReason: client.ReasonRateLimited},
-		{name: "not where Retry-After of a 503 does not fit", fault: faults.First(1, faults.Status(503, "Retry-After", "30")), reason: client.ReasonServerError, bannedReason: client.ReasonRateLimited},
+		{name: "not HTML", fault: faults.First(1, faults.Body("<html>")), reason: client.ReasonBadResponse},
+		{name: "after a Retry-After in seconds", fault: faults.First(1, faults.Status(429, "Retry-After", "7")), retries: 1, least: 7 * s, most: 7 * s},
+		{name: "after a Retry-After that is a date", fault: faults.First(1, retryAt(8*s)), retries: 1, least: 7 * s, most: 8 * s},
+		{name: "with backoff after a Retry-After of 0", fault: faults.First(1, faults.Status(503, "Retry-After", "0")), retries: 1, least: s / 4, most: s / 2},
+		{name: "with backoff after an invalid Retry-After", fault: faults.First(1, faults.Status(503, "Retry-After", "soon")), retries: 1, least: s / 4, most: s / 2},
+		{name: "with backoff after a Retry-After in the past", fault: faults.First(1, retryAt(-time.Hour)), retries: 1, least: s / 4, most: s / 2},
+		{name: "not if Retry-After is huge", fault: faults.First(1, faults.Status(429, "Retry-After", "99999999999999999999")), reason: client.ReasonRateLimited, nextReason: client.ReasonRateLimited},
+		{name: "not if the backoff exceeds the deadline", fault: faults.First(1, faults.Status(503)), timeout: s / 5, reason: client.ReasonServerError},
+		{name: "not if Retry-After exceeds the deadline", fault: faults.First(1, faults.Status(429, "Retry-After", "30")), reason: client.ReasonRateLimited, nextReason: client.ReasonRateLimited},
+		{name: "not if Retry-After of a 503 exceeds the deadline", fault: faults.First(1, faults.Status(503, "Retry-After", "30")), reason: client.ReasonServerError, nextReason: client.ReasonRateLimited},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.timeout == 0 {
 				tt.timeout = 10 * s
 			}
-			retried(t, tt.timeout, tt.fault, func(list func() (time.Duration, int, error)) {
+			testRetries(t, tt.timeout, tt.fault, func(list func() (time.Duration, int, error)) {
 				took, retries, err := list()
 				if reason := reasonOf(err); reason != tt.reason {
 					t.Fatalf("failed as %q, want %q: %v", reason, tt.reason, err)
@@ -557,17 +558,17 @@ func TestRetries(t *testing.T) {
 				if retries != tt.retries || took < tt.least || took > tt.most {
 					t.Errorf("%d retries in %v, want %d in %v to %v", retries, took, tt.retries, tt.least, tt.most)
 				}
-				if _, _, err := list(); reasonOf(err) != tt.bannedReason {
-					t.Errorf("the next listing failed as %q, want %q", reasonOf(err), tt.bannedReason)
+				if _, _, err := list(); reasonOf(err) != tt.nextReason {
+					t.Errorf("the next listing failed as %q, want %q", reasonOf(err), tt.nextReason)
 				}
 			})
 		})
 	}
 }
 
-// When time is up, the failure that made a retry necessary says more than that.
-func TestARetryThatIsTooLate(t *testing.T) {
-	const late = ", and the scrape's deadline passed before a retry succeeded"
+// If the deadline passes during a retry, the error describes the first failure.
+func TestARetryThatExceedsTheDeadline(t *testing.T) {
+	const deadlinePassed = ", and the scrape's deadline passed before a retry succeeded"
 	once := func(fault controlplanetest.Fault) controlplanetest.Fault {
 		return func(next http.Handler) http.Handler { return faults.First(1, fault)(faults.Hang()(next)) }
 	}
@@ -578,14 +579,14 @@ func TestARetryThatIsTooLate(t *testing.T) {
 		retries int
 		want    string // the summary
 	}{
-		{"after a 502", once(faults.Status(502)), client.ReasonServerError, 1, "502 Bad Gateway" + late},
-		{"after a 502 of a later page", faults.At(4, once(faults.Status(502))), client.ReasonServerError, 1, "502 Bad Gateway" + late},
-		{"after a 429 of one page while another one hangs", pages(map[string]controlplanetest.Fault{"4": faults.Hang(), "8": once(faults.Status(429))}), client.ReasonRateLimited, 1, "429 Too Many Requests" + late},
-		{"after a reset", once(faults.Reset()), client.ReasonConnection, 1, "the connection failed: it was closed before the response was complete" + late},
+		{"after a 502", once(faults.Status(502)), client.ReasonServerError, 1, "502 Bad Gateway" + deadlinePassed},
+		{"after a 502 of a later page", faults.At(4, once(faults.Status(502))), client.ReasonServerError, 1, "502 Bad Gateway" + deadlinePassed},
+		{"after a 429 of one page while another one hangs", faultsByOffset(map[string]controlplanetest.Fault{"4": faults.Hang(), "8": once(faults.Status(429))}), client.ReasonRateLimited, 1, "429 Too Many Requests" + deadlinePassed},
+		{"after a reset", once(faults.Reset()), client.ReasonConnection, 1, "the connection failed: it was closed before the response was complete" + deadlinePassed},
 		{"after no failure", faults.Hang(), client.ReasonTimeout, 0, "no response from acme.example:80 within the scrape's deadline"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			retried(t, 10*time.Second, tt.fault, func(list func() (time.Duration, int, error)) {
+			testRetries(t, 10*time.Second, tt.fault, func(list func() (time.Duration, int, error)) {
 				took, retries, err := list()
 				wantEqual(t, wantError(t, err, tt.reason).Summary, tt.want)
 				wantEqual(t, retries, tt.retries)
@@ -595,8 +596,8 @@ func TestARetryThatIsTooLate(t *testing.T) {
 	}
 }
 
-// pages lets each of the faults answer the requests for its offset.
-func pages(byOffset map[string]controlplanetest.Fault) controlplanetest.Fault {
+// faultsByOffset applies each fault to the requests for its offset.
+func faultsByOffset(byOffset map[string]controlplanetest.Fault) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := map[string]http.Handler{}
 		for offset, fault := range byOffset {
@@ -612,24 +613,23 @@ func pages(byOffset map[string]controlplanetest.Fault) controlplanetest.Fault {
 	}
 }
 
-// The deadline may pass while a listing waits for a retry: it moves when a scrape that
-// shares the listing leaves.
-func TestADeadlineThatComesBeforeARetry(t *testing.T) {
+// The deadline of a shared listing may become earlier while the listing waits for a retry.
+func TestTheContextEndsBeforeARetry(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		cause  error
 		reason client.Reason
 		want   string
 	}{
-		{"is told with what failed", context.DeadlineExceeded, client.ReasonServerError, "503 Service Unavailable, and the scrape's deadline passed before a retry succeeded"},
-		{"is none if nobody waits", context.Canceled, "", "the listing was cancelled because nobody waits for it any more"},
+		{"at the deadline", context.DeadlineExceeded, client.ReasonServerError, "503 Service Unavailable, and the scrape's deadline passed before a retry succeeded"},
+		{"because it is cancelled", context.Canceled, "", "the listing was cancelled because nobody waits for it any more"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				cp := controlplanetest.New(t, controlplanetest.Always())
 				transport, stop := controlplanetest.InMemory(cp.With(faults.Status(503, "Retry-After", "5")))
 				defer stop()
-				c := newClient(t, "http://acme.example", known, func(cfg *client.Config) { cfg.Transport = transport })
+				c := newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) { cfg.Transport = transport })
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(time.Second, func() { cancel(tt.cause) })
 				_, err := list(ctx, c)
@@ -640,13 +640,12 @@ func TestADeadlineThatComesBeforeARetry(t *testing.T) {
 	}
 }
 
-// A listing that never got to send anything is no sign of a slow control plane.
-func TestAListingThatOthersKeepWaiting(t *testing.T) {
+func TestAListingThatWaitsForOthersUntilTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cp := controlplanetest.New(t, controlplanetest.Always())
 		transport, stop := controlplanetest.InMemory(cp.With(faults.Hang()))
 		defer stop()
-		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+		c := newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 			cfg.Transport, cfg.Limiter = transport, client.NewLimiter(1)
 		})
 		other, end := context.WithCancel(t.Context())
@@ -667,7 +666,8 @@ func TestAListingThatOthersKeepWaiting(t *testing.T) {
 	})
 }
 
-// retryAt asks to come back so much later, by the clock at the time.
+// retryAt responds with 429 and a Retry-After date, which is after the current time by the
+// given duration.
 func retryAt(after time.Duration) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -677,6 +677,7 @@ func retryAt(after time.Duration) controlplanetest.Fault {
 	}
 }
 
+// reasonOf returns the reason of a *client.Error. It is empty for other errors and for nil.
 func reasonOf(err error) client.Reason {
 	var failure *client.Error
 	if !errors.As(err, &failure) {
@@ -685,25 +686,25 @@ func reasonOf(err error) client.Reason {
 	return failure.Reason
 }
 
-func TestRetryAfterThatDoesNotFitIsHeededForAtMostFiveMinutes(t *testing.T) {
-	for header, ban := range map[string]time.Duration{"100": 100 * time.Second, "3600": 5 * time.Minute} {
+func TestARetryAfterBeyondTheDeadlineIsRespectedForAtMostFiveMinutes(t *testing.T) {
+	for header, wait := range map[string]time.Duration{"100": 100 * time.Second, "3600": 5 * time.Minute} {
 		t.Run(header, func(t *testing.T) {
-			var asked atomic.Int64
+			var requests atomic.Int64
 			fault := func(next http.Handler) http.Handler {
 				limited := faults.First(1, faults.Status(http.StatusTooManyRequests, "Retry-After", header))(next)
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					asked.Add(1)
+					requests.Add(1)
 					limited.ServeHTTP(w, r)
 				})
 			}
-			retried(t, 10*time.Second, fault, func(list func() (time.Duration, int, error)) {
+			testRetries(t, 10*time.Second, fault, func(list func() (time.Duration, int, error)) {
 				if _, _, err := list(); reasonOf(err) != client.ReasonRateLimited {
 					t.Fatal(err)
 				}
-				<-time.After(ban - time.Second)
+				<-time.After(wait - time.Second)
 				took, _, err := list()
-				if reasonOf(err) != client.ReasonRateLimited || took != 0 || asked.Load() != 1 {
-					t.Errorf("before its end: %v after %v and %d requests", err, took, asked.Load())
+				if reasonOf(err) != client.ReasonRateLimited || took != 0 || requests.Load() != 1 {
+					t.Errorf("before its end: %v after %v and %d requests", err, took, requests.Load())
 				}
 				wantText(t, err.Error(), `as the response "429 Too Many Requests" demanded with Retry-After`)
 				<-time.After(time.Second)
@@ -715,13 +716,12 @@ func TestRetryAfterThatDoesNotFitIsHeededForAtMostFiveMinutes(t *testing.T) {
 	}
 }
 
-// A Retry-After that does not fit also ends the listings under way.
-func TestRetryAfterThatDoesNotFitEndsTheListingsUnderWay(t *testing.T) {
+func TestARetryAfterBeyondTheDeadlineFailsOtherListings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 		transport, stop := controlplanetest.InMemory(cp.With(faults.Status(http.StatusTooManyRequests, "Retry-After", "3600")))
 		defer stop()
-		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+		c := newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 			cfg.Transport, cfg.Limiter = transport, client.NewLimiter(1)
 		})
 		var wg sync.WaitGroup
@@ -741,19 +741,18 @@ func TestRetryAfterThatDoesNotFitEndsTheListingsUnderWay(t *testing.T) {
 	})
 }
 
-// While one request waits for what Retry-After says, the others do not go on.
-func TestRetryAfterHoldsBackTheOtherPages(t *testing.T) {
+func TestARetryAfterDelaysTheOtherPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		var mu sync.Mutex
-		var at []time.Duration
-		var refused time.Duration
-		note := func(next http.Handler) http.Handler {
+		var sent []time.Duration // since start
+		var rejected time.Duration
+		record := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				mu.Lock()
-				at = append(at, time.Since(start))
-				if r.FormValue("offset") == "4" && refused == 0 {
-					refused = time.Since(start) + time.Second
+				sent = append(sent, time.Since(start))
+				if r.FormValue("offset") == "4" && rejected == 0 {
+					rejected = time.Since(start) + time.Second
 				}
 				mu.Unlock()
 				<-time.After(time.Second)
@@ -761,23 +760,23 @@ func TestRetryAfterHoldsBackTheOtherPages(t *testing.T) {
 			})
 		}
 		cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(30)...))
-		transport, stop := controlplanetest.InMemory(cp.With(note, faults.At(4, faults.First(1, faults.Status(429, "Retry-After", "20")))))
+		transport, stop := controlplanetest.InMemory(cp.With(record, faults.At(4, faults.First(1, faults.Status(429, "Retry-After", "20")))))
 		defer stop()
-		c := newClient(t, "http://acme.example", known, func(cfg *client.Config) {
+		c := newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
 			cfg.Transport, cfg.PageSize, cfg.Limiter = transport, 4, client.NewLimiter(2)
 		})
 		if got, err := list(t.Context(), c); err != nil || len(got.Tokens) != 30 {
 			t.Fatal(got, err)
 		}
-		for _, after := range at {
-			if after > refused && after < refused+20*time.Second {
-				t.Errorf("a request %v after the start, %v after one was refused", after, after-refused)
+		for _, at := range sent {
+			if at > rejected && at < rejected+20*time.Second {
+				t.Errorf("a request was sent %v after one was rejected", at-rejected)
 			}
 		}
 	})
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+func TestConnectionsAreReused(t *testing.T) {
 	const limit = 4
 	var opened atomic.Int64
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(100)...))
@@ -789,24 +788,23 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	c := newClient(t, server.URL, known, func(cfg *client.Config) {
+	c := newClient(t, server.URL, withTestKey, func(cfg *client.Config) {
 		cfg.PageSize, cfg.Limiter = 1, client.NewLimiter(limit)
 		cfg.Transport = &http.Transport{MaxIdleConnsPerHost: limit}
 	})
 	if _, err := list(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	// A dial may lose against a connection that is free first, and is not used then.
+	// The transport may dial although a connection becomes idle in the meantime.
 	if n := opened.Load(); n > 2*limit {
-		t.Errorf("%d connections for %d requests, %d at a time", n, len(cp.Requests()), limit)
+		t.Errorf("%d connections for %d requests, want at most %d", n, len(cp.Requests()), 2*limit)
 	}
 }
 
-// An invalid value of a token counts once, as the token does.
-func TestInvalidValuesOfRepeatedTokensCountOnce(t *testing.T) {
-	bad := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
-	cp := controlplanetest.Start(t, controlplanetest.Always(bad(1), bad(2), bad(1), bad(3)))
-	got, err := list(t.Context(), newClient(t, cp.URL, known, func(cfg *client.Config) { cfg.PageSize = 2 }))
+func TestInvalidValuesOfDuplicatesDoNotCount(t *testing.T) {
+	invalid := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
+	cp := controlplanetest.Start(t, controlplanetest.Always(invalid(1), invalid(2), invalid(1), invalid(3)))
+	got, err := list(t.Context(), newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize = 2 }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func TestAnInvalidItemAffectsOnlyItself(t *testing.T) {
 		`{"id":null}`, `{"id":""}`, `{"id":5}`, `{"id":["cm1"]}`, `{"name":"a"}`, `{"id":{},"name":5}`,
 	} {
 		t.Run(item, func(t *testing.T) {
-			l, err := listing(t, `{"data":[{"id":"a"}, `+item+` ,{"id":"b"}],"pagination":{"total":3}}`)
+			l, err := listPage(t, `{"data":[{"id":"a"}, `+item+` ,{"id":"b"}],"pagination":{"total":3}}`)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,13 +51,13 @@ func TestAnInvalidItemIsNamedByItsOffset(t *testing.T) {
 	wantEqual(t, l.Examples, []client.InvalidValue{{ID: "c", Field: "isExpired", Offset: 2}, {Offset: 3}})
 }
 
-func TestDecodeErrorsAreCountedAndTheFirstOfThemNamed(t *testing.T) {
+func TestDecodeErrorsAreCountedAndTheFirstAreExamples(t *testing.T) {
 	var items strings.Builder
 	for i := range 20 {
 		fmt.Fprintf(&items, `0,{"id":"t%d","createdAt":1},`, i)
 	}
-	// Of a token that was there before, nothing is lost.
-	l, err := listing(t, `{"data":[`+items.String()+`{"id":"t0","createdAt":2}]}`)
+	// Invalid values of a duplicate do not count.
+	l, err := listPage(t, `{"data":[`+items.String()+`{"id":"t0","createdAt":2}]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +66,7 @@ func TestDecodeErrorsAreCountedAndTheFirstOfThemNamed(t *testing.T) {
 	wantEqual(t, len(l.Examples), 10)
 }
 
-// invalidFields are the values that make a field unreadable, as members of
-// an item; pagination.total is none of an item.
+// invalidFields are members of an item that make a field invalid.
 var invalidFields = map[client.Field]string{
 	"name":                                `"name":1`,
 	"type":                                `"type":{}`,
@@ -113,20 +112,20 @@ func TestAnInvalidFieldAffectsOnlyItsValue(t *testing.T) {
 		t.Run(string(field), func(t *testing.T) {
 			members, ok := invalidFields[field]
 			if !ok {
-				t.Fatal("nothing is known to make it unreadable")
+				t.Fatal("invalidFields has no value for it")
 			}
-			l, err := listing(t, `{"data":[{"id":"before"},
+			l, err := listPage(t, `{"data":[{"id":"before"},
 				{"tenantName":"acme","lastAccessedAt":"2025-01-01T00:00:00Z","id":"bad",`+members+`}
 				,{"id":"after"}]}`)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if len(l.Tokens) != 3 || l.Tokens[0].ID != "before" || l.Tokens[1].ID != "bad" || l.Tokens[2].ID != "after" {
-				t.Fatalf("tokens are %s", show(l.Tokens))
+				t.Fatalf("tokens are %s", format(l.Tokens))
 			}
 			if bad := l.Tokens[1]; (bad.Tenant == "acme") != (field != "tenantName") ||
 				bad.LastAccessed.IsZero() != (field == "lastAccessedAt") {
-				t.Errorf("its neighbours suffered: %s", show(bad))
+				t.Errorf("other fields are affected: %s", format(bad))
 			}
 			wantEqual(t, l.Examples, []client.InvalidValue{{ID: "bad", Field: field, Offset: 1}})
 			wantEqual(t, l.Examples[0].String(), string(field)+` of the token with id "bad"`)
@@ -137,26 +136,26 @@ func TestAnInvalidFieldAffectsOnlyItsValue(t *testing.T) {
 }
 
 func TestTotals(t *testing.T) {
-	unreadable := []client.InvalidValue{{Field: "pagination.total", Offset: -1}, {Field: "pagination.total", Offset: -1}}
+	invalid := []client.InvalidValue{{Field: "pagination.total", Offset: -1}, {Field: "pagination.total", Offset: -1}}
 	for _, tc := range []struct {
 		name, members string
 		comesFirst    bool
 		reported      int64
-		unreadable    []client.InvalidValue
+		invalid       []client.InvalidValue
 	}{
 		{"a total", `,"pagination":{"total":1,"offset":0,"limit":1000}`, false, 1, nil},
-		{"a total that comes first", `,"pagination":{"total":1}`, true, 1, nil},
-		{"one too large for its sum with anything", `,"pagination":{"total":9223372036854775807}`, false, 9223372036854775807, nil},
+		{"a total before the data", `,"pagination":{"total":1}`, true, 1, nil},
+		{"the largest 64-bit total", `,"pagination":{"total":9223372036854775807}`, false, 9223372036854775807, nil},
 		{"no pagination", ``, false, -1, nil},
-		{"pagination that is null", `,"pagination":null`, false, -1, nil},
+		{"null pagination", `,"pagination":null`, false, -1, nil},
 		{"no total", `,"pagination":{"offset":"x"}`, false, -1, nil},
-		{"a total that is null", `,"pagination":{"total":null}`, false, -1, nil},
-		{"a negative total", `,"pagination":{"total":-1}`, false, -1, unreadable},
-		{"a fraction", `,"pagination":{"total":1.5}`, false, -1, unreadable},
-		{"a total that is text", `,"pagination":{"total":"1"}`, false, -1, unreadable},
-		{"a total beyond 64 bits", `,"pagination":{"total":9223372036854775808}`, false, -1, unreadable},
-		{"pagination that is text", `,"pagination":"1 of 1"`, false, -1, unreadable},
-		{"pagination that is an array", `,"pagination":[1]`, false, -1, unreadable},
+		{"a null total", `,"pagination":{"total":null}`, false, -1, nil},
+		{"a negative total", `,"pagination":{"total":-1}`, false, -1, invalid},
+		{"a total with a fraction", `,"pagination":{"total":1.5}`, false, -1, invalid},
+		{"a total that is a string", `,"pagination":{"total":"1"}`, false, -1, invalid},
+		{"a total beyond 64 bits", `,"pagination":{"total":9223372036854775808}`, false, -1, invalid},
+		{"pagination that is a string", `,"pagination":"1 of 1"`, false, -1, invalid},
+		{"pagination that is an array", `,"pagination":[1]`, false, -1, invalid},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			first := `{"data":[{"id":"a"}]` + tc.members + `}`
@@ -176,7 +175,7 @@ func TestTotals(t *testing.T) {
 			if len(l.Tokens) != 1 || l.Reported != tc.reported {
 				t.Errorf("%d tokens, %d reported; want 1 and %d", len(l.Tokens), l.Reported, tc.reported)
 			}
-			wantEqual(t, l.Examples, tc.unreadable)
+			wantEqual(t, l.Examples, tc.invalid)
 			for _, u := range l.Examples {
 				wantEqual(t, u.String(), "pagination.total")
 			}
@@ -192,59 +191,59 @@ func TestEmptyLists(t *testing.T) {
 		`{"pagination":{"total":0},"data":null}`,
 		" \n{\t\"meta\": {\"data\": 5}, \"data\" :\r\n[ ] } \n",
 	} {
-		l, err := listing(t, body)
+		l, err := listPage(t, body)
 		if err != nil {
 			t.Errorf("%s: %v", body, err)
 			continue
 		}
 		if len(l.Tokens) != 0 || len(l.Examples) != 0 {
-			t.Errorf("%s was read as %s", body, show(l))
+			t.Errorf("%s was decoded as %s", body, format(l))
 		}
 	}
 }
 
-func TestWhatIsNoPage(t *testing.T) {
+func TestInvalidPages(t *testing.T) {
 	deep := strings.Repeat("[", 1_000_000)
 	for _, tc := range []struct{ name, body, want string }{
-		{"blanks", " \n ", "EOF"},
+		{"only spaces", " \n ", "EOF"},
 		{"text", `OK`, "invalid character 'O'"},
 		{"null", `null`, `does not start with "{"`},
 		{"an array", `[{"id":"a"}]`, `does not start with "{"`},
 		{"a string", `"data"`, `does not start with "{"`},
 		{"an empty object", `{}`, `no "data"`},
 		{"no data", `{"pagination":{"total":0}}`, `no "data"`},
-		{"data in other letters", `{"Data":[]}`, `no "data"`},
-		{"an error with status 200", `{"statusCode":500,"message":"x"}`, `no "data"`},
-		{"data that is null without a total", `{"data":null}`, `"data" is null`},
-		{"data that is null with tokens", `{"data":null,"pagination":{"total":5}}`, `"data" is null`},
-		{"data that is null with an unreadable total", `{"data":null,"pagination":{"total":"0"}}`, `"data" is null`},
+		{"data in another case", `{"Data":[]}`, `no "data"`},
+		{"an API error with status 200", `{"statusCode":500,"message":"x"}`, `no "data"`},
+		{"null data without a total", `{"data":null}`, `"data" is null`},
+		{"null data with a total", `{"data":null,"pagination":{"total":5}}`, `"data" is null`},
+		{"null data with an invalid total", `{"data":null,"pagination":{"total":"0"}}`, `"data" is null`},
 		{"data that is an object", `{"data":{"items":[]}}`, "not an array"},
-		{"data that is text", `{"data":"[]"}`, "not an array"},
+		{"data that is a string", `{"data":"[]"}`, "not an array"},
 		{"data that is a number", `{"data":0}`, "not an array"},
-		{"cut off after the brace", `{`, "EOF"},
-		{"cut off after a key", `{"data"`, "EOF"},
-		{"cut off in the array", `{"data":[{"id":"a"},`, "EOF"},
-		{"cut off after an item", `{"data":[{"id":"a"}`, "EOF"},
-		{"cut off in an item", `{"data":[{"id":"a"},{"id":"`, "EOF"},
-		{"cut off in an unreadable item", `{"data":[{"id":"a","name":5},{"id":"b","name":5`, "EOF"},
-		{"cut off after the array", `{"data":[]`, "EOF"},
-		{"cut off in pagination", `{"data":[],"pagination":{"total":`, "EOF"},
-		{"cut off in something unknown", `{"data":[],"meta":{"a":`, "EOF"},
-		{"closed by the wrong bracket", `{"data":[{"id":"a"}}`, "invalid character '}'"},
-		{"a comma too many", `{"data":[{"id":"a"},]}`, "invalid character ','"},
-		{"a comma too few", `{"data":[{"id":"a"}{"id":"b"}]}`, "expecting ',' or ']'"},
-		{"broken in an item", `{"data":[{"id":"a","name":nil}]}`, "invalid character"},
-		{"a control character in a text", "{\"data\":[{\"id\":\"a\nb\"}]}", "invalid character"},
-		{"more after the end", `{"data":[]}{"data":[]}`, "more after the end"},
+		{"truncated after the brace", `{`, "EOF"},
+		{"truncated after a key", `{"data"`, "EOF"},
+		{"truncated in the array", `{"data":[{"id":"a"},`, "EOF"},
+		{"truncated after an item", `{"data":[{"id":"a"}`, "EOF"},
+		{"truncated in an item", `{"data":[{"id":"a"},{"id":"`, "EOF"},
+		{"truncated in an invalid item", `{"data":[{"id":"a","name":5},{"id":"b","name":5`, "EOF"},
+		{"truncated after the array", `{"data":[]`, "EOF"},
+		{"truncated in pagination", `{"data":[],"pagination":{"total":`, "EOF"},
+		{"truncated in an unknown member", `{"data":[],"meta":{"a":`, "EOF"},
+		{"a wrong closing bracket", `{"data":[{"id":"a"}}`, "invalid character '}'"},
+		{"an extra comma", `{"data":[{"id":"a"},]}`, "invalid character ','"},
+		{"a missing comma", `{"data":[{"id":"a"}{"id":"b"}]}`, "expecting ',' or ']'"},
+		{"invalid JSON in an item", `{"data":[{"id":"a","name":nil}]}`, "invalid character"},
+		{"a control character in a string", "{\"data\":[{\"id\":\"a\nb\"}]}", "invalid character"},
+		{"another object after the end", `{"data":[]}{"data":[]}`, "more after the end"},
 		{"garbage after the end", `{"data":[]} Warning: x`, "invalid character 'W'"},
-		{"too deep", deep, `does not start with "{"`},
-		{"too deep in data", `{"data":` + deep, "exceeded max depth"},
-		{"too deep in an item", `{"data":[{"id":"a","manifest":` + deep, "exceeded max depth"},
-		{"too deep in pagination", `{"data":[],"pagination":` + deep, "exceeded max depth"},
-		{"too deep in something unknown", `{"meta":` + strings.Repeat(`{"a":`, 1_000_000), "exceeded max depth"},
+		{"too deep nesting", deep, `does not start with "{"`},
+		{"too deep nesting in data", `{"data":` + deep, "exceeded max depth"},
+		{"too deep nesting in an item", `{"data":[{"id":"a","manifest":` + deep, "exceeded max depth"},
+		{"too deep nesting in pagination", `{"data":[],"pagination":` + deep, "exceeded max depth"},
+		{"too deep nesting in an unknown member", `{"meta":` + strings.Repeat(`{"a":`, 1_000_000), "exceeded max depth"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, err := listing(t, tc.body)
+			_, err := listPage(t, tc.body)
 			e := wantError(t, err, client.ReasonBadResponse)
 			wantEqual(t, e.Status, http.StatusOK)
 			wantEqual(t, e.Summary, "the response is not a list of tokens")
@@ -254,39 +253,39 @@ func TestWhatIsNoPage(t *testing.T) {
 	}
 }
 
-// Nobody knows what the names are: they are not repeated.
-func TestWhatIsNoPageIsToldWithoutItsNames(t *testing.T) {
+// Names of unknown members may be secrets.
+func TestErrorsOfInvalidPagesDoNotContainNames(t *testing.T) {
 	for _, body := range []string{
 		`{"5ecret":nil}`, `{"5ecret":{"5ecret":[{"5ecret":5.}]}}`, `{"data":[{"5ecret":{"5ecret":"a"`, `{"data":[{"id":"a","manifest":{"5ecret":` + "\"\n" + `"}}]}`,
 	} {
-		_, err := listing(t, body)
+		_, err := listPage(t, body)
 		if e := wantError(t, err, client.ReasonBadResponse); strings.Contains(e.Error(), "5ecret") {
 			t.Errorf("%s: %v", body, e)
 		}
 	}
 }
 
-func TestNothingIsLeftOfAnAnswerThatWasGivenUp(t *testing.T) {
-	good := false
+func TestAnInvalidPageDoesNotAffectTheNextListing(t *testing.T) {
+	valid := false
 	c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if good {
+		if valid {
 			fmt.Fprint(w, `{"data":[]}`)
 		} else {
 			fmt.Fprint(w, strings.Repeat("<html>", 100_000))
 		}
 	}))
 	for range 20 {
-		good = false
+		valid = false
 		_, err := list(t.Context(), c)
 		wantError(t, err, client.ReasonBadResponse)
-		good = true
+		valid = true
 		if _, err := list(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func TestABadLaterPageFailsTheListing(t *testing.T) {
+func TestAnInvalidLaterPageFailsTheListing(t *testing.T) {
 	_, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("offset") == "0" {
 			fmt.Fprint(w, `{"data":[{"id":"a"}]}`)

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// replaced lists the items and returns the ids of those that are replaced.
+// replaced lists the items and returns the IDs of the replaced tokens.
 func replaced(t *testing.T, items ...string) string {
 	t.Helper()
-	l, err := listing(t, `{"data":[`+strings.Join(items, ",")+`]}`)
+	l, err := listPage(t, `{"data":[`+strings.Join(items, ",")+`]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,95 +33,95 @@ func TestReplaced(t *testing.T) {
 		july, august, never = `"expiration_date":"2026-07-01"`, `"expiration_date":"2026-08-01"`, `"expiration_date":null`
 		unreadable          = `"expiration_date":"next week"`
 	)
-	// token is one of Ada's tokens of the name ci; other members may replace its own.
-	token := func(id, created, end string, others ...string) string {
+	// token returns a token of Ada with the name ci. The other members override its own.
+	token := func(id, created, expiration string, others ...string) string {
 		members := append([]string{
 			`"id":"` + id + `"`, `"tenantName":"acme"`, `"name":"ci"`, `"createdBySubject":{"subjectId":"ada"}`,
-			created, `"manifest":{` + end + `}`,
+			created, `"manifest":{` + expiration + `}`,
 		}, others...)
 		return "{" + strings.Join(members, ",") + "}"
 	}
 	const (
-		expired    = `"isExpired":true`
-		notExpired = `"isExpired":false`
-		bob        = `"createdBySubject":{"subjectId":"bob"}`
-		nobody     = `"createdBySubject":{"subjectSlug":"ada"},"createdBy":"ada"`
+		expired     = `"isExpired":true`
+		notExpired  = `"isExpired":false`
+		bob         = `"createdBySubject":{"subjectId":"bob"}`
+		noSubjectID = `"createdBySubject":{"subjectSlug":"ada"},"createdBy":"ada"`
 	)
-	long := func(end string) string { return `"name":"` + strings.Repeat("n", 256) + end + `"` }
+	longName := func(suffix string) string { return `"name":"` + strings.Repeat("n", 256) + suffix + `"` }
 	for _, tt := range []struct {
 		name   string
 		tokens []string
 		want   string
 	}{
-		{"a token alone is not", []string{token("a", january, july)}, ""},
-		{"an older token that ends first is", []string{token("a", january, july), token("b", february, august)}, "a"},
-		{"whatever the order", []string{token("b", february, august), token("a", january, july)}, "a"},
-		{"a date is before never", []string{token("a", january, july), token("b", february, never)}, "a"},
-		{"an unreadable expiry is before a date", []string{token("a", january, unreadable), token("b", february, july)}, "a"},
-		{"an unreadable expiry replaces nothing", []string{token("a", january, july), token("b", february, unreadable)}, ""},
-		{"two unreadable expiries do not differ", []string{token("a", january, unreadable), token("b", february, unreadable)}, ""},
-		{"one that ends at the same time is no later one", []string{token("a", january, july), token("b", february, july)}, ""},
-		{"nor does never end after never", []string{token("a", january, never), token("b", february, never)}, ""},
-		{"a newer token that ends first is not replaced by the older one", []string{token("a", january, august), token("b", february, july)}, ""},
-		{"issued at the same time, the one that ends first is", []string{token("a", january, august), token("b", january, july)}, "b"},
+		{"a single token is not replaced", []string{token("a", january, july)}, ""},
+		{"an older token that expires first is replaced", []string{token("a", january, july), token("b", february, august)}, "a"},
+		{"the order of the list does not matter", []string{token("b", february, august), token("a", january, july)}, "a"},
+		{"a token that expires is replaced by one that never expires", []string{token("a", january, july), token("b", february, never)}, "a"},
+		{"a token with an unreadable expiry is replaced", []string{token("a", january, unreadable), token("b", february, july)}, "a"},
+		{"a token with an unreadable expiry replaces nothing", []string{token("a", january, july), token("b", february, unreadable)}, ""},
+		{"a token with an unreadable expiry does not replace another one", []string{token("a", january, unreadable), token("b", february, unreadable)}, ""},
+		{"a token that expires at the same time replaces nothing", []string{token("a", january, july), token("b", february, july)}, ""},
+		{"a token that never expires does not replace another one", []string{token("a", january, never), token("b", february, never)}, ""},
+		{"a newer token that expires first is not replaced by the older one", []string{token("a", january, august), token("b", february, july)}, ""},
+		{"of tokens issued at the same time, the one that expires first is replaced", []string{token("a", january, august), token("b", january, july)}, "b"},
 		{
-			"of three, the last one stays",
+			"of three tokens, the last one is not replaced",
 			[]string{token("a", january, july), token("b", february, august), token("c", march, never)},
 			"a b",
 		},
 		{
-			"the one that replaces need not be the newest",
+			"the replacement need not be the newest token",
 			[]string{token("a", january, july), token("b", february, never), token("c", march, july)},
 			"a",
 		},
 		{
-			"a later one that the API calls expired replaces nothing",
+			"a token that is expired according to the API replaces nothing",
 			[]string{token("a", january, july), token("b", february, august, expired)},
 			"",
 		},
 		{
-			"but another one may",
+			"a valid token replaces an older one despite an expired one in between",
 			[]string{token("a", january, july), token("b", february, never, expired), token("c", march, august, notExpired)},
 			"a",
 		},
 		{
-			"an expired one can be replaced",
+			"an expired token can be replaced",
 			[]string{token("a", january, july, expired), token("b", february, august)},
 			"a",
 		},
 		{
-			"what counts is when the current JWT was issued",
+			"the creation of the current JWT counts",
 			[]string{
 				token("a", january, july, `"jwts":[{"id":"j","createdAt":"2026-04-01T00:00:00Z","expiry":"2026-07-01T00:00:00Z"}]`),
 				token("b", february, august),
 			},
 			"",
 		},
-		{"another subject's is not", []string{token("a", january, july), token("b", february, august, bob)}, ""},
+		{"a token of another subject replaces nothing", []string{token("a", january, july), token("b", february, august, bob)}, ""},
 		{
-			"a subject is known by its id, whatever it is called",
+			"a subject is identified by its ID and not by its slug",
 			[]string{
 				token("a", january, july, `"createdBySubject":{"subjectId":"ada","subjectSlug":"ada@acme.example"}`),
 				token("b", february, august, `"createdBySubject":{"subjectId":"ada","subjectSlug":"lovelace@acme.example"}`),
 			},
 			"a",
 		},
-		{"without the subject's id nothing is certain", []string{token("a", january, july, nobody), token("b", february, august, nobody)}, ""},
-		{"another tenant's is not", []string{token("a", january, july), token("b", february, august, `"tenantName":"globex"`)}, ""},
-		{"without a tenant nothing is certain", []string{
+		{"a token without a subject ID is not replaced", []string{token("a", january, july, noSubjectID), token("b", february, august, noSubjectID)}, ""},
+		{"a token of another tenant replaces nothing", []string{token("a", january, july), token("b", february, august, `"tenantName":"globex"`)}, ""},
+		{"a token without a tenant is not replaced", []string{
 			token("a", january, july, `"tenantName":null`), token("b", february, august, `"tenantName":null`),
 		}, ""},
-		{"another name's is not", []string{token("a", january, july), token("b", february, august, `"name":"cd"`)}, ""},
-		{"a name may be the manifest's", []string{
+		{"a token with another name replaces nothing", []string{token("a", january, july), token("b", february, august, `"name":"cd"`)}, ""},
+		{"a name from the manifest counts", []string{
 			token("a", january, july), token("b", february, august, `"name":null,"manifest":{"name":"ci",`+august+`}`),
 		}, "a"},
-		{"without a name, the id is none", []string{token("a", january, july, `"name":"b"`), token("b", february, august, `"name":null`)}, ""},
-		{"names that are cut may have been different", []string{token("a", january, july, long("1")), token("b", february, august, long("2"))}, ""},
-		{"names that are mended may have been different", []string{
+		{"the ID of a token without a name is not a name", []string{token("a", january, july, `"name":"b"`), token("b", february, august, `"name":null`)}, ""},
+		{"truncated names may have been different", []string{token("a", january, july, longName("1")), token("b", february, august, longName("2"))}, ""},
+		{"names with invalid UTF-8 may have been different", []string{
 			token("a", january, july, "\"name\":\"ci\xfe\""), token("b", february, august, "\"name\":\"ci\xff\""),
 		}, ""},
-		{"without a time of issue it replaces nothing", []string{token("a", january, july), token("b", `"createdAt":null`, august)}, ""},
-		{"nor is it replaced", []string{token("a", `"createdAt":"yesterday"`, july), token("b", february, august)}, ""},
+		{"a token without a time of issue replaces nothing", []string{token("a", january, july), token("b", `"createdAt":null`, august)}, ""},
+		{"a token with an invalid time of issue is not replaced", []string{token("a", `"createdAt":"yesterday"`, july), token("b", february, august)}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			wantEqual(t, replaced(t, tt.tokens...), tt.want)
@@ -129,12 +129,12 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// What is found in one go is what the definition says of each pair of tokens.
-func TestReplacedIsWhatTheDefinitionSays(t *testing.T) {
+// The result for random lists is compared with that of the definition for each pair of
+// tokens.
+func TestReplacedMatchesItsDefinition(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
-	one := func(of ...any) any { return of[random.IntN(len(of))] }
-	// The expiries and times of issue in their order: an expiry is before all
-	// others that could not be read, and after them that is null.
+	oneOf := func(values ...any) any { return values[random.IntN(len(values))] }
+	// These are in the order of expiries: an unreadable expiry is first, and null is never.
 	times := []any{"unreadable", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", nil}
 	order := func(v any) int {
 		for i, other := range times {
@@ -149,10 +149,10 @@ func TestReplacedIsWhatTheDefinitionSays(t *testing.T) {
 		texts := make([]string, len(items))
 		for i := range items {
 			items[i] = map[string]any{
-				"id": fmt.Sprintf("<%d>", i), "name": one("ci", "ci", "cd", "", nil), "tenantName": one("acme", "acme", "acme", "globex", nil),
-				"createdBySubject": map[string]any{"subjectId": one("ada", "ada", "ada", "bob", "", nil)},
-				"createdAt":        one(times...), "manifest": map[string]any{"expiration_date": one(times...)},
-				"isExpired": one(nil, nil, false, true),
+				"id": fmt.Sprintf("<%d>", i), "name": oneOf("ci", "ci", "cd", "", nil), "tenantName": oneOf("acme", "acme", "acme", "globex", nil),
+				"createdBySubject": map[string]any{"subjectId": oneOf("ada", "ada", "ada", "bob", "", nil)},
+				"createdAt":        oneOf(times...), "manifest": map[string]any{"expiration_date": oneOf(times...)},
+				"isExpired": oneOf(nil, nil, false, true),
 			}
 			text, err := json.Marshal(items[i])
 			if err != nil {
@@ -179,7 +179,7 @@ func TestReplacedIsWhatTheDefinitionSays(t *testing.T) {
 			}
 		}
 		if got, want := replaced(t, texts...), strings.Join(ids, " "); got != want {
-			t.Fatalf("replaced are %s, want %s, of\n%s", got, want, strings.Join(texts, "\n"))
+			t.Fatalf("replaced are %s, want %s, in\n%s", got, want, strings.Join(texts, "\n"))
 		}
 	}
 }

@@ -8,44 +8,44 @@ import (
 )
 
 func TestSecretStoreSync(t *testing.T) {
-	// of is the token whose one JWT has this metadata.
-	of := func(metadata string) string { return `"jwts":[{"id":"j","metadata":` + metadata + `}]` }
-	info := func(members string) string { return of(`{"syncTokenInSecretStoreInfo":{` + members + `}}`) }
+	// jwtMetadata returns the members of a token with one JWT that has this metadata.
+	jwtMetadata := func(metadata string) string { return `"jwts":[{"id":"j","metadata":` + metadata + `}]` }
+	info := func(members string) string { return jwtMetadata(`{"syncTokenInSecretStoreInfo":{` + members + `}}`) }
 	want := func(sync client.SecretStoreSync) func(*client.Token) {
 		return func(t *client.Token) { t.SecretStoreSync = &sync }
 	}
 	synced := client.SecretStoreSync{At: at("2026-01-01T00:00:05Z")}
 	failed := func(text string) client.SecretStoreSync { return client.SecretStoreSync{Failed: true, Error: text} }
 	runItemTests(t, []itemTest{
-		{name: "there is none in metadata of another kind", members: of(`{"syncTokenInSecretStore":{"error":"x"},"a":[{}]}`)},
-		{name: "there is none in metadata that is empty", members: of(`{}`)},
-		{name: "metadata is no object", members: of(`["syncTokenInSecretStoreInfo"]`), unreadable: fields("jwts.metadata")},
-		{name: "metadata may be null", members: of(`null`)},
-		{name: "null is none", members: of(`{"syncTokenInSecretStoreInfo":null}`)},
-		{name: "it has a time", members: info(`"updatedAt":"2026-01-01T00:00:05Z"`), want: want(synced)},
-		{name: "it may lack everything", members: info(``), want: want(client.SecretStoreSync{})},
+		{name: "other metadata is ignored", members: jwtMetadata(`{"syncTokenInSecretStore":{"error":"x"},"a":[{}]}`)},
+		{name: "metadata is empty", members: jwtMetadata(`{}`)},
+		{name: "metadata is not an object", members: jwtMetadata(`["syncTokenInSecretStoreInfo"]`), invalid: fields("jwts.metadata")},
+		{name: "metadata is null", members: jwtMetadata(`null`)},
+		{name: "the synchronization is null", members: jwtMetadata(`{"syncTokenInSecretStoreInfo":null}`)},
+		{name: "a synchronization has a time", members: info(`"updatedAt":"2026-01-01T00:00:05Z"`), want: want(synced)},
+		{name: "a synchronization is empty", members: info(``), want: want(client.SecretStoreSync{})},
 		{name: "unknown fields are ignored", members: info(`"status":{"error":"x"},"updatedAt":"2026-01-01T00:00:05Z"`), want: want(synced)},
-		{name: "an error that is null is none", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":null`), want: want(synced)},
-		{name: "an error that is empty is none", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":""`), want: want(synced)},
-		{name: "an error that is false is none", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":false`), want: want(synced)},
-		{name: "an error has a text", members: info(`"error":"access\ndenied"`), want: want(failed("access denied"))},
+		{name: "a null error is no failure", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":null`), want: want(synced)},
+		{name: "an empty error is no failure", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":""`), want: want(synced)},
+		{name: "a false error is no failure", members: info(`"updatedAt":"2026-01-01T00:00:05Z","error":false`), want: want(synced)},
+		{name: "an error with a text is a failure", members: info(`"error":"access\ndenied"`), want: want(failed("access denied"))},
 		{
-			name: "an error of another type is a failure, too", members: info(`"error":{"code":403}`), want: want(failed("")),
-			unreadable: fields("jwts.metadata.syncTokenInSecretStoreInfo.error"),
+			name: "an error of another type is a failure and invalid", members: info(`"error":{"code":403}`), want: want(failed("")),
+			invalid: fields("jwts.metadata.syncTokenInSecretStoreInfo.error"),
 		},
-		{name: "a long error is cut", members: info(`"error":"` + strings.Repeat("x", 1000) + `"`), want: want(failed(strings.Repeat("x", 199) + "…"))},
+		{name: "a long error is truncated", members: info(`"error":"` + strings.Repeat("x", 1000) + `"`), want: want(failed(strings.Repeat("x", 199) + "…"))},
 		{
-			name:    "keys in an error are not repeated",
+			name:    "keys in an error are redacted",
 			members: info(`"error":"cannot put tfy_va_ci_0123456789abcdef, eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl: denied"`),
 			want:    want(failed("cannot put <redacted>, <redacted>: denied")),
 		},
 		{
-			name: "a time that cannot be read costs only itself", members: info(`"updatedAt":"soon","error":"denied"`), want: want(failed("denied")),
-			unreadable: fields("jwts.metadata.syncTokenInSecretStoreInfo.updatedAt"),
+			name: "an invalid time affects nothing else", members: info(`"updatedAt":"soon","error":"denied"`), want: want(failed("denied")),
+			invalid: fields("jwts.metadata.syncTokenInSecretStoreInfo.updatedAt"),
 		},
-		{name: "it is no object", members: of(`{"syncTokenInSecretStoreInfo":"done"}`), unreadable: fields("jwts.metadata.syncTokenInSecretStoreInfo")},
+		{name: "the synchronization is not an object", members: jwtMetadata(`{"syncTokenInSecretStoreInfo":"done"}`), invalid: fields("jwts.metadata.syncTokenInSecretStoreInfo")},
 		{
-			name: "that of the current JWT counts",
+			name: "the synchronization of the current JWT counts",
 			members: `"jwtId":"new","jwts":[
 				{"id":"old","createdAt":"2027-01-01T00:00:00Z","metadata":{"syncTokenInSecretStoreInfo":{"error":"denied"}}},
 				{"id":"new","createdAt":"2026-01-01T00:00:00Z","metadata":{"syncTokenInSecretStoreInfo":{"updatedAt":"2026-01-01T00:00:05Z"}}}]`,
@@ -54,7 +54,7 @@ func TestSecretStoreSync(t *testing.T) {
 			},
 		},
 		{
-			name: "of the current JWT there may be none",
+			name: "the current JWT may have no synchronization",
 			members: `"jwtId":"new","jwts":[
 				{"id":"old","createdAt":"2025-01-01T00:00:00Z","metadata":{"syncTokenInSecretStoreInfo":{"error":"denied"}}},
 				{"id":"new","createdAt":"2026-01-01T00:00:00Z"}]`,
@@ -63,8 +63,7 @@ func TestSecretStoreSync(t *testing.T) {
 	})
 }
 
-// A store that repeats what the exporter sent, however long, shows none of it.
-func TestErrorsOfSecretStoresRepeatNothingThatWasSent(t *testing.T) {
+func TestErrorsOfSecretStoresAreRedacted(t *testing.T) {
 	text := "internal-header " + strings.Repeat(apiKey+" internal-header ", 30)
 	body := `{"data":[{"id":"t-1","jwts":[{"metadata":{"syncTokenInSecretStoreInfo":{"error":"` + text + `"}}}]}],"pagination":{"total":1}}`
 	l, err := list(t.Context(), newClient(t, serve(t, onePage(body)), func(cfg *client.Config) {
@@ -75,6 +74,6 @@ func TestErrorsOfSecretStoresRepeatNothingThatWasSent(t *testing.T) {
 	}
 	got := l.Tokens[0].SecretStoreSync.Error
 	if strings.Contains(got, apiKey[:8]) || strings.Contains(got, "internal-header") || !strings.Contains(got, "<redacted>") {
-		t.Errorf("it is %q", got)
+		t.Errorf("the error is %q", got)
 	}
 }

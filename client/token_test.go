@@ -11,28 +11,27 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// read returns what the client makes of one item, and which of its fields it
-// could not read.
-func read(t testing.TB, item string) (client.Token, []client.Field) {
+// decodeItem lists a single item. It returns the token and its invalid fields.
+func decodeItem(t testing.TB, item string) (client.Token, []client.Field) {
 	t.Helper()
-	l, err := listing(t, `{"data":[`+item+`],"pagination":{"total":1}}`)
+	l, err := listPage(t, `{"data":[`+item+`],"pagination":{"total":1}}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Tokens) != 1 {
-		t.Fatalf("%d tokens were read of one item: %s", len(l.Tokens), item)
+		t.Fatalf("%d tokens for one item: %s", len(l.Tokens), item)
 	}
-	var unreadable []client.Field
+	var invalid []client.Field
 	for _, u := range l.Examples {
 		if u.ID != l.Tokens[0].ID {
-			t.Errorf("%v is said to be unreadable, of the token with id %q", u, l.Tokens[0].ID)
+			t.Errorf("%v is invalid, but the token is %q", u, l.Tokens[0].ID)
 		}
-		unreadable = append(unreadable, u.Field)
+		invalid = append(invalid, u.Field)
 	}
-	return l.Tokens[0], unreadable
+	return l.Tokens[0], invalid
 }
 
-// at is a time of this form: 2006-01-02T15:04:05.999Z.
+// at parses a time in RFC 3339 format.
 func at(text string) time.Time {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -43,14 +42,13 @@ func at(text string) time.Time {
 
 func fields(f ...client.Field) []client.Field { return f }
 
-// itemTest says what becomes of a token that has nothing but its id and these
-// members.
+// itemTest is a test of the token for an item with an ID and other members.
 type itemTest struct {
 	name    string
 	members string
-	// want changes the token that has nothing but its id.
-	want       func(*client.Token)
-	unreadable []client.Field
+	// want sets the fields that differ from a token with only an ID.
+	want    func(*client.Token)
+	invalid []client.Field
 }
 
 func runItemTests(t *testing.T, tests []itemTest) {
@@ -61,19 +59,19 @@ func runItemTests(t *testing.T, tests []itemTest) {
 			if tc.members != "" {
 				item = `{"id":"t-1",` + tc.members + `}`
 			}
-			got, unreadable := read(t, item)
+			got, invalid := decodeItem(t, item)
 			want := client.Token{ID: "t-1", Name: "t-1", Expiry: client.Expiry{Readable: true}}
 			if tc.want != nil {
 				tc.want(&want)
 			}
 			wantEqual(t, got, want)
-			wantEqual(t, unreadable, tc.unreadable)
+			wantEqual(t, invalid, tc.invalid)
 		})
 	}
 }
 
-func TestTokenInFull(t *testing.T) {
-	got, unreadable := read(t, `{
+func TestATokenWithAllFields(t *testing.T) {
+	got, invalid := decodeItem(t, `{
 		"id": "cm1", "name": "ci", "type": "virtual-account", "tenantName": "acme", "accountId": "a1",
 		"createdBySubject": {
 			"subjectId": "u1", "subjectType": "user",
@@ -116,34 +114,34 @@ func TestTokenInFull(t *testing.T) {
 		NextRotation:       at("2026-05-02T00:00:00Z"),
 		PreviousJWTExpiry:  at("2025-07-01T00:00:00Z"),
 	})
-	wantEqual(t, unreadable, fields())
+	wantEqual(t, invalid, fields())
 }
 
-func TestAbsentIsNotUnreadable(t *testing.T) {
+func TestAbsentValuesAreNotInvalid(t *testing.T) {
 	runItemTests(t, []itemTest{
-		{name: "nothing but an id is a token that never expires"},
-		{name: "null is absent, everywhere", members: `
+		{name: "a token with only an ID never expires"},
+		{name: "null is absent, in the item", members: `
 			"name": null, "type": null, "tenantName": null, "createdBy": null, "createdBySubject": null, "createdAt": null,
 			"lastAccessedAt": null, "isExpired": null, "jwtId": null, "jwts": null, "nextScheduledRotation": null, "manifest": null`},
-		{name: "null is absent, further down", members: `
+		{name: "null is absent, in objects", members: `
 			"createdBySubject": {
 				"subjectId": null, "subjectType": null, "subjectSlug": null, "subjectDisplayName": null,
 				"subjectExternalIdentitySlug": null, "subjectControllerName": null
 			},
 			"jwts": [],
 			"manifest": {"name": null, "token_type": null, "expiration_date": null, "auto_rotate": null, "ownedBy": null}`},
-		{name: "null is absent, at the bottom", members: `
+		{name: "null is absent, in arrays and nested objects", members: `
 			"jwts": [{"id": null, "expiry": null, "createdAt": null, "tokenType": null}, null],
 			"manifest": {"auto_rotate": {"auto_rotate_interval": null, "grace_period": null}, "ownedBy": {"team": null}}`},
-		{name: "an empty string is no date, everywhere", members: `
+		{name: "an empty string is an absent time", members: `
 			"createdAt": "", "lastAccessedAt": "", "nextScheduledRotation": "",
 			"jwts": [{"expiry": "", "createdAt": ""}], "manifest": {"expiration_date": ""}`},
-		{name: "unknown fields are ignored, whatever they hold", members: `
+		{name: "unknown fields are ignored, whatever their type", members: `
 			"a": null, "b": [[{}]], "": "x", "mismatched": [1], "manifest": {"": 1, "permissions": "x"}, "jwts": [], "ID2": {"id": 1}`},
 		{
-			name:       "unknown fields are ignored beside an unreadable one",
-			members:    `"a": null, "": "x", "mismatched": [1], "name": 5, "manifest": {"": 1}, "ID2": {"id": 1}`,
-			unreadable: fields("name"),
+			name:    "unknown fields are ignored besides an invalid one",
+			members: `"a": null, "": "x", "mismatched": [1], "name": 5, "manifest": {"": 1}, "ID2": {"id": 1}`,
+			invalid: fields("name"),
 		},
 	})
 }
@@ -151,30 +149,30 @@ func TestAbsentIsNotUnreadable(t *testing.T) {
 func TestNames(t *testing.T) {
 	name := func(name string) func(*client.Token) { return func(t *client.Token) { t.Name = name } }
 	runItemTests(t, []itemTest{
-		{"a name is the token's own", `"name":"own","manifest":{"name":"manifest"}`, name("own"), nil},
-		{"else its manifest's", `"manifest":{"name":"manifest"}`, name("manifest"), nil},
-		{"an empty one counts as none", `"name":"","manifest":{"name":"manifest"}`, name("manifest"), nil},
-		{"else the id", `"name":null,"manifest":{"name":""}`, name("t-1"), nil},
-		{"an unreadable one is no name", `"name":5,"manifest":{"name":"manifest"}`, name("manifest"), fields("name")},
-		{"quotes, newlines and emoji stay", `"name":"a \"b\" \\ \n\t 🔑"`, name("a \"b\" \\ \n\t 🔑"), nil},
-		{"emoji by surrogates come out right", `"name":"\ud83d\udd11"`, name("🔑"), nil},
+		{"the name of the token", `"name":"own","manifest":{"name":"manifest"}`, name("own"), nil},
+		{"or else the name in the manifest", `"manifest":{"name":"manifest"}`, name("manifest"), nil},
+		{"an empty name is absent", `"name":"","manifest":{"name":"manifest"}`, name("manifest"), nil},
+		{"or else the ID", `"name":null,"manifest":{"name":""}`, name("t-1"), nil},
+		{"an invalid name is absent", `"name":5,"manifest":{"name":"manifest"}`, name("manifest"), fields("name")},
+		{"quotes, newlines and emoji are kept", `"name":"a \"b\" \\ \n\t 🔑"`, name("a \"b\" \\ \n\t 🔑"), nil},
+		{"surrogate pairs are decoded", `"name":"\ud83d\udd11"`, name("🔑"), nil},
 		{"a lone surrogate is replaced", `"name":"a\ud83dz"`, name("a\ufffdz"), nil},
 		{"invalid UTF-8 is replaced", "\"name\":\"a\xffz\"", name("a\ufffdz"), nil},
-		{"NUL stays", `"name":"a\u0000z"`, name("a\x00z"), nil},
+		{"NUL is kept", `"name":"a\u0000z"`, name("a\x00z"), nil},
 		{"256 bytes are kept", `"name":"` + strings.Repeat("n", 256) + `"`, name(strings.Repeat("n", 256)), nil},
-		{"more are cut", `"name":"` + strings.Repeat("n", 257) + `"`, name(strings.Repeat("n", 256)), nil},
+		{"longer names are truncated", `"name":"` + strings.Repeat("n", 257) + `"`, name(strings.Repeat("n", 256)), nil},
 		{
-			"at a character's boundary", `"name":"` + strings.Repeat("n", 254) + `🔑"`, name(strings.Repeat("n", 254)), nil,
+			"longer names are truncated between characters", `"name":"` + strings.Repeat("n", 254) + `🔑"`, name(strings.Repeat("n", 254)), nil,
 		},
 		{
-			"a cut name stays valid UTF-8", `"name":"` + strings.Repeat("€", 100) + `"`, name(strings.Repeat("€", 85)), nil,
+			"a truncated name is valid UTF-8", `"name":"` + strings.Repeat("€", 100) + `"`, name(strings.Repeat("€", 85)), nil,
 		},
 	})
 }
 
-func TestEveryTextIsCut(t *testing.T) {
+func TestAllStringsAreTruncated(t *testing.T) {
 	long, want := strings.Repeat("x", 1000), strings.Repeat("x", 256)
-	got, _ := read(t, strings.ReplaceAll(`{"id":"t-1","name":"L","tenantName":"L","type":"L","createdBy":"L",
+	got, _ := decodeItem(t, strings.ReplaceAll(`{"id":"t-1","name":"L","tenantName":"L","type":"L","createdBy":"L",
 		"createdBySubject":{"subjectId":"L","subjectType":"L","subjectSlug":"L"},
 		"manifest":{"ownedBy":{"team":"L"}}}`, "L", long))
 	wantEqual(t, got, client.Token{
@@ -191,19 +189,19 @@ func TestLongIDsStayUnique(t *testing.T) {
 	for _, id := range ids {
 		items = append(items, `{"id":"`+id+`"}`)
 	}
-	l, err := listing(t, `{"data":[`+strings.Join(items, ",")+`]}`)
+	l, err := listPage(t, `{"data":[`+strings.Join(items, ",")+`]}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(l.Tokens) != len(ids) || l.Duplicates != 0 {
-		t.Fatalf("%d distinct ids became %d tokens and %d duplicates", len(ids), len(l.Tokens), l.Duplicates)
+		t.Fatalf("%d IDs result in %d tokens and %d duplicates", len(ids), len(l.Tokens), l.Duplicates)
 	}
 	for i, token := range l.Tokens {
 		if len(token.ID) > 256 || !utf8.ValidString(token.ID) {
-			t.Errorf("id %q has %d bytes or is not UTF-8", token.ID, len(token.ID))
+			t.Errorf("ID %q has %d bytes or is not UTF-8", token.ID, len(token.ID))
 		}
 		if len(ids[i]) <= 256 && token.ID != ids[i] {
-			t.Errorf("id %q became %q", ids[i], token.ID)
+			t.Errorf("ID %q is changed to %q", ids[i], token.ID)
 		}
 		wantEqual(t, token.Name, token.ID)
 	}
@@ -213,15 +211,15 @@ func TestTypes(t *testing.T) {
 	tokenType := func(text string) func(*client.Token) { return func(t *client.Token) { t.Type = text } }
 	runItemTests(t, []itemTest{
 		{
-			"a type is the current JWT's",
+			"the type of the current JWT",
 			`"type":"pat","jwtId":"b","jwts":[{"id":"a","tokenType":"jwt"},{"id":"b","tokenType":"opaque"}],"manifest":{"token_type":"x"}`,
 			tokenType("opaque"), nil,
 		},
-		{"else the manifest's", `"type":"pat","jwts":[{"id":"a"}],"manifest":{"token_type":"opaque"}`, tokenType("opaque"), nil},
-		{"else the token's", `"type":"pat","manifest":{"token_type":null}`, tokenType("pat"), nil},
-		{"the manifest's own kind does not matter", `"manifest":{"type":"virtual-account"}`, nil, nil},
+		{"or else the type in the manifest", `"type":"pat","jwts":[{"id":"a"}],"manifest":{"token_type":"opaque"}`, tokenType("opaque"), nil},
+		{"or else the type of the token", `"type":"pat","manifest":{"token_type":null}`, tokenType("pat"), nil},
+		{"the type of the manifest itself is ignored", `"manifest":{"type":"virtual-account"}`, nil, nil},
 		{
-			"an unreadable one is none",
+			"an invalid type is absent",
 			`"type":"pat","jwts":[{"id":"a","tokenType":1}],"manifest":{"token_type":[]}`,
 			tokenType("pat"), fields("jwts.tokenType", "manifest.token_type"),
 		},
@@ -232,31 +230,31 @@ func TestCreators(t *testing.T) {
 	creator := func(id, subjectType, name string) func(*client.Token) {
 		return func(t *client.Token) { t.Creator = client.Subject{ID: id, Type: subjectType, Name: name} }
 	}
-	// names are what a creator may be called by, the best first.
+	// names are the names of a creator, in order of precedence.
 	names := []string{
 		`"subjectSlug":"slug"`, `"subjectDisplayName":"display"`, `"subjectExternalIdentitySlug":"external"`, `"subjectControllerName":"controller"`,
 	}
-	// subject has the names from number i on, those before being empty.
+	// subject returns a subject whose names before index i are empty.
 	subject := func(i int) string {
 		empty := regexp.MustCompile(`:"\w+"`).ReplaceAllString(strings.Join(names[:i], ","), `:""`)
 		members := strings.Trim(empty+","+strings.Join(names[i:], ","), ",")
 		return `"createdBy":"u-1","createdBySubject":{"subjectId":"u1","subjectType":"user",` + members + `}`
 	}
 	runItemTests(t, []itemTest{
-		{"a creator is called by its slug", subject(0), creator("u1", "user", "slug"), nil},
-		{"else by its display name", subject(1), creator("u1", "user", "display"), nil},
-		{"else by its external identity's slug", subject(2), creator("u1", "user", "external"), nil},
-		{"else by its controller's name", subject(3), creator("u1", "user", "controller"), nil},
-		{"else by its id", subject(4), creator("u1", "user", "u1"), nil},
-		{"else by createdBy", `"createdBy":"u-1","createdBySubject":{"subjectType":"user"}`, creator("", "user", "u-1"), nil},
-		{"createdBy alone", `"createdBy":"u1"`, creator("", "", "u1"), nil},
+		{"the slug", subject(0), creator("u1", "user", "slug"), nil},
+		{"or else the display name", subject(1), creator("u1", "user", "display"), nil},
+		{"or else the slug of the external identity", subject(2), creator("u1", "user", "external"), nil},
+		{"or else the name of the controller", subject(3), creator("u1", "user", "controller"), nil},
+		{"or else the ID", subject(4), creator("u1", "user", "u1"), nil},
+		{"or else createdBy", `"createdBy":"u-1","createdBySubject":{"subjectType":"user"}`, creator("", "user", "u-1"), nil},
+		{"only createdBy", `"createdBy":"u1"`, creator("", "", "u1"), nil},
 		{
-			"an unreadable part costs that part",
+			"an invalid ID affects nothing else",
 			`"createdBySubject":{"subjectId":1,"subjectType":"user","subjectSlug":"ada"}`,
 			creator("", "user", "ada"), fields("createdBySubject.subjectId"),
 		},
 		{
-			"an unreadable subject leaves createdBy",
+			"an invalid subject does not affect createdBy",
 			`"createdBySubject":"ada","createdBy":"u1"`,
 			creator("", "", "u1"), fields("createdBySubject"),
 		},
@@ -270,8 +268,8 @@ func TestCurrentJWT(t *testing.T) {
 		return strings.ReplaceAll(fmt.Sprintf(`{"id":"%s","createdAt":"%s","expiry":"%s"}`, id, created, expiry), `"null"`, "null")
 	}
 	jwts := func(jwts ...string) string { return `"jwts":[` + strings.Join(jwts, ",") + `]` }
-	// life is what the token's JWTs make of it; "" is zero.
-	life := func(issued, expiry, previous string) func(*client.Token) {
+	// times sets the times that depend on the JWTs; "" is zero.
+	times := func(issued, expiry, previous string) func(*client.Token) {
 		return func(t *client.Token) {
 			for text, field := range map[*string]*time.Time{
 				&issued: &t.Issued, &expiry: &t.Expiry.At, &previous: &t.PreviousJWTExpiry,
@@ -284,113 +282,113 @@ func TestCurrentJWT(t *testing.T) {
 	}
 	unreadable := func(issued, previous string) func(*client.Token) {
 		return func(t *client.Token) {
-			life(issued, "", previous)(t)
+			times(issued, "", previous)(t)
 			t.Expiry.Readable = false
 		}
 	}
 	runItemTests(t, []itemTest{
-		{"the only JWT is the current one", jwts(jwt("a", january, year26)), life(january, year26, ""), nil},
+		{"the only JWT is current", jwts(jwt("a", january, year26)), times(january, year26, ""), nil},
 		{
-			"jwtId names the current one, though an older and shorter one",
+			"the JWT with the id jwtId is current, although others are newer and expire later",
 			`"jwtId":"a",` + jwts(jwt("b", march, year28), jwt("a", january, year26), jwt("c", february, year27)),
-			life(january, year26, year28), nil,
+			times(january, year26, year28), nil,
 		},
 		{
-			"jwtId that names none counts as absent",
+			"an unknown jwtId is ignored",
 			`"jwtId":"z",` + jwts(jwt("a", january, year27), jwt("b", march, year26)),
-			life(march, year26, year27), nil,
+			times(march, year26, year27), nil,
 		},
 		{
-			"an empty jwtId names no JWT",
+			"an empty jwtId is ignored",
 			`"jwtId":"",` + jwts(`{"createdAt":"2025-01-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("b", march, year26)),
-			life(march, year26, year27), nil,
+			times(march, year26, year27), nil,
 		},
 		{
-			"an unreadable jwtId counts as absent",
+			"an invalid jwtId is ignored",
 			`"jwtId":7,` + jwts(jwt("a", january, year27), jwt("b", march, year26)),
-			life(march, year26, year27), fields("jwtId"),
+			times(march, year26, year27), fields("jwtId"),
 		},
 		{
-			"without jwtId the one created last is current, though it expires first",
+			"without jwtId, the JWT created last is current, although it expires first",
 			jwts(jwt("a", january, year27), jwt("b", march, year26), jwt("c", february, year28)),
-			life(march, year26, year28), nil,
+			times(march, year26, year28), nil,
 		},
 		{
-			"created last is a matter of time, not of text",
+			"times of creation are compared as times, not as strings",
 			jwts(jwt("a", "2025-03-01T01:00:00+02:00", year26), jwt("b", "2025-02-28T23:30:00Z", year27)),
-			life("2025-02-28T23:30:00Z", year27, year26), nil,
+			times("2025-02-28T23:30:00Z", year27, year26), nil,
 		},
 		{
-			"created at the same time, the one that expires last is current",
+			"of JWTs created at the same time, the one that expires last is current",
 			jwts(jwt("a", march, year26), jwt("b", march, year28), jwt("c", march, year27)),
-			life(march, year28, year27), nil,
+			times(march, year28, year27), nil,
 		},
 		{
-			"no expiry is the latest of all",
+			"of JWTs created at the same time, one that never expires is current",
 			jwts(jwt("a", march, year26), jwt("b", march, "null"), jwt("c", march, year27)),
-			life(march, "", year27), nil,
+			times(march, "", year27), nil,
 		},
 		{
-			"a JWT without a time of creation is older than any other",
+			"a JWT without a time of creation is not current",
 			jwts(jwt("a", "null", year28), jwt("b", january, year26)),
-			life(january, year26, year28), nil,
+			times(january, year26, year28), nil,
 		},
 		{
-			"the previous expiry is the latest of the others",
+			"the previous expiry is the latest expiry of the other JWTs",
 			`"jwtId":"a",` + jwts(jwt("b", january, year26), jwt("a", march, year28), jwt("c", february, year27)),
-			life(march, year28, year27), nil,
+			times(march, year28, year27), nil,
 		},
 		{
 			"a previous JWT that never expires has no expiry",
 			jwts(jwt("a", january, "null"), jwt("b", march, year26)),
-			life(march, year26, ""), nil,
+			times(march, year26, ""), nil,
 		},
 		{
-			"an unreadable previous expiry costs nothing else",
+			"an invalid previous expiry affects nothing else",
 			jwts(jwt("a", january, "soon"), jwt("b", march, year26)),
-			life(march, year26, ""), fields("jwts.expiry"),
+			times(march, year26, ""), fields("jwts.expiry"),
 		},
 		{
-			"an unreadable current expiry is not the previous one's",
+			"an invalid current expiry is not replaced by a previous one",
 			jwts(jwt("a", january, year26), jwt("b", march, "soon")),
 			unreadable(march, year26), fields("jwts.expiry"),
 		},
 		{
-			"an unreadable time of issue costs nothing else",
+			"an invalid time of creation of the JWT with the id jwtId affects nothing else",
 			`"jwtId":"a",` + jwts(jwt("a", "yesterday", year26)),
-			life("", year26, ""), fields("jwts.createdAt"),
+			times("", year26, ""), fields("jwts.createdAt"),
 		},
 		{
-			"an unreadable JWT may be the current one",
+			"an invalid JWT may be the current one",
 			jwts("5", jwt("a", january, year26)),
 			unreadable("", ""), fields("jwts"),
 		},
 		{
-			"an unreadable JWT beside the one that jwtId names costs nothing else",
+			"an invalid JWT besides the one with the id jwtId affects nothing else",
 			`"jwtId":"a",` + jwts(`"x"`, jwt("a", january, year26), "[]"),
-			life(january, year26, ""), fields("jwts", "jwts"),
+			times(january, year26, ""), fields("jwts", "jwts"),
 		},
 		{
-			"an unreadable id of a JWT is no id",
+			"an invalid id of another JWT affects nothing else",
 			`"jwtId":"a",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
-			life(january, year26, year27), fields("jwts.id"),
+			times(january, year26, year27), fields("jwts.id"),
 		},
 		{
-			"a JWT whose creation is unreadable may be the current one",
+			"a JWT with an invalid time of creation may be the current one",
 			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
 			unreadable("", ""), fields("jwts.createdAt"),
 		},
 		{
-			"a JWT whose creation is unreadable is the current one where it is alone",
+			"a single JWT with an invalid time of creation is the current one",
 			jwts(`{"id":"b","createdAt":"yesterday","expiry":"2027-01-01T00:00:00Z"}`),
-			life("", year27, ""), fields("jwts.createdAt"),
+			times("", year27, ""), fields("jwts.createdAt"),
 		},
 		{
-			"a JWT whose id is unreadable may be the one that jwtId names",
+			"a JWT with an invalid id may be the one with the id jwtId",
 			`"jwtId":"b",` + jwts(`{"id":1,"createdAt":"2025-03-01T00:00:00Z","expiry":"2027-01-01T00:00:00Z"}`, jwt("a", january, year26)),
 			unreadable("", ""), fields("jwts.id"),
 		},
-		{"JWTs that are no array", `"createdAt":"2025-01-01T00:00:00Z","jwts":{"id":"a"}`, func(t *client.Token) {
+		{"JWTs that are not an array", `"createdAt":"2025-01-01T00:00:00Z","jwts":{"id":"a"}`, func(t *client.Token) {
 			t.Created, t.Expiry.Readable = at(january), false
 		}, fields("jwts")},
 	})
@@ -402,11 +400,11 @@ func TestIssued(t *testing.T) {
 			t.Created, t.Issued = at("2025-01-01T00:00:00Z"), at("2025-01-01T00:00:00Z")
 		}, nil},
 		{
-			"a JWT that does not tell is not as old as the token",
+			"a JWT without a time of creation does not inherit the time of the token",
 			`"createdAt":"2025-01-01T00:00:00Z","jwts":[{"id":"a"}]`,
 			func(t *client.Token) { t.Created = at("2025-01-01T00:00:00Z") }, nil,
 		},
-		{"an unreadable creation", `"createdAt":"0001-01-01T00:00:00Z"`, nil, fields("createdAt")},
+		{"an invalid time of creation", `"createdAt":"0001-01-01T00:00:00Z"`, nil, fields("createdAt")},
 	})
 }
 
@@ -419,72 +417,72 @@ func TestExpiry(t *testing.T) {
 
 	tests := []itemTest{
 		{
-			"a JWT's expiry comes before the manifest's",
+			"the expiry of the JWT counts, not the one of the manifest",
 			`"jwts":[{"id":"a","expiry":"2026-01-01T00:00:00Z"}],` + date(`"2027-01-01"`),
 			expires("2026-01-01T00:00:00Z"), nil,
 		},
-		{"without JWTs it is the manifest's", `"jwts":[],` + date(`"2027-01-01"`), expires("2027-01-01T00:00:00Z"), nil},
+		{"without JWTs, the expiry of the manifest counts", `"jwts":[],` + date(`"2027-01-01"`), expires("2027-01-01T00:00:00Z"), nil},
 		{
-			"where the JWT has none it is the manifest's",
+			"if the JWT has none, the expiry of the manifest counts",
 			`"jwts":[{"id":"a","expiry":null}],` + date(`"2027-01-01"`),
 			expires("2027-01-01T00:00:00Z"), nil,
 		},
-		{"where there is neither, never", `"jwts":[{"id":"a"}],"manifest":{}`, nil, nil},
+		{"without any expiry, the token never expires", `"jwts":[{"id":"a"}],"manifest":{}`, nil, nil},
 		{
-			"where the JWT's is empty it is the manifest's",
+			"if the expiry of the JWT is empty, the expiry of the manifest counts",
 			`"jwts":[{"id":"a","expiry":""}],` + date(`"2027-01-01"`),
 			expires("2027-01-01T00:00:00Z"), nil,
 		},
-		{"where both are empty, never", `"jwts":[{"id":"a","expiry":""}],` + date(`""`), nil, nil},
+		{"if both are empty, the token never expires", `"jwts":[{"id":"a","expiry":""}],` + date(`""`), nil, nil},
 
-		{"a date is 00:00 UTC of its day", date(`"2025-08-01"`), expires("2025-08-01T00:00:00Z"), nil},
-		{"no seconds and no zone is UTC", date(`"2025-08-01T12:00"`), expires("2025-08-01T12:00:00Z"), nil},
-		{"no zone is UTC", date(`"2025-08-01T12:00:30"`), expires("2025-08-01T12:00:30Z"), nil},
-		{"no zone with a fraction is UTC", date(`"2025-08-01T12:00:30.25"`), expires("2025-08-01T12:00:30.25Z"), nil},
-		{"no seconds", date(`"2025-08-01T12:00Z"`), expires("2025-08-01T12:00:00Z"), nil},
-		{"no seconds, east", date(`"2025-08-01T12:00+05:30"`), expires("2025-08-01T06:30:00Z"), nil},
+		{"a date is 00:00 UTC of that day", date(`"2025-08-01"`), expires("2025-08-01T00:00:00Z"), nil},
+		{"a time without seconds and zone is UTC", date(`"2025-08-01T12:00"`), expires("2025-08-01T12:00:00Z"), nil},
+		{"a time without a zone is UTC", date(`"2025-08-01T12:00:30"`), expires("2025-08-01T12:00:30Z"), nil},
+		{"a time with a fraction and without a zone is UTC", date(`"2025-08-01T12:00:30.25"`), expires("2025-08-01T12:00:30.25Z"), nil},
+		{"a time without seconds", date(`"2025-08-01T12:00Z"`), expires("2025-08-01T12:00:00Z"), nil},
+		{"a time without seconds, east of UTC", date(`"2025-08-01T12:00+05:30"`), expires("2025-08-01T06:30:00Z"), nil},
 		{"RFC 3339", date(`"2025-08-01T12:00:30Z"`), expires("2025-08-01T12:00:30Z"), nil},
 		{"RFC 3339 with a fraction", date(`"2025-08-01T12:00:30.123Z"`), expires("2025-08-01T12:00:30.123Z"), nil},
-		{"RFC 3339, west", date(`"2025-08-01T12:00:30-03:00"`), expires("2025-08-01T15:00:30Z"), nil},
+		{"RFC 3339, west of UTC", date(`"2025-08-01T12:00:30-03:00"`), expires("2025-08-01T15:00:30Z"), nil},
 		{"a date with JSON escapes", date(`"2025\u002d08-01"`), expires("2025-08-01T00:00:00Z"), nil},
-		{"the first moment that is believed", date(`"2000-01-01"`), expires("2000-01-01T00:00:00Z"), nil},
-		{"the last moment that is believed", date(`"9999-12-31T23:59:59Z"`), expires("9999-12-31T23:59:59Z"), nil},
+		{"the first valid time", date(`"2000-01-01"`), expires("2000-01-01T00:00:00Z"), nil},
+		{"the last valid time", date(`"9999-12-31T23:59:59Z"`), expires("9999-12-31T23:59:59Z"), nil},
 
-		{"a JWT's date is 00:00 UTC of its day", `"jwts":[{"id":"a","expiry":"2025-08-01"}]`, expires("2025-08-01T00:00:00Z"), nil},
+		{"a date of a JWT is 00:00 UTC of that day", `"jwts":[{"id":"a","expiry":"2025-08-01"}]`, expires("2025-08-01T00:00:00Z"), nil},
 		{
-			"a manifest of the wrong type does not matter to a JWT with an expiry",
+			"an invalid manifest does not affect the expiry of a JWT",
 			`"jwts":[{"id":"a","expiry":"2026-01-01T00:00:00Z"}],"manifest":"x"`,
 			expires("2026-01-01T00:00:00Z"), fields("manifest"),
 		},
-		{"a manifest of the wrong type may have held one", `"manifest":[]`, unreadable, fields("manifest")},
-		{"JWTs of the wrong type may have held one", `"jwts":"x",` + date(`"2027-01-01"`), unreadable, fields("jwts")},
+		{"an invalid manifest may have an expiry", `"manifest":[]`, unreadable, fields("manifest")},
+		{"invalid JWTs may have an expiry", `"jwts":"x",` + date(`"2027-01-01"`), unreadable, fields("jwts")},
 	}
 	for name, value := range map[string]string{
-		"nonsense":                    `"soon"`,
-		"a blank":                     `" "`,
-		"a number":                    `1767225600`,
-		"a boolean":                   `false`,
-		"an array":                    `[]`,
-		"an object":                   `{"$date":"2026-01-01T00:00:00Z"}`,
-		"the Unix epoch":              `"1970-01-01T00:00:00Z"`,
-		"Go's zero time":              `"0001-01-01T00:00:00Z"`,
-		"the moment before 2000":      `"1999-12-31T23:59:59.999Z"`,
-		"the moment before 2000, UTC": `"2000-01-01T00:59:59+01:00"`,
-		"year 10000":                  `"10000-01-01T00:00:00Z"`,
-		"the 30th of February":        `"2026-02-30"`,
-		"24 o'clock":                  `"2026-01-01T24:00:00Z"`,
-		"a day too many":              `"2026-01-01T00:00:00Z2026-01-02"`,
-		"blanks around it":            `" 2026-01-01 "`,
-		"a lone surrogate":            `"2026-01-01\ud83d"`,
+		"text":                    `"soon"`,
+		"a space":                 `" "`,
+		"a number":                `1767225600`,
+		"a boolean":               `false`,
+		"an array":                `[]`,
+		"an object":               `{"$date":"2026-01-01T00:00:00Z"}`,
+		"the Unix epoch":          `"1970-01-01T00:00:00Z"`,
+		"Go's zero time":          `"0001-01-01T00:00:00Z"`,
+		"just before 2000":        `"1999-12-31T23:59:59.999Z"`,
+		"just before 2000 in UTC": `"2000-01-01T00:59:59+01:00"`,
+		"year 10000":              `"10000-01-01T00:00:00Z"`,
+		"February 30":             `"2026-02-30"`,
+		"24 o'clock":              `"2026-01-01T24:00:00Z"`,
+		"two times":               `"2026-01-01T00:00:00Z2026-01-02"`,
+		"spaces around it":        `" 2026-01-01 "`,
+		"a lone surrogate":        `"2026-01-01\ud83d"`,
 	} {
 		tests = append(
 			tests,
 			itemTest{
-				"in a JWT, " + name + " does not fall through",
+				"in a JWT, " + name + " is unreadable",
 				`"jwts":[{"id":"a","expiry":` + value + `}],` + date(`"2027-01-01"`),
 				unreadable, fields("jwts.expiry"),
 			},
-			itemTest{"in the manifest, " + name + " is not never", date(value), unreadable, fields("manifest.expiration_date")},
+			itemTest{"in the manifest, " + name + " is unreadable", date(value), unreadable, fields("manifest.expiration_date")},
 		)
 	}
 	runItemTests(t, tests)
@@ -495,10 +493,10 @@ func TestExpired(t *testing.T) {
 	runItemTests(t, []itemTest{
 		{"true", `"isExpired":true`, expired(true), nil},
 		{"false", `"isExpired":false`, expired(false), nil},
-		{"null is no word on it", `"isExpired":null`, nil, nil},
-		{"a string is unreadable", `"isExpired":"true"`, nil, fields("isExpired")},
-		{"a number is unreadable", `"isExpired":1`, nil, fields("isExpired")},
-		{"an object is unreadable", `"isExpired":{}`, nil, fields("isExpired")},
+		{"null is absent", `"isExpired":null`, nil, nil},
+		{"a string is invalid", `"isExpired":"true"`, nil, fields("isExpired")},
+		{"a number is invalid", `"isExpired":1`, nil, fields("isExpired")},
+		{"an object is invalid", `"isExpired":{}`, nil, fields("isExpired")},
 	})
 }
 
@@ -520,19 +518,19 @@ func TestRotation(t *testing.T) {
 	next := func(text string) func(*client.Token) { return func(t *client.Token) { t.NextRotation = at(text) } }
 	tests := []itemTest{
 		{"days", rotate("30", "7"), days(30, 7), nil},
-		{"a grace period of 0 is one", rotate("30", "0"), days(30, 0), nil},
-		{"without numbers there are none, and no defaults", `"manifest":{"auto_rotate":{}}`, nil, nil},
-		{"one number alone", `"manifest":{"auto_rotate":{"grace_period":7}}`, days(-1, 7), nil},
-		{"the most that is believed", rotate("3652425", "3652425"), days(most, most), nil},
-		{"auto_rotate of the wrong type", `"manifest":{"auto_rotate":true,"name":"n"}`, func(t *client.Token) {
+		{"a grace period of 0 is kept", rotate("30", "0"), days(30, 0), nil},
+		{"absent numbers have no defaults", `"manifest":{"auto_rotate":{}}`, nil, nil},
+		{"only a grace period", `"manifest":{"auto_rotate":{"grace_period":7}}`, days(-1, 7), nil},
+		{"the largest valid numbers", rotate("3652425", "3652425"), days(most, most), nil},
+		{"invalid auto_rotate", `"manifest":{"auto_rotate":true,"name":"n"}`, func(t *client.Token) {
 			t.Name = "n"
 		}, fields("manifest.auto_rotate")},
 
 		{"the next rotation", `"nextScheduledRotation":"2026-05-02T10:00:00Z"`, next("2026-05-02T10:00:00Z"), nil},
-		{"a date is 24:00 UTC of its day", `"nextScheduledRotation":"2026-02-28"`, next("2026-03-01T00:00:00Z"), nil},
+		{"a date is 24:00 UTC of that day", `"nextScheduledRotation":"2026-02-28"`, next("2026-03-01T00:00:00Z"), nil},
 		{"midnight is a time, not a date", `"nextScheduledRotation":"2026-02-28T00:00:00Z"`, next("2026-02-28T00:00:00Z"), nil},
 		{
-			"nonsense",
+			"an invalid time",
 			`"nextScheduledRotation":"0 0 * * *"`,
 			nil, fields("nextScheduledRotation"),
 		},
@@ -540,8 +538,8 @@ func TestRotation(t *testing.T) {
 	for _, value := range []string{"-1", "30.0", "30.5", "3e1", "3652426", "9223372036854775808", "1e999", `"30"`, `""`, "true", "[]", "{}"} {
 		tests = append(
 			tests,
-			itemTest{value + " is no interval", rotate(value, "7"), days(-1, 7), fields("manifest.auto_rotate.auto_rotate_interval")},
-			itemTest{value + " is no grace period", rotate("30", value), days(30, -1), fields("manifest.auto_rotate.grace_period")},
+			itemTest{value + " is not an interval", rotate(value, "7"), days(-1, 7), fields("manifest.auto_rotate.auto_rotate_interval")},
+			itemTest{value + " is not a grace period", rotate("30", value), days(30, -1), fields("manifest.auto_rotate.grace_period")},
 		)
 	}
 	runItemTests(t, tests)
@@ -552,15 +550,15 @@ func TestLastAccess(t *testing.T) {
 		{"a time", `"lastAccessedAt":"2025-06-01T10:00:00Z"`, func(t *client.Token) {
 			t.LastAccessed = at("2025-06-01T10:00:00Z")
 		}, nil},
-		{"null is never", `"lastAccessedAt":null`, nil, nil},
-		{"nonsense", `"lastAccessedAt":"never"`, nil, fields("lastAccessedAt")},
+		{"null means never", `"lastAccessedAt":null`, nil, nil},
+		{"an invalid time", `"lastAccessedAt":"never"`, nil, fields("lastAccessedAt")},
 	})
 }
 
 func TestTeams(t *testing.T) {
 	runItemTests(t, []itemTest{
 		{"a team", `"manifest":{"ownedBy":{"team":"platform"}}`, func(t *client.Token) { t.Team = "platform" }, nil},
-		{"an owner that is no object", `"manifest":{"ownedBy":"platform"}`, nil, fields("manifest.ownedBy")},
-		{"a team that is no text", `"manifest":{"ownedBy":{"team":1}}`, nil, fields("manifest.ownedBy.team")},
+		{"an owner that is not an object", `"manifest":{"ownedBy":"platform"}`, nil, fields("manifest.ownedBy")},
+		{"a team that is not a string", `"manifest":{"ownedBy":{"team":1}}`, nil, fields("manifest.ownedBy.team")},
 	})
 }

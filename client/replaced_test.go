@@ -129,8 +129,8 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// The result for random lists is compared with that of the definition for each pair of
-// tokens.
+// The results for random lists are compared with the definition, which is evaluated for
+// each pair of tokens.
 func TestReplacedMatchesItsDefinition(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	oneOf := func(values ...any) any { return values[random.IntN(len(values))] }

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestMain makes the test binary a program under test where bench starts it as
-// one.
+// TestMain runs a program under test if bench starts the test binary as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == serveArgument {
 		os.Exit(run(os.Args[1:]))
@@ -19,11 +18,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The run itself checks that all programs serve the same series: of a list of one
-// page, of one that ends with a full page, and of one that ends with a short page.
+// The benchmark itself checks that all programs serve the same series: for a list of one
+// page, a list that ends with a full page, and a list that ends with a partial page.
 func TestBench(t *testing.T) {
-	python := there(t, "/usr/bin/python3", "-c", "import prometheus_client, tomllib") // tomllib came with 3.11
-	textfile := there(t, "sh", "-c", "bash --version && curl --version && jq --version")
+	python := count(t, "/usr/bin/python3", "-c", "import prometheus_client, tomllib") // tomllib requires Python 3.11
+	textfile := count(t, "sh", "-c", "bash --version && curl --version && jq --version")
 	for _, pages := range []string{encodingGzip, encodingIdentity} {
 		var out bytes.Buffer
 		args := []string{"-tokens=10,100,110", "-page-size=20", "-latencies=0s,1ms", "-rounds=1", "-pages=" + pages}
@@ -31,36 +30,35 @@ func TestBench(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log(out.String())
-		// 9 series a token, in rows for two encodings, and for three programs or four;
-		// and what is not in Go, at no latency.
+		// These are the numbers of rows: the Python and shell programs only run without latency.
 		for text, want := range map[string]int{
 			"| 110 | gzip |": 7 + python, "| 100 | identity |": 7 + python, "| 10 | gzip | Python |": python, "| 100 | – | curl and jq |": textfile,
 			"9 series a token": 1, "peak RSS in MiB": 2,
 		} {
 			if got := strings.Count(out.String(), text); got != want {
-				t.Errorf("%q is there %d times, not %d", text, got, want)
+				t.Errorf("%q occurs %d times, want %d", text, got, want)
 			}
 		}
 	}
 }
 
-// there returns 1 where a command succeeds.
-func there(t *testing.T, name string, args ...string) int {
+// count returns 1 if a command succeeds, and 0 otherwise.
+func count(t *testing.T, name string, args ...string) int {
 	t.Helper()
 	if err := exec.CommandContext(t.Context(), name, args...).Run(); err != nil {
-		t.Logf("not checked: %s %q: %v", name, args, err)
+		t.Logf("not tested: %s %q: %v", name, args, err)
 		return 0
 	}
 	return 1
 }
 
-func TestWhatIsNotThereIsNamedAndLeftOut(t *testing.T) {
+func TestMissingProgramsAreReportedAndNotMeasured(t *testing.T) {
 	modules := t.TempDir()
 	if err := os.WriteFile(filepath.Join(modules, "prometheus_client.py"), []byte("raise ImportError"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	commands := t.TempDir()
-	if bash, err := exec.LookPath("bash"); err == nil { // the others alone are missing
+	if bash, err := exec.LookPath("bash"); err == nil { // only curl and jq are missing
 		if err := os.Symlink(bash, filepath.Join(commands, "bash")); err != nil {
 			t.Fatal(err)
 		}
@@ -73,10 +71,10 @@ func TestWhatIsNotThereIsNamedAndLeftOut(t *testing.T) {
 	}
 	for _, program := range []string{programPython, programTextfile} {
 		if got := strings.Count(messages.String(), "not measured: "+program+","); got != 1 {
-			t.Errorf("%s is named %d times in %q", program, got, messages.String())
+			t.Errorf("%s is reported %d times in %q", program, got, messages.String())
 		}
 		if strings.Contains(out.String(), "| "+program+" |") || !strings.Contains(out.String(), "faster than "+program+" |") {
-			t.Errorf("the tables have results of %s, or lack its bound:\n%s", program, out.String())
+			t.Errorf("the tables have results of %s, or no bound for it:\n%s", program, out.String())
 		}
 	}
 }
@@ -91,7 +89,7 @@ func TestProfiles(t *testing.T) {
 	}
 }
 
-func TestBadArguments(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	for _, args := range [][]string{{"-tokens=0"}, {"-tokens=x"}, {"-latencies=50"}, {"-rounds=0"}, {"-pages=br"}, {"x"}} {
 		if err := bench(t.Context(), args, t.Output(), t.Output()); err == nil {
 			t.Errorf("%q is accepted", args)
@@ -99,9 +97,8 @@ func TestBadArguments(t *testing.T) {
 	}
 }
 
-// TestContent checks what the comparison of the programs stands on.
-func TestContent(t *testing.T) {
-	of := func(lines ...string) content {
+func TestContentComparesTokenSeries(t *testing.T) {
+	newContent := func(lines ...string) content {
 		c := content{}
 		for _, line := range lines {
 			c.add([]byte(line))
@@ -109,15 +106,15 @@ func TestContent(t *testing.T) {
 		return c
 	}
 	one, two := `truefoundry_token_info{token_id="1"} 1`, `truefoundry_token_info{token_id="2"} 1`
-	if !maps.Equal(of(one, two), of("# HELP truefoundry_token_info", two, "truefoundry_up 1", one)) {
-		t.Error("the order counts, or lines that are not of tokens")
+	if !maps.Equal(newContent(one, two), newContent("# HELP truefoundry_token_info", two, "truefoundry_up 1", one)) {
+		t.Error("content depends on the order or on other lines")
 	}
-	if !maps.Equal(of(`truefoundry_token_x{token_id="1"} 1.7672256e+09`, `truefoundry_token_x{token_id="2"} 1`), of(`truefoundry_token_x{token_id="1"} 1767225600.0`, `truefoundry_token_x{token_id="2"} 1.0`)) {
-		t.Error("it counts how a number is written")
+	if !maps.Equal(newContent(`truefoundry_token_x{token_id="1"} 1.7672256e+09`, `truefoundry_token_x{token_id="2"} 1`), newContent(`truefoundry_token_x{token_id="1"} 1767225600.0`, `truefoundry_token_x{token_id="2"} 1.0`)) {
+		t.Error("content depends on the format of numbers")
 	}
 	for _, other := range [][]string{{one}, {one, one}, {one, two, two}, {one, `truefoundry_token_info{token_id="2"} 0`}} {
-		if maps.Equal(of(one, two), of(other...)) {
-			t.Errorf("%q is taken for the same", other)
+		if maps.Equal(newContent(one, two), newContent(other...)) {
+			t.Errorf("%q has the same content", other)
 		}
 	}
 }

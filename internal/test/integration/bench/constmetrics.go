@@ -14,16 +14,15 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
-// constMetrics is the collector that one writes by the book: it lists page after
-// page into structs, and makes const metrics of them, which a registry checks
-// and sorts.
+// constMetrics is a typical collector: it decodes page after page into structs and exports
+// const metrics, which a registry checks and sorts.
 type constMetrics struct {
-	cfg   serving
+	cfg   programConfig
 	host  string
 	descs []*prometheus.Desc
 }
 
-func newConstMetrics(cfg serving) (http.Handler, error) {
+func newConstMetrics(cfg programConfig) (http.Handler, error) {
 	host, err := hostOf(cfg.URL)
 	if err != nil {
 		return nil, err
@@ -58,10 +57,10 @@ func (c *constMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(c.descs[info], err)
 		return
 	}
-	last := make(map[owned]*fakecontrolplane.Token, len(tokens))
+	last := make(map[owner]*fakecontrolplane.Token, len(tokens))
 	for i := range tokens {
-		if t := &tokens[i]; last[ownedBy(t)] == nil || replaces(t, last[ownedBy(t)]) {
-			last[ownedBy(t)] = t
+		if t := &tokens[i]; last[ownerOf(t)] == nil || replaces(t, last[ownerOf(t)]) {
+			last[ownerOf(t)] = t
 		}
 	}
 	for i := range tokens {
@@ -78,24 +77,23 @@ func (c *constMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(issued, seconds(jwt.CreatedAt), labels...)
 		gauge(lastAccessed, seconds(*t.LastAccessedAt), labels...)
 		gauge(nextRotation, seconds(*t.NextScheduledRotation), labels...)
-		gauge(replaced, boolean(replaces(last[ownedBy(t)], t)), labels...)
+		gauge(replaced, boolean(replaces(last[ownerOf(t)], t)), labels...)
 	}
 }
 
-// owned is what a token and the one that replaces it have in common.
-type owned struct{ tenant, subject, name string }
+// owner is what a token and its replacement have in common.
+type owner struct{ tenant, subject, name string }
 
-func ownedBy(t *fakecontrolplane.Token) owned {
-	return owned{t.TenantName, t.CreatedBySubject.ID, t.Name}
+func ownerOf(t *fakecontrolplane.Token) owner {
+	return owner{t.TenantName, t.CreatedBySubject.ID, t.Name}
 }
 
-// replaces tells whether a token was issued no earlier than another one and ends
-// later.
+// replaces reports whether a was issued at the same time as b or later, and expires later.
 func replaces(a, b *fakecontrolplane.Token) bool {
 	return !a.JWTs[0].CreatedAt.Before(b.JWTs[0].CreatedAt) && a.JWTs[0].Expiry.After(*b.JWTs[0].Expiry)
 }
 
-// list reads one page after the other, until one is not full.
+// list reads page after page until one is not full.
 func (c *constMetrics) list(ctx context.Context) ([]fakecontrolplane.Token, error) {
 	var tokens []fakecontrolplane.Token
 	for {
@@ -122,7 +120,7 @@ func (c *constMetrics) page(ctx context.Context, offset int) ([]fakecontrolplane
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the control plane says %s", resp.Status)
+		return nil, fmt.Errorf("the control plane responded with %s", resp.Status)
 	}
 	var page struct {
 		Data []fakecontrolplane.Token `json:"data"`

@@ -10,55 +10,56 @@ import (
 	"time"
 )
 
-// endpoint is the list that all programs read, below their prefix.
+// endpoint is the path of the list below the prefix.
 const endpoint = "/v1/personal-access-tokens"
 
-// controlPlane serves lists of several sizes, each at the latencies that the
-// prefix of the request's path names. All is prepared, so that it costs little.
+// controlPlane serves lists of several sizes. The prefix of the path selects the size and
+// the latency. All pages are prepared, so that requests take little CPU time.
 type controlPlane struct {
 	pageSize int
 	lists    map[string]list // by the number of tokens
 }
 
-// list has each page twice. The last page is the empty one beyond the end.
+// list holds the pages of a list, with and without compression. The last page is the empty
+// one after the end.
 type list struct {
-	tokens        int
-	plain, zipped [][]byte
+	tokens            int
+	plain, compressed [][]byte
 }
 
-// prefix is the path of the API where a list of n tokens takes so long a page.
+// prefix returns the API prefix for a list of n tokens with a latency per page.
 func prefix(n int, latency time.Duration) string { return fmt.Sprintf("/%d/%s", n, latency) }
 
-// newControlPlane makes the lists. Where zip is false, the control plane ignores
-// that its clients accept gzip.
-func newControlPlane(sizes []int, pageSize int, zip bool) (*controlPlane, error) {
+// newControlPlane returns a control plane with lists of the given sizes. It only compresses
+// pages if compress is true.
+func newControlPlane(sizes []int, pageSize int, compress bool) (*controlPlane, error) {
 	cp := &controlPlane{pageSize: pageSize, lists: map[string]list{}}
 	for _, n := range sizes {
 		pages, err := makePages(n, pageSize)
 		if err != nil {
 			return nil, err
 		}
-		made := list{tokens: n, plain: pages}
+		l := list{tokens: n, plain: pages}
 		for _, page := range pages {
-			if !zip {
+			if !compress {
 				break
 			}
-			var zipped bytes.Buffer
-			zipper := gzip.NewWriter(&zipped)
-			if _, err := zipper.Write(page); err != nil {
+			var compressed bytes.Buffer
+			writer := gzip.NewWriter(&compressed)
+			if _, err := writer.Write(page); err != nil {
 				return nil, err
 			}
-			if err := zipper.Close(); err != nil {
+			if err := writer.Close(); err != nil {
 				return nil, err
 			}
-			made.zipped = append(made.zipped, zipped.Bytes())
+			l.compressed = append(l.compressed, compressed.Bytes())
 		}
-		cp.lists[strconv.Itoa(n)] = made
+		cp.lists[strconv.Itoa(n)] = l
 	}
 	return cp, nil
 }
 
-// bytesPerToken is the size of the longest list's JSON.
+// bytesPerToken returns the size of the longest list in JSON, per token.
 func (cp *controlPlane) bytesPerToken() int {
 	var longest list
 	for _, l := range cp.lists {
@@ -74,14 +75,14 @@ func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, found := strings.CutSuffix(r.URL.Path, endpoint)
 	size, wait, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	latency, err := time.ParseDuration(wait)
-	l, known := cp.lists[size]
+	l, ok := cp.lists[size]
 	query := r.URL.Query()
 	offset, badOffset := strconv.Atoi(query.Get("offset"))
 	index := len(l.plain) - 1
 	if offset < l.tokens {
 		index = offset / cp.pageSize
 	}
-	if !found || err != nil || !known || badOffset != nil || query.Get("limit") != strconv.Itoa(cp.pageSize) ||
+	if !found || err != nil || !ok || badOffset != nil || query.Get("limit") != strconv.Itoa(cp.pageSize) ||
 		offset < l.tokens && offset%cp.pageSize != 0 {
 		http.Error(w, "there is no such page", http.StatusNotFound)
 		return
@@ -96,8 +97,8 @@ func (cp *controlPlane) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	page := l.plain[index]
-	if l.zipped != nil && strings.Contains(r.Header.Get("Accept-Encoding"), encodingGzip) {
-		page = l.zipped[index]
+	if l.compressed != nil && strings.Contains(r.Header.Get("Accept-Encoding"), encodingGzip) {
+		page = l.compressed[index]
 		w.Header().Set("Content-Encoding", encodingGzip)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

@@ -15,9 +15,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/server"
 )
 
-// newExporter returns the exporter, made as its main function makes it with
+// newExporter returns the exporter, configured like by its main function with
 // --web.disable-exporter-metrics.
-func newExporter(cfg serving) (http.Handler, error) {
+func newExporter(cfg programConfig) (http.Handler, error) {
 	u, err := client.ParseURL(cfg.URL)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func newExporter(cfg serving) (http.Handler, error) {
 	})
 }
 
-// hostOf is the value of the label control_plane.
+// hostOf returns the value of the control_plane label.
 func hostOf(base string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil {

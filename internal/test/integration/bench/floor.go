@@ -16,35 +16,33 @@ import (
 	kgzip "github.com/klauspost/compress/gzip"
 )
 
-// floor is the least that a scrape can cost: it fetches the pages, scans them
-// for the values in the one shape and order that they have here, and writes the
-// text. It checks nothing, and escapes nothing.
+// floor is the lower bound for the cost of a scrape: it fetches the pages, scans them for
+// the values in their known order, and writes the text. It validates and escapes nothing.
 type floor struct {
-	cfg       serving
+	cfg       programConfig
 	transport *http.Transport
 	host      string
 }
 
-// pageBuffer is what fetching and scanning a page needs, and what the next one
-// can use again.
+// pageBuffer holds the reusable memory for a page.
 type pageBuffer struct {
-	body     bytes.Buffer
-	unzipper gzip.Reader
+	body       bytes.Buffer
+	gzipReader gzip.Reader
 }
 
 var (
 	pageBuffers = sync.Pool{New: func() any { return new(pageBuffer) }}
-	// zippers are like those that serve the exporter.
-	zippers = sync.Pool{New: func() any {
-		zipper, err := kgzip.NewWriterLevel(nil, kgzip.BestSpeed)
+	// gzipWriters use the same package and level as the exporter.
+	gzipWriters = sync.Pool{New: func() any {
+		writer, err := kgzip.NewWriterLevel(nil, kgzip.BestSpeed)
 		if err != nil {
-			panic(err) // there is this level
+			panic(err) // the level is valid
 		}
-		return zipper
+		return writer
 	}}
 )
 
-func newFloor(cfg serving) (http.Handler, error) {
+func newFloor(cfg programConfig) (http.Handler, error) {
 	host, err := hostOf(cfg.URL)
 	if err != nil {
 		return nil, err
@@ -62,18 +60,18 @@ func (f *floor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	if !strings.Contains(r.Header.Get("Accept-Encoding"), encodingGzip) {
-		_ = write(w, pages) // the scraper went away
+		_ = write(w, pages) // fails if the client has disconnected
 		return
 	}
 	w.Header().Set("Content-Encoding", encodingGzip)
-	zipper, _ := zippers.Get().(*kgzip.Writer)
-	defer zippers.Put(zipper)
-	zipper.Reset(w)
-	_ = errors.Join(write(zipper, pages), zipper.Close()) // as above
+	writer, _ := gzipWriters.Get().(*kgzip.Writer)
+	defer gzipWriters.Put(writer)
+	writer.Reset(w)
+	_ = errors.Join(write(writer, pages), writer.Close()) // as above
 }
 
-// list reads the first page and then, a few at a time, the others that its total
-// makes known, the last of which is not full, if it is not empty.
+// list reads the first page, and then the others up to the total concurrently. The last
+// one is partial or empty.
 func (f *floor) list(ctx context.Context) ([][]token, error) {
 	first, total, err := f.page(ctx, 0)
 	if err != nil || len(first) < f.cfg.PageSize {
@@ -115,38 +113,37 @@ func (f *floor) page(ctx context.Context, offset int) (tokens []token, total int
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, 0, fmt.Errorf("the control plane says %s", resp.Status)
+		return nil, 0, fmt.Errorf("the control plane responded with %s", resp.Status)
 	}
 	buffer, _ := pageBuffers.Get().(*pageBuffer)
 	defer pageBuffers.Put(buffer)
-	var from io.Reader = resp.Body
+	var body io.Reader = resp.Body
 	if resp.Header.Get("Content-Encoding") == encodingGzip {
-		if err := buffer.unzipper.Reset(resp.Body); err != nil {
+		if err := buffer.gzipReader.Reset(resp.Body); err != nil {
 			return nil, 0, err
 		}
-		from = &buffer.unzipper
+		body = &buffer.gzipReader
 	}
 	buffer.body.Reset()
-	if _, err := buffer.body.ReadFrom(from); err != nil {
+	if _, err := buffer.body.ReadFrom(body); err != nil {
 		return nil, 0, err
 	}
 	tokens, total = f.scan(buffer.body.Bytes())
 	return tokens, total, nil
 }
 
-// token is what is left of an item: the text of its labels, as a series has it,
-// and the values.
+// token holds the labels of a token, in the text format, and its values.
 type token struct {
 	labels, creatorType, tokenType []byte
-	// creatorEnd is where creator_type belongs in labels.
+	// creatorEnd is the position of creator_type in labels.
 	creatorEnd int
 	values     [len(series)]float64
 }
 
-// scan reads a page.
+// scan decodes a page.
 func (f *floor) scan(page []byte) (tokens []token, total int) {
 	tokens = make([]token, 0, f.cfg.PageSize)
-	// What is kept is in one piece of memory for each page.
+	// All strings of a page share one allocation.
 	kept := make([]byte, 0, len(page)/4)
 	s := scanner{page}
 	for s.skip(`{"id":"`) {
@@ -200,10 +197,10 @@ func (f *floor) scan(page []byte) (tokens []token, total int) {
 	return tokens, total
 }
 
-// scanner walks forward through JSON.
+// scanner searches JSON forward.
 type scanner struct{ rest []byte }
 
-// skip goes beyond the next occurrence of text; where there is none, it stays.
+// skip skips the next occurrence of text. It returns false if there is none.
 func (s *scanner) skip(text string) bool {
 	i := bytes.Index(s.rest, []byte(text))
 	if i < 0 {
@@ -213,7 +210,7 @@ func (s *scanner) skip(text string) bool {
 	return true
 }
 
-// text returns the text up to the next quote, and goes beyond that.
+// text returns the text up to the next quote, and skips the quote.
 func (s *scanner) text() []byte {
 	end := bytes.IndexByte(s.rest, '"')
 	text := s.rest[:end]
@@ -221,13 +218,13 @@ func (s *scanner) text() []byte {
 	return text
 }
 
-// member returns the text that follows a name.
+// member returns the text after the next occurrence of name.
 func (s *scanner) member(name string) []byte {
 	s.skip(name)
 	return s.text()
 }
 
-// scanTime reads a time like 2026-01-01T00:00:00.123Z.
+// scanTime parses a time like 2026-01-01T00:00:00.123Z.
 func scanTime(text []byte) float64 {
 	number := func(from, to int) (n int) {
 		for _, digit := range text[from:to] {
@@ -246,7 +243,7 @@ func scanTime(text []byte) float64 {
 	return float64(at.Unix()) + float64(nanoseconds)/1e9
 }
 
-// flushAt is how much text is gathered for one write.
+// flushAt is the minimum size of a write, in bytes.
 const flushAt = 32 << 10
 
 // write writes the exposition.

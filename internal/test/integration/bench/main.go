@@ -1,13 +1,17 @@
-// Command bench measures what whole scrapes cost: of the exporter; of the floor,
-// which fetches the same pages, scans them by hand and writes the same text by
-// hand; of const metrics, as one writes a collector by the book; of the same in
-// Python; and of curl and jq, which write a textfile. It prints tables, and whether
-// the exporter holds its bounds. Python 3.11 with prometheus_client, curl and jq
-// need not be there: then it says so, and measures the others.
+// Command bench measures whole scrapes of several programs:
 //
-// Each of them is a process of its own for each number of tokens and each
-// latency, which are scraped in rounds: everything once in a round, in another
-// order each time. Ratios are those within a round.
+//   - the exporter;
+//   - the floor, which fetches the same pages and writes the same text, but scans the pages
+//     with a hand-written scanner;
+//   - const metrics, a typical collector in Go;
+//   - a typical collector in Python;
+//   - a script with curl and jq that writes a textfile.
+//
+// It prints tables, and whether the exporter is within its bounds. If Python 3.11 with
+// prometheus_client, curl or jq is missing, bench says so and measures the other programs.
+//
+// There is a process for each program, number of tokens and latency. All processes are
+// scraped once in each round, in random order. Ratios are computed within a round.
 package main
 
 import (
@@ -27,12 +31,12 @@ import (
 	"time"
 )
 
-// serveArgument makes this binary a program under test.
+// serveArgument makes this binary run a program under test.
 const serveArgument = "serve"
 
 func main() { os.Exit(run(os.Args[1:])) }
 
-// run returns the exit code: an exit from here would skip what is deferred.
+// run returns the exit code. It does not exit, so that deferred functions run.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -52,15 +56,15 @@ func run(args []string) int {
 	return 0
 }
 
-// options are those of a run.
+// options are the options of a benchmark.
 type options struct {
 	sizes                 []int
 	latencies             []time.Duration
 	rounds, largeEvery    int
 	pageSize, concurrency int
 	pages, profiles       string
-	// python is the interpreter with prometheus_client, and textfile says that curl
-	// and jq are there.
+	// python is the Python interpreter with prometheus_client, or empty. textfile is true
+	// if curl and jq are installed.
 	python   string
 	textfile bool
 }
@@ -69,20 +73,20 @@ func parse(args []string, messages io.Writer) (*options, error) {
 	o := &options{sizes: []int{100, 1000, bounded, large}, latencies: []time.Duration{0, 50 * time.Millisecond}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(messages)
-	flags.Func("tokens", "numbers of tokens, with commas between them (default 100,1000,10000,100000)", each(&o.sizes, func(text string) (int, error) {
+	flags.Func("tokens", "comma-separated numbers of tokens (default 100,1000,10000,100000)", commaSeparated(&o.sizes, func(text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err == nil && n < 1 {
 			err = errors.New("must be at least 1")
 		}
 		return n, err
 	}))
-	flags.Func("latencies", "times that the control plane takes for a page (default 0s,50ms)", each(&o.latencies, time.ParseDuration))
-	flags.IntVar(&o.rounds, "rounds", 15, "number of rounds; Python, and curl and jq, run in five of them at most")
-	flags.IntVar(&o.largeEvery, "large-every", 15, "run what is slow and has no bounds in every so many rounds: at 100,000 tokens, const metrics, and all with a latency")
-	flags.IntVar(&o.pageSize, "page-size", 1000, "tokens in a page")
-	flags.IntVar(&o.concurrency, "concurrency", 4, "pages that the exporter asks for at a time")
-	flags.StringVar(&o.pages, "pages", encodingGzip, "how the control plane sends pages: gzip, as all ask for, or identity")
-	flags.StringVar(&o.profiles, "profiles", "", "measure nothing; write CPU and allocation profiles of the exporter into this folder")
+	flags.Func("latencies", "comma-separated latencies of the control plane per page (default 0s,50ms)", commaSeparated(&o.latencies, time.ParseDuration))
+	flags.IntVar(&o.rounds, "rounds", 15, "number of rounds; Python, and curl and jq, run in at most five of them")
+	flags.IntVar(&o.largeEvery, "large-every", 15, "run slow cases without bounds only every so many rounds: at 100,000 tokens, const metrics, and everything with a latency")
+	flags.IntVar(&o.pageSize, "page-size", 1000, "tokens per page")
+	flags.IntVar(&o.concurrency, "concurrency", 4, "concurrent requests of the exporter")
+	flags.StringVar(&o.pages, "pages", encodingGzip, "content encoding of the control plane: gzip or identity")
+	flags.StringVar(&o.profiles, "profiles", "", "write CPU and allocation profiles of the exporter into this directory, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -97,8 +101,8 @@ func parse(args []string, messages io.Writer) (*options, error) {
 	return o, nil
 }
 
-// each parses a list with commas.
-func each[T any](into *[]T, parse func(string) (T, error)) func(string) error {
+// commaSeparated returns a function that parses a comma-separated list.
+func commaSeparated[T any](into *[]T, parse func(string) (T, error)) func(string) error {
 	return func(text string) error {
 		*into = nil
 		for part := range strings.SplitSeq(text, ",") {
@@ -112,7 +116,7 @@ func each[T any](into *[]T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// bench prints the tables on out, and how far it is on messages.
+// bench writes the tables to out, and its progress to messages.
 func bench(ctx context.Context, args []string, out, messages io.Writer) (err error) {
 	o, err := parse(args, messages)
 	if err != nil {
@@ -138,8 +142,8 @@ func bench(ctx context.Context, args []string, out, messages io.Writer) (err err
 	if o.profiles != "" {
 		return o.profile(ctx, url, messages)
 	}
-	o.findForeign(ctx, messages)
-	r := &results{samples: map[cell]map[int]sample{}, peaks: map[place]uint64{}}
+	o.findExternal(ctx, messages)
+	r := &results{samples: map[scenario]map[int]sample{}, peaks: map[instance]uint64{}}
 	for _, latency := range o.latencies {
 		if err := o.measure(ctx, url, latency, r, messages); err != nil {
 			return err
@@ -160,7 +164,7 @@ func (o *options) profile(ctx context.Context, url string, messages io.Writer) e
 		if err != nil {
 			return err
 		}
-		p, err := start(ctx, serving{
+		p, err := start(ctx, programConfig{
 			Program: programExporter, URL: url, Prefix: prefix(o.sizes[0], o.latencies[0]), PageSize: o.pageSize, Concurrency: o.concurrency, Profile: path,
 		})
 		if err != nil {

@@ -18,38 +18,37 @@ import (
 	"time"
 )
 
-// What a scraper accepts.
+// Values of Accept-Encoding.
 const (
 	encodingGzip     = "gzip"
 	encodingIdentity = "identity"
 )
 
-// process is a program under test at work.
+// process is a running program under test.
 type process struct {
-	cfg       serving
+	cfg       programConfig
 	url       string
 	cmd       *exec.Cmd
 	stdin     io.Closer
 	transport *http.Transport
 }
 
-// command is the command of a program under test: this binary once more, or
-// Python.
-func command(ctx context.Context, cfg serving) (*exec.Cmd, error) {
+// command returns the command of a program under test: this binary, or Python.
+func command(ctx context.Context, cfg programConfig) (*exec.Cmd, error) {
 	if cfg.Program == programPython {
 		arguments, err := cfg.arguments()
-		return exec.CommandContext(ctx, cfg.Python, append([]string{"-c", pythonScript}, arguments...)...), err //nolint:gosec // it is the script of this folder
+		return exec.CommandContext(ctx, cfg.Python, append([]string{"-c", pythonScript}, arguments...)...), err //nolint:gosec // the script is embedded
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	argument, err := json.Marshal(cfg)
-	return exec.CommandContext(ctx, self, serveArgument, string(argument)), err //nolint:gosec // it is this very binary
+	return exec.CommandContext(ctx, self, serveArgument, string(argument)), err //nolint:gosec // this is the same binary
 }
 
 // start starts the program under test.
-func start(ctx context.Context, cfg serving) (*process, error) {
+func start(ctx context.Context, cfg programConfig) (*process, error) {
 	cmd, err := command(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -74,13 +73,13 @@ func start(ctx context.Context, cfg serving) (*process, error) {
 	return p, nil
 }
 
-// stop ends the program and waits for its end.
+// stop ends the program and waits for it.
 func (p *process) stop() error {
 	p.transport.CloseIdleConnections()
 	return errors.Join(p.stdin.Close(), p.cmd.Wait())
 }
 
-// get asks for a page of the program.
+// get requests a path of the program.
 func (p *process) get(ctx context.Context, path, encoding string, read func(io.Reader) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
@@ -94,26 +93,26 @@ func (p *process) get(ctx context.Context, path, encoding string, read func(io.R
 	}
 	defer resp.Body.Close()
 	if got := resp.Header.Get("Content-Encoding"); resp.StatusCode != http.StatusOK || (got == encodingGzip) != (encoding == encodingGzip) {
-		return fmt.Errorf("%s answers %s with the encoding %q, asked for %s", p.cfg.Program, resp.Status, got, encoding)
+		return fmt.Errorf("%s responded with %s and the encoding %q, want %s", p.cfg.Program, resp.Status, got, encoding)
 	}
 	return read(resp.Body)
 }
 
-// usage asks the program what it has used.
+// usage returns the resource usage of the program.
 func (p *process) usage(ctx context.Context) (used usage, err error) {
 	err = p.get(ctx, usagePath, encodingIdentity, func(r io.Reader) error { return json.NewDecoder(r).Decode(&used) })
 	return used, err
 }
 
-// sample is what one scrape has cost.
+// sample is the measurement of one scrape.
 type sample struct {
 	wall, cpu      time.Duration
 	mallocs, bytes uint64
-	// size is that of the answer in bytes, as it was sent.
+	// size is the size of the response, in bytes.
 	size int64
 }
 
-// scrape scrapes once.
+// scrape measures a scrape.
 func (p *process) scrape(ctx context.Context, encoding string) (s sample, err error) {
 	before, err := p.usage(ctx)
 	if err != nil {
@@ -133,19 +132,18 @@ func (p *process) scrape(ctx context.Context, encoding string) (s sample, err er
 	return s, err
 }
 
-// content has the series of tokens of an exposition by their metric, in whatever
-// order.
-type content map[string]contentOfMetric
+// content describes the token series of an exposition by metric, independent of their order.
+type content map[string]metricContent
 
-type contentOfMetric struct {
+type metricContent struct {
 	series int
 	sum    uint64
 }
 
 var seed = maphash.MakeSeed()
 
-// add adds a line of an exposition. Programs write the same number in more than
-// one way.
+// add adds a line of an exposition. Numbers are normalized, because programs format them
+// differently.
 func (c content) add(line []byte) {
 	if !bytes.HasPrefix(line, []byte("truefoundry_token_")) {
 		return
@@ -156,22 +154,22 @@ func (c content) add(line []byte) {
 		text = text[:end] + strconv.FormatFloat(value, 'g', -1, 64)
 	}
 	metric, _, _ := strings.Cut(text, "{")
-	of := c[metric]
-	of.series++
-	of.sum += maphash.String(seed, text)
-	c[metric] = of
+	m := c[metric]
+	m.series++
+	m.sum += maphash.String(seed, text)
+	c[metric] = m
 }
 
-// content scrapes once, and reads what comes.
+// content returns the content of a scrape.
 func (p *process) content(ctx context.Context, encoding string) (c content, err error) {
 	c = content{}
 	err = p.get(ctx, metricsPath, encoding, func(r io.Reader) error {
 		if encoding == encodingGzip {
-			unzipped, err := gzip.NewReader(r)
+			decompressed, err := gzip.NewReader(r)
 			if err != nil {
 				return err
 			}
-			r = unzipped
+			r = decompressed
 		}
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {

@@ -1,7 +1,7 @@
-"""The collector that one writes by the book in Python.
+"""A typical collector in Python.
 
-It is told where the list is, the length of a page, the API key and the value of
-the label control_plane. It prints its URL, and ends with its standard input.
+The arguments are the URL of the list, the page size, the API key and the value of the
+control_plane label. It prints its URL, and ends when its standard input ends.
 """
 
 import gzip
@@ -68,7 +68,7 @@ def replaces(token, other):
 
 
 def tokens():
-    """Reads one page after the other, until one is not full."""
+    """Reads page after page until one is not full."""
     offset = 0
     while True:
         page = fetch(offset)
@@ -94,8 +94,8 @@ def seconds(text):
     return datetime.fromisoformat(text).timestamp()
 
 
-def used():
-    """What this process has used, as serve.go's usage."""
+def usage():
+    """Returns the resource usage of this process, in the format of usage in serve.go."""
     resources = resource.getrusage(resource.RUSAGE_SELF)
     peak = 0
     try:
@@ -116,7 +116,7 @@ def app(environ, start_response):
     if environ["PATH_INFO"] != "/usage":
         return metrics(environ, start_response)
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [used()]
+    return [usage()]
 
 
 class QuietHandler(WSGIRequestHandler):

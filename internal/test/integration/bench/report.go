@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// bounded is the number of tokens that most of the bounds are about.
+// bounded is the number of tokens for most bounds.
 const bounded = 10_000
 
 const mebibyte = 1 << 20
 
-// report prints the tables as Markdown.
+// report writes the tables in Markdown.
 func (o *options) report(ctx context.Context, out io.Writer, r *results, bytesPerToken int) {
 	fmt.Fprintf(out, "%s; commit %s; %s %s/%s, GOMAXPROCS %d; %s; %s.\n", time.Now().UTC().Format(time.DateOnly), commit(ctx),
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cpuModel(), system())
@@ -33,9 +33,9 @@ func (o *options) report(ctx context.Context, out io.Writer, r *results, bytesPe
 	o.bounds(out, r)
 }
 
-// at returns the cell of a variant.
-func at(v variant, latency time.Duration, tokens int, encoding string) cell {
-	return cell{place{v, latency, tokens}, encoding}
+// at returns a scenario of a variant.
+func at(v variant, latency time.Duration, tokens int, encoding string) scenario {
+	return scenario{instance{v, latency, tokens}, encoding}
 }
 
 func (o *options) exporter() variant { return variant{programExporter, o.concurrency} }
@@ -44,7 +44,7 @@ func (o *options) variants() []variant {
 	return []variant{{programFloor, 1}, {programFloor, o.concurrency}, o.exporter(), {programConst, 1}, {programPython, 1}, {programTextfile, 1}}
 }
 
-// scrapes prints what whole scrapes have cost.
+// scrapes writes the table of whole scrapes.
 func (o *options) scrapes(out io.Writer, r *results, latency time.Duration) {
 	row(out, "tokens", "encoding", "program", "n", "wall ms", "CPU ms", "allocations a token", "bytes a token", "peak RSS MiB",
 		"× floor", fmt.Sprintf("× floor, %d at a time", o.concurrency), "const metrics ÷ this")
@@ -62,14 +62,14 @@ func (o *options) scrapes(out io.Writer, r *results, latency time.Duration) {
 				}
 				shown := encoding
 				if v.program == programTextfile {
-					shown = "–" // nobody asks it for one
+					shown = "–" // it is always uncompressed
 				}
 				row(out, strconv.Itoa(n), shown, v.String(), strconv.Itoa(len(r.samples[this])),
 					number(1)(r.median(this, wall)),
 					number(1)(r.median(this, cpu)),
 					number(1)(perToken(func(s sample) uint64 { return s.mallocs })),
 					number(0)(perToken(func(s sample) uint64 { return s.bytes })),
-					number(0)(r.peak(this.place)),
+					number(0)(r.peak(this.instance)),
 					number(2)(r.ratio(this, at(variant{programFloor, 1}, latency, n, encoding), wall)),
 					number(2)(r.ratio(this, at(variant{programFloor, o.concurrency}, latency, n, encoding), wall)),
 					number(2)(r.ratio(at(variant{programConst, 1}, latency, n, encoding), this, wall)))
@@ -78,7 +78,7 @@ func (o *options) scrapes(out io.Writer, r *results, latency time.Duration) {
 	}
 }
 
-// growth prints how the time per token grows.
+// growth writes the table of the time per token for lists of different lengths.
 func (o *options) growth(out io.Writer, r *results) {
 	fmt.Fprintf(out, "\n## Time per token at %d ÷ at %d, no latency\n\n", large, bounded)
 	row(out, "program", encodingGzip, encodingIdentity)
@@ -96,11 +96,11 @@ func (r *results) growth(v variant, encoding string, value func(sample) float64)
 }
 
 // peak returns the peak memory of a process in MiB.
-func (r *results) peak(at place) (float64, bool) {
+func (r *results) peak(at instance) (float64, bool) {
 	return float64(r.peaks[at]) / mebibyte, r.peaks[at] > 0
 }
 
-// tuning prints what --truefoundry.max-concurrency does.
+// tuning writes the table for --truefoundry.max-concurrency.
 func (o *options) tuning(out io.Writer, r *results) {
 	n := o.tuningSize()
 	for _, latency := range o.latencies {
@@ -110,7 +110,7 @@ func (o *options) tuning(out io.Writer, r *results) {
 		fmt.Fprintf(out, "\n## --truefoundry.max-concurrency at %d tokens, %s a page, gzip\n\n", n, latency)
 		row(out, "pages at a time", "wall ms", "÷ one at a time")
 		row(out, "--:", "--:", "--:")
-		for _, concurrency := range tuned {
+		for _, concurrency := range concurrencies {
 			this := at(variant{programExporter, concurrency}, latency, n, encodingGzip)
 			row(out, strconv.Itoa(concurrency),
 				number(0)(r.median(this, wall)),
@@ -119,7 +119,7 @@ func (o *options) tuning(out io.Writer, r *results) {
 	}
 }
 
-// bounds prints whether the bounds are held.
+// bounds writes the table of the bounds.
 func (o *options) bounds(out io.Writer, r *results) {
 	fmt.Fprint(out, "\n## Bounds\n\n")
 	row(out, "exporter", "goal", "never above", "measured", "")
@@ -144,11 +144,11 @@ func (o *options) bounds(out io.Writer, r *results) {
 
 var encodings = []string{encodingGzip, encodingIdentity}
 
-// floorBounds prints those that compare with the floor.
+// floorBounds writes the bounds relative to the floor.
 func (o *options) floorBounds(out io.Writer, r *results) {
-	compare := func(what string, tokens int, latency time.Duration, encoding string, concurrency int, value func(sample) float64, goal, never float64) {
+	compare := func(what string, tokens int, latency time.Duration, encoding string, concurrency int, value func(sample) float64, goal, limit float64) {
 		ratio, ok := r.ratio(at(o.exporter(), latency, tokens, encoding), at(variant{programFloor, concurrency}, latency, tokens, encoding), value)
-		bound{fmt.Sprintf("%d tokens, %s, %s a page: %s", tokens, encoding, latency, what), goal, never}.print(out, ratio, ok)
+		bound{fmt.Sprintf("%d tokens, %s, %s a page: %s", tokens, encoding, latency, what), goal, limit}.print(out, ratio, ok)
 	}
 	compare("× floor", bounded, 0, encodingGzip, 1, wall, 1.5, 1.8)
 	compare("CPU time × floor", bounded, 0, encodingGzip, 1, cpu, 1.7, 2.1)
@@ -166,17 +166,18 @@ func (o *options) floorBounds(out io.Writer, r *results) {
 	}
 }
 
-// memoryBound prints how much memory the exporter's process has used at most.
-func (o *options) memoryBound(out io.Writer, r *results, tokens int, goal, never float64) {
+// memoryBound writes the bound for the exporter's memory.
+func (o *options) memoryBound(out io.Writer, r *results, tokens int, goal, limit float64) {
 	var most float64
 	for _, latency := range o.latencies {
-		peak, _ := r.peak(place{o.exporter(), latency, tokens})
+		peak, _ := r.peak(instance{o.exporter(), latency, tokens})
 		most = max(most, peak)
 	}
-	bound{fmt.Sprintf("%d tokens: peak RSS in MiB", tokens), goal, never}.print(out, most, most > 0)
+	bound{fmt.Sprintf("%d tokens: peak RSS in MiB", tokens), goal, limit}.print(out, most, most > 0)
 }
 
-// faster prints whether the exporter is so much faster than another program.
+// faster writes by which factor the exporter is faster than another program. The goal is
+// the minimum.
 func (o *options) faster(out io.Writer, r *results, program, encoding string, goal float64) {
 	faster, ok := r.ratio(at(variant{program, 1}, 0, bounded, encoding), at(o.exporter(), 0, bounded, encoding), wall)
 	verdict := "held"
@@ -189,22 +190,23 @@ func (o *options) faster(out io.Writer, r *results, program, encoding string, go
 		number(2)(faster, ok), verdict)
 }
 
-// bound is what a value of the exporter may be at most.
+// bound is an upper bound for a measured value of the exporter. A value above the goal is
+// acceptable up to the limit.
 type bound struct {
 	what        string
-	goal, never float64
+	goal, limit float64
 }
 
-// print prints what was measured.
+// print writes the bound and the measured value.
 func (b bound) print(out io.Writer, measured float64, ok bool) {
-	row(out, b.what, number(2)(b.goal, true), number(2)(b.never, true), number(2)(measured, ok), b.verdict(measured, ok))
+	row(out, b.what, number(2)(b.goal, true), number(2)(b.limit, true), number(2)(measured, ok), b.verdict(measured, ok))
 }
 
 func (b bound) verdict(measured float64, ok bool) string {
 	switch {
 	case !ok:
 		return "not measured"
-	case measured > b.never:
+	case measured > b.limit:
 		return "**not held**"
 	case measured > b.goal:
 		return "held, the goal missed"
@@ -216,7 +218,7 @@ func row(out io.Writer, columns ...string) {
 	fmt.Fprintf(out, "| %s |\n", strings.Join(columns, " | "))
 }
 
-// number writes numbers with so many decimals, and a dash where there is none.
+// number returns a function that formats numbers. It returns a dash if ok is false.
 func number(decimals int) func(value float64, ok bool) string {
 	return func(value float64, ok bool) string {
 		if !ok {
@@ -226,7 +228,7 @@ func number(decimals int) func(value float64, ok bool) string {
 	}
 }
 
-// commit names the commit, where git knows it.
+// commit returns the current commit, if it is known.
 func commit(ctx context.Context) string {
 	name, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=12").Output()
 	if err != nil {
@@ -250,7 +252,7 @@ func cpuModel() string {
 	return "unknown CPU"
 }
 
-// system names the operating system.
+// system returns the name of the operating system.
 func system() string {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {

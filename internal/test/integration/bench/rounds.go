@@ -11,14 +11,13 @@ import (
 	"time"
 )
 
-// variant is a program under test with a number of pages that it asks for at a
-// time.
+// variant is a program under test with a number of concurrent requests.
 type variant struct {
 	program     string
 	concurrency int
 }
 
-// String names the variant.
+// String returns the name of the variant.
 func (v variant) String() string {
 	if v.program == programExporter || v.program == programFloor {
 		return fmt.Sprintf("%s, %d at a time", v.program, v.concurrency)
@@ -26,45 +25,45 @@ func (v variant) String() string {
 	return v.program
 }
 
-// place is a process of its own.
-type place struct {
+// instance is a process: a variant for one latency and number of tokens.
+type instance struct {
 	variant
 
 	latency time.Duration
 	tokens  int
 }
 
-// cell is what is measured once in a round.
-type cell struct {
-	place
+// scenario is measured once per round: a process with an encoding.
+type scenario struct {
+	instance
 
 	encoding string
 }
 
-// job is a cell to measure in each round whose number every divides.
+// job is a scenario to measure every so many rounds.
 type job struct {
-	cell
+	scenario
 
 	every int
 }
 
-// results has the samples of each cell by the number of their round, and the
-// peak memory of each process in bytes.
+// results holds the samples of each scenario by round, and the peak memory of each process
+// in bytes.
 type results struct {
-	samples map[cell]map[int]sample
-	peaks   map[place]uint64
+	samples map[scenario]map[int]sample
+	peaks   map[instance]uint64
 }
 
-// large is the number of tokens from which on what is slow and has no bounds is
-// measured in few rounds only.
+// large is the number of tokens from which slow scenarios without bounds are measured in
+// few rounds.
 const large = 100_000
 
-// jobs returns what to measure at a latency.
+// jobs returns the jobs for a latency.
 func (o *options) jobs(latency time.Duration) (jobs []job) {
 	for _, n := range o.sizes {
 		add := func(v variant, every int, encodings ...string) {
 			for _, encoding := range encodings {
-				jobs = append(jobs, job{cell{place{v, latency, n}, encoding}, every})
+				jobs = append(jobs, job{scenario{instance{v, latency, n}, encoding}, every})
 			}
 		}
 		every, everyConst := 1, 1
@@ -79,19 +78,19 @@ func (o *options) jobs(latency time.Duration) (jobs []job) {
 		add(variant{programConst, 1}, everyConst, encodingGzip, encodingIdentity)
 		if latency == 0 {
 			if n < large {
-				everyForeign := (o.rounds + foreignRounds - 1) / foreignRounds
+				everyExternal := (o.rounds + externalRounds - 1) / externalRounds
 				if o.python != "" {
-					add(variant{programPython, 1}, everyForeign, encodingGzip, encodingIdentity)
+					add(variant{programPython, 1}, everyExternal, encodingGzip, encodingIdentity)
 				}
 				if o.textfile {
-					add(variant{programTextfile, 1}, everyForeign, encodingIdentity)
+					add(variant{programTextfile, 1}, everyExternal, encodingIdentity)
 				}
 			}
 			continue
 		}
 		add(variant{programFloor, o.concurrency}, every, encodingGzip, encodingIdentity)
 		if n == o.tuningSize() {
-			for _, concurrency := range tuned {
+			for _, concurrency := range concurrencies {
 				if concurrency != o.concurrency {
 					add(variant{programExporter, concurrency}, 1, encodingGzip)
 				}
@@ -101,11 +100,11 @@ func (o *options) jobs(latency time.Duration) (jobs []job) {
 	return jobs
 }
 
-// tuned are the values of --truefoundry.max-concurrency to compare.
-var tuned = []int{1, 2, 4, 8}
+// concurrencies are the compared values of --truefoundry.max-concurrency.
+var concurrencies = []int{1, 2, 4, 8}
 
-// tuningSize is the number of tokens to compare them at: 10,000, or less where
-// no list is as long.
+// tuningSize returns the number of tokens for that comparison: the largest size up to
+// bounded.
 func (o *options) tuningSize() (size int) {
 	for _, n := range o.sizes {
 		if n <= bounded {
@@ -115,32 +114,31 @@ func (o *options) tuningSize() (size int) {
 	return size
 }
 
-// measure runs all rounds at one latency. Each round runs every job once, in an
-// order of its own.
+// measure runs all rounds for one latency. The jobs of each round are in random order.
 func (o *options) measure(ctx context.Context, url string, latency time.Duration, into *results, progress io.Writer) (err error) {
 	jobs := o.jobs(latency)
-	processes := map[place]*process{}
+	processes := map[instance]*process{}
 	defer func() {
 		for _, p := range processes {
 			err = errors.Join(err, p.stop())
 		}
 	}()
 	for _, j := range jobs {
-		if processes[j.place] != nil {
+		if processes[j.instance] != nil {
 			continue
 		}
-		p, err := start(ctx, serving{
+		p, err := start(ctx, programConfig{
 			Program: j.program, URL: url, Prefix: prefix(j.tokens, latency), PageSize: o.pageSize, Concurrency: j.concurrency, Python: o.python,
 		})
 		if err != nil {
 			return err
 		}
-		processes[j.place] = p
+		processes[j.instance] = p
 	}
 	if err := compare(ctx, jobs, processes); err != nil {
 		return err
 	}
-	order := rand.New(rand.NewPCG(1, uint64(latency))) //nolint:gosec // the order is the same in each run
+	order := rand.New(rand.NewPCG(1, uint64(latency))) //nolint:gosec // reproducible on purpose
 	for round := range o.rounds {
 		fmt.Fprintf(progress, "%s a page: round %d of %d\n", latency, round+1, o.rounds)
 		order.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
@@ -148,14 +146,14 @@ func (o *options) measure(ctx context.Context, url string, latency time.Duration
 			if round%j.every != 0 {
 				continue
 			}
-			s, err := processes[j.place].scrape(ctx, j.encoding)
+			s, err := processes[j.instance].scrape(ctx, j.encoding)
 			if err != nil {
 				return err
 			}
-			if into.samples[j.cell] == nil {
-				into.samples[j.cell] = map[int]sample{}
+			if into.samples[j.scenario] == nil {
+				into.samples[j.scenario] = map[int]sample{}
 			}
-			into.samples[j.cell][round] = s
+			into.samples[j.scenario][round] = s
 		}
 	}
 	for at, p := range processes {
@@ -168,23 +166,23 @@ func (o *options) measure(ctx context.Context, url string, latency time.Duration
 	return nil
 }
 
-// compare warms each process up, and fails where they do not all serve the same
-// series of the same tokens. What rarely runs is compared in one encoding only.
-func compare(ctx context.Context, jobs []job, processes map[place]*process) error {
+// compare warms up each process. It returns an error if the processes do not serve the
+// same series for the same tokens. Rare jobs are compared in one encoding only.
+func compare(ctx context.Context, jobs []job, processes map[instance]*process) error {
 	expected := map[int]content{}
 	for _, j := range jobs {
 		if j.every > 1 && j.encoding == encodingGzip {
 			continue
 		}
-		got, err := processes[j.place].content(ctx, j.encoding)
+		got, err := processes[j.instance].content(ctx, j.encoding)
 		if err != nil {
 			return err
 		}
-		want, known := expected[j.tokens]
-		if !known {
+		want, ok := expected[j.tokens]
+		if !ok {
 			want = content{}
 			for _, s := range series {
-				want[s.name] = contentOfMetric{series: j.tokens, sum: got[s.name].sum}
+				want[s.name] = metricContent{series: j.tokens, sum: got[s.name].sum}
 			}
 			expected[j.tokens] = want
 		}
@@ -204,12 +202,12 @@ func merged(a, b content) content {
 	return all
 }
 
-// What is compared of samples, in milliseconds.
+// These return values of a sample, in milliseconds.
 func wall(s sample) float64 { return s.wall.Seconds() * 1e3 }
 func cpu(s sample) float64  { return s.cpu.Seconds() * 1e3 }
 
-// check fails where the answers of a cell differ in size: then one of the
-// scrapes did not list everything.
+// check returns an error if the responses of a scenario differ in size: then a scrape was
+// incomplete.
 func (r *results) check() error {
 	for at, samples := range r.samples {
 		var least, most int64
@@ -220,24 +218,24 @@ func (r *results) check() error {
 			most = max(most, s.size)
 		}
 		if most-least > 1000+most/50 {
-			return fmt.Errorf("%s at %d tokens answers with %d to %d bytes (%s)", at.variant, at.tokens, least, most, at.encoding)
+			return fmt.Errorf("%s at %d tokens responded with %d to %d bytes (%s)", at.variant, at.tokens, least, most, at.encoding)
 		}
 	}
 	return nil
 }
 
-// median returns the median of what of takes from a cell's samples, and false
-// where there is none.
-func (r *results) median(of cell, value func(sample) float64) (float64, bool) {
+// median returns the median of a value of the scenario's samples. It returns false if there
+// are none.
+func (r *results) median(s scenario, value func(sample) float64) (float64, bool) {
 	var values []float64
-	for _, s := range r.samples[of] {
-		values = append(values, value(s))
+	for _, taken := range r.samples[s] {
+		values = append(values, value(taken))
 	}
 	return median(values)
 }
 
-// ratio returns the median of a ÷ b within the rounds that have both.
-func (r *results) ratio(a, b cell, value func(sample) float64) (float64, bool) {
+// ratio returns the median of a ÷ b over the rounds that have both.
+func (r *results) ratio(a, b scenario, value func(sample) float64) (float64, bool) {
 	var values []float64
 	for round, s := range r.samples[a] {
 		if other, ok := r.samples[b][round]; ok {

@@ -1,7 +1,6 @@
 package main
 
-// series are the metrics of the benchmark's tokens, as the exporter has them.
-// Each token has a value for each of them.
+// series are the token metrics of the exporter. Each token has all of them.
 var series = [...]struct{ name, help string }{
 	{"truefoundry_token_created_timestamp_seconds", "When the token was created, in seconds since the Unix epoch."},
 	{"truefoundry_token_expired", "Whether the token is expired according to the API, or has an expiry in the past if the API does not say."},
@@ -14,7 +13,7 @@ var series = [...]struct{ name, help string }{
 	{"truefoundry_token_replaced", "Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, stops working later and is not called expired by the API."},
 }
 
-// The indexes of the series.
+// Indexes of series.
 const (
 	created = iota
 	expired
@@ -27,7 +26,7 @@ const (
 	replaced
 )
 
-// The values of the labels that are the same for all tokens.
+// Values of labels that are the same for all tokens.
 const (
 	targetName = "bench"
 	kindName   = "personal-access-token"

@@ -17,37 +17,37 @@ import (
 	"time"
 )
 
-// The paths of a program under test.
+// Paths of a program under test.
 const (
 	metricsPath = "/metrics"
 	usagePath   = "/usage"
 )
 
-// apiKey is nobody's: the control plane does not look at it.
+// apiKey is any key: the control plane does not check it.
 const apiKey = "benchmark"
 
-// serving is what a program under test is told.
-type serving struct {
-	// Program is the name of one of the programs.
+// programConfig configures a program under test.
+type programConfig struct {
+	// Program is the name of the program.
 	Program string
-	// URL and Prefix are where the list is.
+	// URL and Prefix are the URL of the control plane and its API prefix.
 	URL, Prefix string
 	PageSize    int
-	// Concurrency is how many pages are asked for at a time, by those who can.
+	// Concurrency is the number of concurrent requests, for programs that support it.
 	Concurrency int
-	// Python is the interpreter of programPython.
+	// Python is the interpreter for programPython.
 	Python string `json:",omitempty"`
-	// Profile is where profiles are written at the end, without the ending of
-	// their names. It may be empty.
+	// Profile is the path of the profiles without the file name extension. If it is
+	// empty, no profiles are written.
 	Profile string
 }
 
-// page is the URL of the page from offset on.
-func (s *serving) page(offset int) string {
+// page returns the URL of the page at offset.
+func (s *programConfig) page(offset int) string {
 	return s.URL + s.Prefix + endpoint + "?limit=" + strconv.Itoa(s.PageSize) + "&offset=" + strconv.Itoa(offset)
 }
 
-// The programs under test.
+// Programs under test.
 const (
 	programExporter = "exporter"
 	programFloor    = "floor"
@@ -56,30 +56,30 @@ const (
 	programTextfile = "curl and jq"
 )
 
-// programs are those that this binary serves.
-var programs = map[string]func(serving) (http.Handler, error){
+// programs are the programs that are part of this binary.
+var programs = map[string]func(programConfig) (http.Handler, error){
 	programExporter: newExporter,
 	programFloor:    newFloor,
 	programConst:    newConstMetrics,
 	programTextfile: newTextfile,
 }
 
-// usage is what a process and those that it ran have used since it started.
+// usage is the resource usage of a process and its children.
 type usage struct {
 	CPU              time.Duration
-	Mallocs, Bytes   uint64 // not those of other processes, or of other languages
-	PeakRSSKibibytes uint64 // of the largest process; 0 where the system does not tell
+	Mallocs, Bytes   uint64 // only for Go, and without children
+	PeakRSSKibibytes uint64 // of the largest process; 0 if unknown
 }
 
-// serve runs the program under test. It tells its URL on out, and ends with in.
+// serve runs the program under test. It writes its URL to out, and ends when in ends.
 func serve(argument string, in io.Reader, out io.Writer) error {
-	var cfg serving
+	var cfg programConfig
 	if err := json.Unmarshal([]byte(argument), &cfg); err != nil {
 		return err
 	}
 	newProgram, ok := programs[cfg.Program]
 	if !ok {
-		return fmt.Errorf("there is no program %q", cfg.Program)
+		return fmt.Errorf("unknown program %q", cfg.Program)
 	}
 	metrics, err := newProgram(cfg)
 	if err != nil {
@@ -93,7 +93,7 @@ func serve(argument string, in io.Reader, out io.Writer) error {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(used) // who asks sees that it is missing
+		_ = json.NewEncoder(w).Encode(used) // the client notices
 	})
 	listener, err := listen()
 	if err != nil {
@@ -111,7 +111,7 @@ func serve(argument string, in io.Reader, out io.Writer) error {
 	return errors.Join(err, srv.Close(), <-served, stopProfile())
 }
 
-// listen listens on a port that the kernel chooses.
+// listen listens on a free port.
 func listen() (net.Listener, error) {
 	var config net.ListenConfig
 	return config.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -130,12 +130,12 @@ func goServe(srv *http.Server, listener net.Listener) <-chan error {
 	return served
 }
 
-// profile profiles until stop is called.
+// profile writes profiles when stop is called.
 func profile(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
 	}
-	cpu, err := os.Create(path + ".cpu.pprof") //nolint:gosec // who runs it names the folder
+	cpu, err := os.Create(path + ".cpu.pprof") //nolint:gosec // the path is an option
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +152,7 @@ func profile(path string) (stop func() error, err error) {
 	}, nil
 }
 
+// measureSelf returns the resource usage of this process.
 func measureSelf() (used usage, err error) {
 	var self, children syscall.Rusage
 	if err := errors.Join(syscall.Getrusage(syscall.RUSAGE_SELF, &self), syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children)); err != nil {
@@ -163,8 +164,7 @@ func measureSelf() (used usage, err error) {
 		CPU:     time.Duration(self.Utime.Nano() + self.Stime.Nano() + children.Utime.Nano() + children.Stime.Nano()),
 		Mallocs: memory.Mallocs, Bytes: memory.TotalAlloc,
 	}
-	// Not Maxrss: on Linux, that begins with the memory of the process that
-	// started this one.
+	// On Linux, Maxrss includes the memory of the parent process before exec.
 	status, err := os.ReadFile("/proc/self/status")
 	if errors.Is(err, os.ErrNotExist) {
 		return used, nil
@@ -173,8 +173,7 @@ func measureSelf() (used usage, err error) {
 		peak, _, _ = strings.Cut(peak, " kB")
 		used.PeakRSSKibibytes, err = strconv.ParseUint(strings.TrimSpace(peak), 10, 64)
 	}
-	// Of those that it ran there is only Maxrss, which tells nothing up to the
-	// memory of this process.
+	// For children there is only Maxrss, which is at least the memory of this process.
 	if peak := uint64(children.Maxrss); peak > used.PeakRSSKibibytes { //nolint:gosec // it is not negative
 		used.PeakRSSKibibytes = peak
 	} else if peak > 0 {

@@ -1,7 +1,7 @@
-# The textfile for the node_exporter that one writes by the book with curl and jq.
-# It is told where the list is, the length of a page, the API key and the value of
-# the label control_plane. It does not look for tokens that are replaced: that takes
-# all pages, and no two tokens of the benchmark have the same name.
+# A typical script for the textfile collector of the node_exporter, with curl and jq. The
+# arguments are the URL of the list, the page size, the API key and the value of the
+# control_plane label. It does not look for replaced tokens, which would take all pages: no
+# two tokens of the benchmark have the same name.
 set -euo pipefail
 list_url=$1 page_size=$2 api_key=$3 control_plane=$4
 
@@ -27,8 +27,8 @@ def boolean: if . then 1 else 0 end;
 page=$(mktemp)
 trap 'rm "$page"' EXIT
 
-# One page after the other, until one is not full. Then each metric's series have
-# to stand together.
+# Reads page after page until one is not full. The output is sorted because the series of a
+# metric have to be in one group.
 count=$page_size
 for ((offset = 0; count == page_size; offset += page_size)); do
 	curl --silent --show-error --fail --compressed --header "Authorization: Bearer $api_key" \

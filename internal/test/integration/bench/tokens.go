@@ -11,8 +11,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
-// item is a token as a control plane lists it, with what the exporter does not
-// read as well. That is about 1.2 kB of JSON, and 9 series.
+// item is a token as listed by a control plane, including fields that the exporter ignores.
+// It has about 1.2 kB of JSON, and 9 series.
 type item struct {
 	fakecontrolplane.Token
 
@@ -33,8 +33,8 @@ type permission struct {
 	RoleID       string `json:"role_id"`
 }
 
-// makeItem returns the token number i, which is the same in each run. None of
-// its texts needs to be escaped, in JSON or in an exposition.
+// makeItem returns token number i, which is the same in each run. None of its strings needs
+// to be escaped in JSON or in an exposition.
 func makeItem(i int) item {
 	digest := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i))) //nolint:gosec // an index is not negative
 	random := hex.EncodeToString(digest[:])
@@ -74,8 +74,8 @@ func makeItem(i int) item {
 	}
 }
 
-// makePages returns the pages of a list of n tokens as JSON, and the empty page
-// that follows.
+// makePages returns the pages of a list of n tokens in JSON, including the empty page after
+// the end.
 func makePages(n, pageSize int) ([][]byte, error) {
 	var pages [][]byte
 	for offset := 0; ; offset += pageSize {

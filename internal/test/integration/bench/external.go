@@ -18,16 +18,15 @@ var pythonScript string
 //go:embed textfile.sh
 var textfileScript string
 
-// foreignRounds is in how many rounds, at most, the programs that are not in Go
-// are measured.
-const foreignRounds = 5
+// externalRounds is the maximum number of rounds for the programs that are not in Go.
+const externalRounds = 5
 
-// findForeign finds out which of the programs that are not in Go can run, and
-// tells on messages which cannot.
-func (o *options) findForeign(ctx context.Context, messages io.Writer) {
-	// The python3 that comes first may not be the one of the system's packages.
+// findExternal checks which of the programs that are not in Go can run, and writes the
+// others to messages.
+func (o *options) findExternal(ctx context.Context, messages io.Writer) {
+	// The first python3 in PATH may lack the packages of the system's python3.
 	for _, python := range []string{"python3", "/usr/bin/python3"} {
-		check := exec.CommandContext(ctx, python, "-c", "import sys, prometheus_client; sys.exit(sys.version_info < (3, 11))") //nolint:gosec // it is one of the two
+		check := exec.CommandContext(ctx, python, "-c", "import sys, prometheus_client; sys.exit(sys.version_info < (3, 11))") //nolint:gosec // the command is constant
 		if o.python == "" && check.Run() == nil {
 			o.python = python
 		}
@@ -37,19 +36,19 @@ func (o *options) findForeign(ctx context.Context, messages io.Writer) {
 	}
 	o.textfile = exec.CommandContext(ctx, "bash", "-c", "hash curl jq").Run() == nil
 	if !o.textfile {
-		fmt.Fprintln(messages, "not measured: curl and jq, because they or bash are not there")
+		fmt.Fprintln(messages, "not measured: curl and jq, because they or bash are not installed")
 	}
 }
 
-// arguments are what the scripts are told.
-func (s *serving) arguments() ([]string, error) {
+// arguments returns the arguments of the scripts.
+func (s *programConfig) arguments() ([]string, error) {
 	host, err := hostOf(s.URL)
 	return []string{s.URL + s.Prefix + endpoint, strconv.Itoa(s.PageSize), apiKey, host}, err
 }
 
-// newTextfile returns the script with curl and jq, which each scrape runs once.
-// To send what it wrote is a small part of that.
-func newTextfile(cfg serving) (http.Handler, error) {
+// newTextfile returns a handler that runs the script with curl and jq for each scrape.
+// Most of the time is spent in the script.
+func newTextfile(cfg programConfig) (http.Handler, error) {
 	arguments, err := cfg.arguments()
 	if err != nil {
 		return nil, err
@@ -61,9 +60,9 @@ func newTextfile(cfg serving) (http.Handler, error) {
 			return
 		}
 		defer file.Close()
-		// It is there as long as it is open.
+		// The open file remains readable.
 		os.Remove(file.Name())
-		cmd := exec.CommandContext(r.Context(), "bash", append([]string{"-c", textfileScript, "textfile.sh"}, arguments...)...) //nolint:gosec // it is the script of this folder
+		cmd := exec.CommandContext(r.Context(), "bash", append([]string{"-c", textfileScript, "textfile.sh"}, arguments...)...) //nolint:gosec // the script is embedded
 		cmd.Stdout, cmd.Stderr = file, os.Stderr
 		if err := cmd.Run(); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)

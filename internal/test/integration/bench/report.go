@@ -237,7 +237,7 @@ func commit(ctx context.Context) string {
 	return strings.TrimSpace(string(name))
 }
 
-// cpuModel names the CPU, where Linux tells it.
+// cpuModel returns the name of the CPU, if it is known.
 func cpuModel() string {
 	file, err := os.Open("/proc/cpuinfo")
 	if err != nil {

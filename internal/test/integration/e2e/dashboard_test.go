@@ -18,39 +18,38 @@ import (
 
 const dashboardFile = "../../../../deploy/grafana/dashboard.json"
 
-// The demonstration has something to show in each panel, and nothing in the
-// dashboard refers to what is not there.
+// Each panel shows data of the demo, and all references in the dashboard exist.
 func TestDashboardInTheDemo(t *testing.T) {
 	text, err := os.ReadFile(dashboardFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	prometheus := startStack(t).Prometheus
-	var answers map[string][]stack.Sample
-	// It may last longer than a try of eventually: its end is no error of the dashboard.
+	var results map[string][]stack.Sample
+	// The context of eventually is not used: its end would look like an error of the dashboard.
 	eventually(t, func(context.Context) error {
-		answers = map[string][]stack.Sample{}
-		return inspect(t.Context(), prometheus, text, answers)
+		results = map[string][]stack.Sample{}
+		return inspect(t.Context(), prometheus, text, results)
 	})
 
-	// Proves that it looks at something.
+	// Mistakes are found.
 	for name, mistake := range map[string]struct{ pattern, with, want string }{
-		"the label of a filter":     {`truefoundry_up\{control_plane=`, `truefoundry_up{control_plain=`, "no label control_plain"},
-		"another label's filter":    {`owner_team=~\\"\$owner_team\\"`, `token_name=~\"$$owner_team\"`, "with the choices of $owner_team"},
-		"a filter that is missing":  {`(_expired\{[^}]*)tenant=~\\"\$tenant\\",`, `${1}`, "though no series has this $tenant"},
+		"a label in a filter":       {`truefoundry_up\{control_plane=`, `truefoundry_up{control_plain=`, "no label control_plain"},
+		"a filter of another label": {`owner_team=~\\"\$owner_team\\"`, `token_name=~\"$$owner_team\"`, "with the choices of $owner_team"},
+		"a missing filter":          {`(_expired\{[^}]*)tenant=~\\"\$tenant\\",`, `${1}`, "although no series has this $tenant"},
 		"a label to aggregate by":   {`by \(target, control_plane, kind\)`, `by (target, control_plane, knid)`, "no label knid"},
 		"a label to join on":        {`on \(target, control_plane\)`, `on (tagret, control_plane)`, "no label tagret"},
-		"a metric behind “or”":      {`"expr": "count\(.*\) or vector\(0\)"`, `"expr": "count(go_nothing) or vector(0)"`, "no metric go_nothing"},
-		"a value that nothing has":  {`(truefoundry_up\{[^}]*\}\)) == 0`, `$1 == 2`, "finds nothing"},
+		"a metric after or":         {`"expr": "count\(.*\) or vector\(0\)"`, `"expr": "count(go_nothing) or vector(0)"`, "no metric go_nothing"},
+		"a value without series":    {`(truefoundry_up\{[^}]*\}\)) == 0`, `$1 == 2`, "has no results"},
 		"a variable":                {`\$warning_days \* 86400`, `$$warning_dasy * 86400`, "no variable $warning_dasy"},
-		"a variable's label":        {`label_values\(truefoundry_up, control_plane\)`, `label_values(truefoundry_up, control_plain)`, "no label control_plain"},
+		"a label of a variable":     {`label_values\(truefoundry_up, control_plane\)`, `label_values(truefoundry_up, control_plain)`, "no label control_plain"},
 		"a legend":                  {`\{\{reason\}\}`, `{{raeson}}`, "{{raeson}}"},
-		"a panel without a query":   {`(?s)"targets": \[.*?\n      \],`, `"targets": [],`, "asks nothing"},
+		"a panel without a query":   {`(?s)"targets": \[.*?\n      \],`, `"targets": [],`, "has no query"},
 		"an override":               {`"options": "Overdue"`, `"options": "Overdeu"`, `no field "Overdeu"`},
-		"a name of a column":        {`"Value #H": "Key ends in"`, `"Value #Z": "Key ends in"`, `no field "Value #Z"`},
-		"a place of a column":       {`"tenant": 5`, `"tennant": 5`, `no field "tennant"`},
-		"a column to leave out":     {`"token_id": true`, `"token_di": true`, `no field "token_di"`},
-		"what a table is sorted by": {`"displayName": "Time left"`, `"displayName": "Time lost"`, `no field "Time lost"`},
+		"a column name":             {`"Value #H": "Key ends in"`, `"Value #Z": "Key ends in"`, `no field "Value #Z"`},
+		"a column index":            {`"tenant": 5`, `"tennant": 5`, `no field "tennant"`},
+		"an excluded column":        {`"token_id": true`, `"token_di": true`, `no field "token_di"`},
+		"the sort order of a table": {`"displayName": "Time left"`, `"displayName": "Time lost"`, `no field "Time lost"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pattern := regexp.MustCompile(mistake.pattern)
@@ -59,19 +58,19 @@ func TestDashboardInTheDemo(t *testing.T) {
 				t.Fatalf("the dashboard has no %s", pattern)
 			}
 			mistaken := slices.Concat(text[:at[0]], pattern.Expand(nil, []byte(mistake.with), text, at), text[at[1]:])
-			if err := inspect(t.Context(), prometheus, mistaken, answers); err == nil || !strings.Contains(err.Error(), mistake.want) {
+			if err := inspect(t.Context(), prometheus, mistaken, results); err == nil || !strings.Contains(err.Error(), mistake.want) {
 				t.Errorf("with %s: %v, want %q", mistake.with, err, mistake.want)
 			}
 		})
 	}
 }
 
-// What the demonstration rightly has not, and why.
+// notInTheDemo are the metrics that the demo does not have, with reasons.
 var notInTheDemo = map[string]string{
-	"truefoundry_api_key_expiry_timestamp_seconds": "the demonstration's own key does not say when it ends",
+	"truefoundry_api_key_expiry_timestamp_seconds": "the key of the demo has no expiry",
 }
 
-// dashboard is what asks Prometheus in Grafana's JSON, and what names the answers.
+// dashboard contains the queries in Grafana's JSON and references to their results.
 type dashboard struct {
 	Panels     []panel
 	Templating struct{ List []variable }
@@ -98,35 +97,34 @@ type panel struct {
 	Options struct {
 		SortBy []struct{ DisplayName string }
 	}
-	Panels []panel // of a row that is closed
+	Panels []panel // of a collapsed row
 }
 
 type target struct{ RefID, Expr, LegendFormat, Format string }
 
 type variable struct {
 	Name, Type string
-	Query      json.RawMessage // depends on the type
+	Query      json.RawMessage // its type depends on Type
 	Current    struct{ Value any }
 }
 
-// inspection is that of a dashboard, with a Prometheus to ask.
+// inspection checks a dashboard with the data of a Prometheus server.
 type inspection struct {
 	prometheus      *stack.Server
 	metrics, labels []string
-	all             map[string]string         // each variable as Grafana has it at first
-	chosen          map[string]string         // those that are filters, with each choice chosen
-	answers         map[string][]stack.Sample // those that it has already got, by expression
+	defaults        map[string]string         // the initial value of each variable
+	selected        map[string]string         // the value of each filter if all choices are selected
+	results         map[string][]stack.Sample // by expression
 	errs            []error
 }
 
-// inspect returns what is wrong with a dashboard. It asks for what it has no
-// answer to, and keeps the answers.
-func inspect(ctx context.Context, prometheus *stack.Server, text []byte, answers map[string][]stack.Sample) error {
+// inspect returns the errors of a dashboard. It caches the results of queries.
+func inspect(ctx context.Context, prometheus *stack.Server, text []byte, results map[string][]stack.Sample) error {
 	var d dashboard
 	if err := json.Unmarshal(text, &d); err != nil {
 		return err
 	}
-	i := inspection{prometheus: prometheus, chosen: map[string]string{}, answers: answers}
+	i := inspection{prometheus: prometheus, selected: map[string]string{}, results: results}
 	var err error
 	if i.metrics, err = stack.MetricNames(ctx, prometheus); err != nil {
 		return err
@@ -134,12 +132,12 @@ func inspect(ctx context.Context, prometheus *stack.Server, text []byte, answers
 	if i.labels, err = stack.LabelNames(ctx, prometheus, `{__name__=~"truefoundry_.*|up"}`); err != nil {
 		return err
 	}
-	i.all = map[string]string{"__rate_interval": "5m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
+	i.defaults = map[string]string{"__rate_interval": "5m", "__interval": "1m", "__range": "1h", "__range_s": "3600"}
 	panels := allPanels(d.Panels)
 	for _, v := range d.Templating.List {
-		i.all[v.Name] = fmt.Sprint(v.Current.Value)
+		i.defaults[v.Name] = fmt.Sprint(v.Current.Value)
 		if v.Type == "query" {
-			i.all[v.Name] = ".*" // All
+			i.defaults[v.Name] = ".*" // All
 		}
 	}
 	for _, v := range d.Templating.List {
@@ -148,13 +146,13 @@ func inspect(ctx context.Context, prometheus *stack.Server, text []byte, answers
 		}
 		expression, label, err := v.expression()
 		if err == nil {
-			i.chosen[v.Name], err = i.choices(ctx, expression, label)
+			i.selected[v.Name], err = i.choices(ctx, expression, label)
 		}
 		i.report("$"+v.Name, err)
 		panels = append(panels, panel{Title: "$" + v.Name, Targets: []target{{RefID: "A", Expr: expression}}})
 	}
 	for _, p := range panels {
-		if _, err := expand(p.Title, i.all); err != nil && !strings.HasPrefix(p.Title, "$") {
+		if _, err := expand(p.Title, i.defaults); err != nil && !strings.HasPrefix(p.Title, "$") {
 			i.report(p.Title, err)
 		}
 		if p.Type != "row" && p.Type != "text" {
@@ -163,19 +161,20 @@ func inspect(ctx context.Context, prometheus *stack.Server, text []byte, answers
 	}
 	for metric := range notInTheDemo {
 		if slices.Contains(i.metrics, metric) {
-			i.report(metric, errors.New("the demonstration has it: it is no exception"))
+			i.report(metric, errors.New("the demo has this metric; remove it from notInTheDemo"))
 		}
 	}
 	return errors.Join(i.errs...)
 }
 
+// report records an error.
 func (i *inspection) report(where string, err error) {
 	if err != nil {
 		i.errs = append(i.errs, fmt.Errorf("%s: %w", where, err))
 	}
 }
 
-// allPanels returns the panels, and those in rows.
+// allPanels returns the panels, including the panels in rows.
 func allPanels(panels []panel) (all []panel) {
 	for _, p := range panels {
 		all = append(append(all, p), allPanels(p.Panels)...)
@@ -183,10 +182,10 @@ func allPanels(panels []panel) (all []panel) {
 	return all
 }
 
-// panel inspects a panel.
+// panel checks a panel.
 func (i *inspection) panel(ctx context.Context, p panel) {
 	if len(p.Targets) == 0 {
-		i.report(p.Title, errors.New("it asks nothing"))
+		i.report(p.Title, errors.New("it has no query"))
 	}
 	fields := map[string]bool{"Time": true}
 	for _, target := range p.Targets {
@@ -194,7 +193,7 @@ func (i *inspection) panel(ctx context.Context, p panel) {
 		i.report(where, i.references(target.Expr))
 		parts, fallbacks := alternatives(target.Expr)
 		if len(parts) == 0 {
-			i.report(where, fmt.Errorf("it asks for no metric: %s", target.Expr))
+			i.report(where, fmt.Errorf("it has no metric: %s", target.Expr))
 		}
 		var samples []stack.Sample
 		for _, part := range parts {
@@ -205,12 +204,12 @@ func (i *inspection) panel(ctx context.Context, p panel) {
 		labels := labelsOf(samples)
 		for _, match := range legend.FindAllStringSubmatch(target.LegendFormat, -1) {
 			if !labels[match[1]] {
-				i.report(where, fmt.Errorf("the legend has %s, and the result's labels are %q", match[0], slices.Sorted(maps.Keys(labels))))
+				i.report(where, fmt.Errorf("the legend contains %s, but the labels of the result are %q", match[0], slices.Sorted(maps.Keys(labels))))
 			}
 		}
-		// A fallback has a name, too.
+		// Fallbacks have legends, too.
 		for _, fallback := range fallbacks {
-			found, err := i.query(ctx, fallback, i.all)
+			found, err := i.query(ctx, fallback, i.defaults)
 			i.report(where, err)
 			samples = append(samples, found...)
 		}
@@ -240,7 +239,7 @@ func labelsOf(samples []stack.Sample) map[string]bool {
 	return labels
 }
 
-// names inspects what a panel calls its fields.
+// names checks the names of fields in a panel.
 func (i *inspection) names(p panel, fields map[string]bool) {
 	mustHave := func(names []string) {
 		for _, name := range names {
@@ -268,23 +267,23 @@ func (i *inspection) names(p panel, fields map[string]bool) {
 	}
 }
 
-var errNothing = errors.New("it finds nothing")
+var errNothing = errors.New("it has no results")
 
-// part returns what a part of an expression finds. Each filter of the expression
-// has to be one of the part.
+// part returns the results of a part of an expression. Each filter of the expression must
+// apply to the part, too.
 func (i *inspection) part(ctx context.Context, part, expression string) ([]stack.Sample, error) {
-	found, err := i.query(ctx, part, i.all)
+	found, err := i.query(ctx, part, i.defaults)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("%w: %s", errNothing, part)
 	}
-	for filter, choices := range i.chosen {
+	for filter, choices := range i.selected {
 		if !slices.ContainsFunc(reference.FindAllStringSubmatch(expression, -1), func(use []string) bool { return use[1] == filter }) {
 			continue
 		}
-		values := maps.Clone(i.all)
+		values := maps.Clone(i.defaults)
 		values[filter] = choices
 		if some, err := i.query(ctx, part, values); err != nil {
 			return nil, err
@@ -295,31 +294,32 @@ func (i *inspection) part(ctx context.Context, part, expression string) ([]stack
 		if some, err := i.query(ctx, part, values); err != nil {
 			return nil, err
 		} else if len(some) > 0 {
-			return nil, fmt.Errorf("it finds %v, though no series has this $%s: %s", some[0], filter, part)
+			return nil, fmt.Errorf("it has the result %v, although no series has this $%s: %s", some[0], filter, part)
 		}
 	}
 	return found, nil
 }
 
+// query returns the result of an expression, with the values of variables.
 func (i *inspection) query(ctx context.Context, expression string, values map[string]string) ([]stack.Sample, error) {
 	expanded, err := expand(expression, values)
 	if err != nil {
 		return nil, err
 	}
-	if samples, ok := i.answers[expanded]; ok {
+	if samples, ok := i.results[expanded]; ok {
 		return samples, nil
 	}
 	samples, err := stack.Query(ctx, i.prometheus, expanded)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", err, expression)
 	}
-	i.answers[expanded] = samples
+	i.results[expanded] = samples
 	return samples, nil
 }
 
 var reference = regexp.MustCompile(`\$\{?([A-Za-z_]\w*)(?::\w+)?\}?`)
 
-// expand puts in the values of variables.
+// expand replaces variables with their values.
 func expand(text string, values map[string]string) (expanded string, err error) {
 	expanded = reference.ReplaceAllStringFunc(text, func(use string) string {
 		value, ok := values[reference.FindStringSubmatch(use)[1]]
@@ -333,7 +333,8 @@ func expand(text string, values map[string]string) (expanded string, err error) 
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), *(\w+)\)$`)
 
-// expression is PromQL for the choices of a variable, which are a label's.
+// expression returns the query for the choices of a variable, and the label that contains
+// them.
 func (v variable) expression() (expression, label string, err error) {
 	var query string
 	if err := json.Unmarshal(v.Query, &query); err != nil {
@@ -350,9 +351,9 @@ func (v variable) expression() (expression, label string, err error) {
 	return fmt.Sprintf("count by (%s) (%s)", match[2], match[1]), match[2], nil
 }
 
-// choices is a regular expression in PromQL of all that one can choose.
+// choices returns a regular expression in PromQL that matches all choices.
 func (i *inspection) choices(ctx context.Context, expression, label string) (string, error) {
-	samples, err := i.query(ctx, expression, i.all)
+	samples, err := i.query(ctx, expression, i.defaults)
 	var values []string
 	for _, sample := range samples {
 		if value := sample.Labels[label]; value != "" {
@@ -363,8 +364,8 @@ func (i *inspection) choices(ctx context.Context, expression, label string) (str
 	return quoted[1 : len(quoted)-1], err
 }
 
-// alternatives splits an expression at each “or” that is not in parentheses. The
-// fallbacks are there for when nothing is found: 0, of no metric or of any.
+// alternatives splits an expression at each "or" that is not in parentheses. Fallbacks are
+// the alternatives for an empty result: they have no metric, or multiply one by 0.
 func alternatives(expression string) (parts, fallbacks []string) {
 	depth, start := 0, 0
 	var all []string
@@ -426,7 +427,7 @@ func names(expression string) (metrics, labels []string) {
 	}
 	expression = matchers.ReplaceAllString(expression, " ")
 	for _, match := range word.FindAllStringSubmatch(expression, -1) {
-		// What is called is a function, about which Prometheus complains itself.
+		// Names with parentheses are functions, which Prometheus checks.
 		if match[1] != "" && !slices.Contains(keywords, strings.ToLower(match[1])) && match[2] == "" {
 			metrics = append(metrics, match[1])
 		}
@@ -434,7 +435,7 @@ func names(expression string) (metrics, labels []string) {
 	return metrics, labels
 }
 
-// references inspects the names in PromQL.
+// references checks the names in PromQL.
 func (i *inspection) references(expression string) error {
 	var errs []error
 	metrics, labels := names(expression)
@@ -451,7 +452,7 @@ func (i *inspection) references(expression string) error {
 	return errors.Join(errs...)
 }
 
-// mustFind fails the test where an expression's value remains empty.
+// mustFind fails the test if the result of an expression remains empty.
 func mustFind(t *testing.T, prometheus *stack.Server, expression string) {
 	t.Helper()
 	eventually(t, func(ctx context.Context) error {

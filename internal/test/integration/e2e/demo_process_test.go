@@ -20,7 +20,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
 )
 
-// output is what a program writes, which may be read meanwhile.
+// output collects the output of a program. It is safe for concurrent use.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -38,13 +38,13 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// What `make demo` runs leaves no process and no file behind.
+// The program of `make demo` leaves no process and no file behind.
 func TestDemoEnds(t *testing.T) {
 	demo := filepath.Join(t.TempDir(), "demo")
 	if built, err := exec.CommandContext(t.Context(), "go", "build", "-o", demo, "./demo").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, built)
 	}
-	// It is the shell's child, as it is make's.
+	// The program is a child of the shell, like with make it is a child of make.
 	inShell := []string{"sh", "-c", demo + " & wait"}
 	for name, test := range map[string]struct {
 		args   []string
@@ -61,7 +61,7 @@ func TestDemoEnds(t *testing.T) {
 			t.Parallel()
 			killed := test.to == "the demonstration" && test.signal == syscall.SIGKILL
 			if killed && runtime.GOOS != "linux" {
-				t.Skip("a child does not hear of it")
+				t.Skip("children are not notified")
 			}
 			temp := t.TempDir()
 			var written output
@@ -82,7 +82,7 @@ func TestDemoEnds(t *testing.T) {
 			}
 
 			done := make(chan error, 1)
-			// It returns when all who may write to its output have ended.
+			// Wait returns when all processes that share the output have ended.
 			go func() { done <- cmd.Wait() }()
 			select {
 			case err := <-done:
@@ -90,20 +90,20 @@ func TestDemoEnds(t *testing.T) {
 					t.Errorf("after %v to %s: %v", test.signal, test.to, err)
 				}
 			case <-time.After(stack.Patience):
-				t.Fatalf("it runs on after %v to %s:\n%s", test.signal, test.to, &written)
+				t.Fatalf("it is still running after %v to %s:\n%s", test.signal, test.to, &written)
 			}
 			for _, server := range servers {
 				eventually(t, func(ctx context.Context) error {
 					connection, err := new(net.Dialer).DialContext(ctx, "tcp", server)
 					if err == nil {
 						connection.Close()
-						return errors.New(server + " still answers")
+						return errors.New(server + " still accepts connections")
 					}
 					return nil
 				})
 			}
 			if left, err := filepath.Glob(filepath.Join(temp, "*")); err != nil || (len(left) > 0 && !killed) {
-				t.Errorf("it has left %q, %v", left, err)
+				t.Errorf("it left %q behind, %v", left, err)
 			}
 		})
 	}
@@ -114,7 +114,8 @@ var (
 	address = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 )
 
-// banner waits for the demonstration's, which has the addresses of three servers.
+// banner waits for the banner with the addresses of three servers. It returns the process
+// ID and the addresses.
 func banner(t *testing.T, written *output) (pid int, servers []string) {
 	t.Helper()
 	eventually(t, func(context.Context) error {

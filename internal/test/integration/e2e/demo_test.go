@@ -11,7 +11,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
 )
 
-// startStack starts the demonstration with all that belongs to it.
+// startStack starts the demo with Prometheus and Alertmanager.
 func startStack(t *testing.T) *stack.Stack {
 	t.Helper()
 	s, err := stack.Start(t.Context(), programs, "../../../../deploy", t.TempDir())
@@ -20,24 +20,24 @@ func startStack(t *testing.T) *stack.Stack {
 	}
 	t.Cleanup(func() {
 		for _, server := range s.Servers() {
-			ended(t, server)
+			waitForExit(t, server)
 		}
 	})
 	return s
 }
 
-// What the demonstration's tokens and targets deserve, and who hears of it.
+// expectedAlerts are the alerts of the demo, and their receivers.
 //
-// TrueFoundryTargetBlind is missing of demo-broken, since it looks back for 35
-// minutes. The gpu-scheduler that ends in days has none: a later one replaces it.
-var deserved = []struct{ alert, of, receiver string }{
+// There is no TrueFoundryTargetBlind for demo-broken because that alert looks back 35
+// minutes. The gpu-scheduler that expires in days has no alert because it is replaced.
+var expectedAlerts = []struct{ alert, subject, receiver string }{
 	{"TrueFoundryTokenExpired", "nightly-backup", "truefoundry-expired"},
 	{"TrueFoundryTokenExpiryImminent", "release-pipeline", "truefoundry-critical"},
 	{"TrueFoundryTokenExpiryImminent", "model-registry-sync", "truefoundry-critical"},
 	{"TrueFoundryTokenExpiringSoon", "feature-store", "truefoundry-warning"},
 	{"TrueFoundryTokenRotationOverdue", "vector-index", "truefoundry-warning"},
 	{"TrueFoundryTokenSecretStoreSyncFailed", "batch-scoring", "truefoundry-warning"},
-	// legacy-dashboard, of no team, and archive-reader.
+	// These are legacy-dashboard, which has no team, and archive-reader.
 	{"TrueFoundryTokensNeverExpire", "demo-globex/", "truefoundry-info"},
 	{"TrueFoundryTokensNeverExpire", "demo-acme/data", "truefoundry-info"},
 	{"TrueFoundryTokensUnused", "demo-globex/", "truefoundry-info"},
@@ -45,7 +45,7 @@ var deserved = []struct{ alert, of, receiver string }{
 	{"TrueFoundryTargetUnauthorized", "demo-broken", "truefoundry-critical"},
 }
 
-func TestDemoDeservesItsAlerts(t *testing.T) {
+func TestDemoHasItsAlerts(t *testing.T) {
 	s := startStack(t)
 	wantUp := map[string]float64{"demo-personal": 1, "demo-services": 1, "demo-broken": 0}
 	eventually(t, func(ctx context.Context) error {
@@ -61,9 +61,9 @@ func TestDemoDeservesItsAlerts(t *testing.T) {
 	})
 
 	var want, wantReceived []string
-	for _, d := range deserved {
-		want = append(want, d.alert+" "+d.of)
-		wantReceived = append(wantReceived, d.alert+" "+d.of+" to "+d.receiver)
+	for _, a := range expectedAlerts {
+		want = append(want, a.alert+" "+a.subject)
+		wantReceived = append(wantReceived, a.alert+" "+a.subject+" to "+a.receiver)
 	}
 	active := func(ctx context.Context) error {
 		alerts, err := stack.PrometheusAlerts(ctx, s.Prometheus)
@@ -90,25 +90,25 @@ func TestDemoDeservesItsAlerts(t *testing.T) {
 		}
 		return same("alerts in Alertmanager", got, wantReceived)
 	})
-	// Time has passed, in which others could have come.
+	// There are still no other alerts.
 	if err := active(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// describe says which alert it is, and of what: a token, a target, or a team's
-// tokens together.
+// describe returns the name of an alert and its subject: a token, a target, or a tenant and
+// a team.
 func describe(alert stack.Alert) string {
-	of := alert.Labels["tenant"] + "/" + alert.Labels["owner_team"]
+	subject := alert.Labels["tenant"] + "/" + alert.Labels["owner_team"]
 	for _, label := range []string{"target", "token_name"} {
 		if value, ok := alert.Labels[label]; ok {
-			of = value
+			subject = value
 		}
 	}
-	return alert.Labels["alertname"] + " " + of
+	return alert.Labels["alertname"] + " " + subject
 }
 
-// same compares sets; each has every element once.
+// same returns an error unless got and want have the same elements.
 func same(what string, got, want []string) error {
 	slices.Sort(got)
 	want = slices.Sorted(slices.Values(want))

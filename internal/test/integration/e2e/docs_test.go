@@ -12,8 +12,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
 )
 
-// The demonstration has a token for each of the documented queries.
-func TestDocumentedQueriesFindSomethingInTheDemo(t *testing.T) {
+func TestDocumentedQueriesHaveResultsInTheDemo(t *testing.T) {
 	prometheus := startPrometheus(t, startDemo(t))
 	for _, document := range []string{"README.md", "docs/metrics.md"} {
 		text, err := os.ReadFile("../../../../" + document)
@@ -32,8 +31,8 @@ func TestDocumentedQueriesFindSomethingInTheDemo(t *testing.T) {
 	}
 }
 
-// The relabelling that SECURITY.md recommends leaves all series, and the creators
-// apart from each other, without their addresses.
+// The relabelling that SECURITY.md recommends keeps all series and distinguishes the
+// creators, without their e-mail addresses.
 func TestRelabellingHidesTheCreators(t *testing.T) {
 	text, err := os.ReadFile("../../../../SECURITY.md")
 	if err != nil {
@@ -67,13 +66,13 @@ func TestRelabellingHidesTheCreators(t *testing.T) {
 					continue
 				}
 				if addresses++; prometheus == hidden {
-					t.Errorf("there is %s=%q", name, value)
+					t.Errorf("the label %s is %q", name, value)
 				}
 			}
 		}
 	}
 	if addresses == 0 {
-		t.Error("there was no address to hide")
+		t.Error("the demo has no e-mail addresses")
 	}
 	for _, query := range []string{
 		`count(count by (creator) (` + tokens + `))`,
@@ -92,7 +91,7 @@ func TestRelabellingHidesTheCreators(t *testing.T) {
 	}
 }
 
-// values returns those of a query's result, sorted.
+// values returns the sorted values of a query.
 func values(t *testing.T, prometheus *stack.Server, query string) []float64 {
 	t.Helper()
 	samples, err := stack.Query(t.Context(), prometheus, query)

@@ -1,5 +1,5 @@
-// Package e2e tests the built exporter as its users run it: as a process, from
-// the command line, scraped by a real Prometheus.
+// Package e2e tests the built exporter like its users run it: from the command line, and
+// scraped by a real Prometheus.
 package e2e
 
 import (
@@ -24,7 +24,7 @@ func startDemo(t *testing.T) *stack.Server {
 	return start(t, programs.Exporter, "--demo", "--web.listen-address=127.0.0.1:0")
 }
 
-func TestMetricsPleasePromtool(t *testing.T) {
+func TestPromtoolAcceptsTheMetrics(t *testing.T) {
 	demo := startDemo(t)
 	check := stack.Command(t.Context(), filepath.Join(programs.PrometheusDir, "promtool"), "check", "metrics")
 	check.Stdin = strings.NewReader(mustGet(t, demo, "/metrics"))
@@ -41,23 +41,23 @@ func TestPages(t *testing.T) {
 	landing := mustGet(t, demo, "/")
 	for _, want := range []string{"metrics", "demonstration"} {
 		if !strings.Contains(landing, want) {
-			t.Errorf("the landing page does not say %q:\n%s", want, landing)
+			t.Errorf("the landing page does not contain %q:\n%s", want, landing)
 		}
 	}
 }
 
-func TestPrometheusKnowsEveryToken(t *testing.T) {
+func TestPrometheusStoresEveryToken(t *testing.T) {
 	demo := startDemo(t)
 	prometheus := startPrometheus(t, demo)
 
 	eventually(t, func(ctx context.Context) error {
-		// Two of the demonstration's targets work, and one does not.
+		// Two of the three targets of the demo are up.
 		up, err := stack.Query(ctx, prometheus, "truefoundry_up")
-		works := 0
+		sum := 0
 		for _, target := range up {
-			works += int(target.Value)
+			sum += int(target.Value)
 		}
-		if err == nil && (len(up) != 3 || works != 2) {
+		if err == nil && (len(up) != 3 || sum != 2) {
 			err = fmt.Errorf("truefoundry_up is %v", up)
 		}
 		return err
@@ -72,14 +72,14 @@ func TestPrometheusKnowsEveryToken(t *testing.T) {
 		}
 	}
 
-	// Proves little if no name needs care on its way.
-	if names := namesStored(t, prometheus, "truefoundry_token_info"); !slices.ContainsFunc(names, hard) {
+	// At least one name needs escaping.
+	if names := namesStored(t, prometheus, "truefoundry_token_info"); !slices.ContainsFunc(names, needsEscaping) {
 		t.Errorf("no name has a quote, a newline and an emoji: %q", names)
 	}
 
 	difference, err := stack.Query(t.Context(), prometheus, "count(truefoundry_token_info) - sum(truefoundry_listing_tokens)")
 	if err != nil || len(difference) != 1 || difference[0].Value != 0 {
-		t.Errorf("tokens with an info, less tokens listed: %v, %v", difference, err)
+		t.Errorf("the difference of truefoundry_token_info and truefoundry_listing_tokens is %v, %v", difference, err)
 	}
 
 	expiries, err := stack.Query(t.Context(), prometheus, "truefoundry_token_expiry_timestamp_seconds")
@@ -93,7 +93,7 @@ func TestPrometheusKnowsEveryToken(t *testing.T) {
 	}
 }
 
-func TestSIGTERMEndsIt(t *testing.T) {
+func TestSIGTERMStopsTheExporter(t *testing.T) {
 	demo := startDemo(t)
 	mustGet(t, demo, "/metrics")
 	if err := demo.Signal(syscall.SIGTERM); err != nil {
@@ -105,7 +105,7 @@ func TestSIGTERMEndsIt(t *testing.T) {
 			t.Errorf("after SIGTERM: %v, want exit status 0", err)
 		}
 	case <-time.After(stack.Patience):
-		t.Error("it runs on after SIGTERM")
+		t.Error("it is still running after SIGTERM")
 	}
 }
 
@@ -120,7 +120,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestMistakesAreOneLine(t *testing.T) {
+func TestErrorsAreOneLine(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		want []string
@@ -146,21 +146,22 @@ func TestMistakesAreOneLine(t *testing.T) {
 			}
 			for _, want := range test.want {
 				if !strings.Contains(line, want) {
-					t.Errorf("the error %q does not name %s", line, want)
+					t.Errorf("the error %q does not contain %s", line, want)
 				}
 			}
 		})
 	}
 }
 
-func hard(name string) bool {
+// needsEscaping reports whether a name contains a quote, a newline and an emoji.
+func needsEscaping(name string) bool {
 	emoji := func(r rune) bool { return r > 0xFFFF }
 	return strings.Contains(name, `"`) && strings.Contains(name, "\n") && strings.ContainsFunc(name, emoji)
 }
 
-// startPrometheus starts a Prometheus that scrapes the exporter every second, with
-// what else the job is to have.
-func startPrometheus(t *testing.T, exporter *stack.Server, more ...string) *stack.Server {
+// startPrometheus starts a Prometheus that scrapes the exporter every second. The job may
+// have more configuration.
+func startPrometheus(t *testing.T, exporter *stack.Server, jobConfig ...string) *stack.Server {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
@@ -172,18 +173,18 @@ scrape_configs:
   - job_name: truefoundry
     static_configs:
       - targets: [%q]
-%s`, strings.TrimPrefix(exporter.URL, "http://"), strings.Join(more, "\n")), 0o600); err != nil {
+%s`, strings.TrimPrefix(exporter.URL, "http://"), strings.Join(jobConfig, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return start(t, filepath.Join(programs.PrometheusDir, "prometheus"),
 		"--config.file="+config,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address=127.0.0.1:0",
-		"--log.level=debug", // At this level it tells why a scrape failed.
+		"--log.level=debug", // logs why a scrape fails
 	)
 }
 
-// namesStored returns the label `token_name` of a metric's series in Prometheus, sorted.
+// namesStored returns the sorted token_name labels of a metric in Prometheus.
 func namesStored(t *testing.T, prometheus *stack.Server, metric string) []string {
 	t.Helper()
 	samples, err := stack.Query(t.Context(), prometheus, metric)
@@ -198,7 +199,7 @@ func namesStored(t *testing.T, prometheus *stack.Server, metric string) []string
 	return names
 }
 
-// namesExposed returns the label `token_name` of a metric's series in an exposition, sorted.
+// namesExposed returns the sorted token_name labels of a metric in an exposition.
 func namesExposed(t *testing.T, exposition, metric string) []string {
 	t.Helper()
 	var names []string
@@ -207,7 +208,7 @@ func namesExposed(t *testing.T, exposition, metric string) []string {
 			continue
 		}
 		_, value, _ := strings.Cut(line, `,token_name=`)
-		// The format's escapes are among Go's.
+		// All escapes of the format are valid in Go.
 		quoted, err := strconv.QuotedPrefix(value)
 		if err != nil {
 			t.Fatalf("%v: %s", err, line)

@@ -21,20 +21,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// start starts a program that listens on 127.0.0.1:0 and ends with the test.
+// start starts a program that listens on 127.0.0.1:0. It ends when the test ends.
 func start(t *testing.T, path string, args ...string) *stack.Server {
 	t.Helper()
 	s, err := stack.StartServer(t.Context(), path, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ended(t, s) })
+	t.Cleanup(func() { waitForExit(t, s) })
 	return s
 }
 
-// ended waits until a program has ended, and shows its log if it may tell why
-// the test has failed.
-func ended(t *testing.T, s *stack.Server) {
+// waitForExit waits until a program has ended. It prints its log if the test has failed.
+func waitForExit(t *testing.T, s *stack.Server) {
 	t.Helper()
 	<-s.Done()
 	if t.Failed() {
@@ -42,6 +41,7 @@ func ended(t *testing.T, s *stack.Server) {
 	}
 }
 
+// mustGet returns the body of a response with status 200.
 func mustGet(t *testing.T, s *stack.Server, path string) string {
 	t.Helper()
 	body, err := s.Get(t.Context(), path)
@@ -51,13 +51,13 @@ func mustGet(t *testing.T, s *stack.Server, path string) string {
 	return string(body)
 }
 
-// eventually tries until the check succeeds.
+// eventually repeats the check until it succeeds.
 func eventually(t *testing.T, check func(context.Context) error) {
 	t.Helper()
 	eventuallyWithin(t, stack.Patience, check)
 }
 
-// eventuallyWithin does so for as long as it may take.
+// eventuallyWithin is like eventually with another timeout.
 func eventuallyWithin(t *testing.T, patience time.Duration, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -66,9 +66,9 @@ func eventuallyWithin(t *testing.T, patience time.Duration, check func(context.C
 	defer ticker.Stop()
 	var err error
 	for {
-		// At the end of the time, what was wrong before says more than that it ended.
-		if now := check(ctx); ctx.Err() == nil || err == nil {
-			err = now
+		// After the timeout, the previous error is more specific.
+		if latest := check(ctx); ctx.Err() == nil || err == nil {
+			err = latest
 		}
 		if err == nil {
 			return

@@ -17,30 +17,30 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/e2e/internal/stack"
 )
 
-// How many times faster than in production the rules are: the four hours for which
-// a token's last values count take 90 seconds.
-const hurry = 160
+// speedup is the factor by which the rules are faster than in production. The four hours for
+// which the last values of a token are used take 90 seconds.
+const speedup = 160
 
-// vmalert evaluates rules as of some seconds ago, and what they record is seen some
-// seconds later still. To rules that are that much faster, this is rounds later.
-func TestAlertsHoldOnVictoriaMetrics(t *testing.T) {
+// vmalert evaluates rules with a delay, and there is another delay until recorded series are
+// visible. With the speedup, these delays are several evaluations long.
+func TestAlertsKeepFiringOnVictoriaMetrics(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes minutes")
 	}
 	const apiKey, day = "some-key", 24 * time.Hour
-	tokens := watched{
-		{"ended-yesterday", -day, "TrueFoundryTokenExpired"},
-		{"ended-days-ago", -3 * day, "TrueFoundryTokenExpired"},
-		{"ends-tomorrow", day, "TrueFoundryTokenExpiryImminent"},
-		{"ends-in-two-days", 2 * day, "TrueFoundryTokenExpiryImminent"},
-		{"ends-next-week", 7 * day, "TrueFoundryTokenExpiringSoon"},
-		{"ends-in-twelve-days", 12 * day, "TrueFoundryTokenExpiringSoon"},
-		{"ends-next-year", 365 * day, ""},
+	tokens := testTokens{
+		{"expired-yesterday", -day, "TrueFoundryTokenExpired"},
+		{"expired-days-ago", -3 * day, "TrueFoundryTokenExpired"},
+		{"expires-tomorrow", day, "TrueFoundryTokenExpiryImminent"},
+		{"expires-in-two-days", 2 * day, "TrueFoundryTokenExpiryImminent"},
+		{"expires-next-week", 7 * day, "TrueFoundryTokenExpiringSoon"},
+		{"expires-in-twelve-days", 12 * day, "TrueFoundryTokenExpiringSoon"},
+		{"expires-next-year", 365 * day, ""},
 	}
-	began := time.Now()
-	var listed atomic.Pointer[watched]
+	begin := time.Now()
+	var listed atomic.Pointer[testTokens]
 	listed.Store(&tokens)
-	plane := httptest.NewServer(&fakecontrolplane.Server{Key: apiKey, Items: func(string) []any { return listed.Load().items(began) }})
+	plane := httptest.NewServer(&fakecontrolplane.Server{Key: apiKey, Items: func(string) []any { return listed.Load().items(begin) }})
 	t.Cleanup(plane.Close)
 
 	dir := t.TempDir()
@@ -61,7 +61,7 @@ global: {scrape_interval: 500ms, scrape_timeout: 500ms}
 scrape_configs: [{job_name: truefoundry, static_configs: [{targets: [%q]}]}]
 `, strings.TrimPrefix(exporter.URL, "http://"))))
 	rules := filepath.Join(dir, "rules.yml")
-	if err := stack.Hurry("../../../../deploy/prometheus/rules.yml", rules, hurry); err != nil {
+	if err := stack.SpeedUp("../../../../deploy/prometheus/rules.yml", rules, speedup); err != nil {
 		t.Fatal(err)
 	}
 	vmalert := start(t, filepath.Join(programs.VictoriaMetricsDir, "vmalert"), "-httpListenAddr=127.0.0.1:0",
@@ -88,13 +88,13 @@ scrape_configs: [{job_name: truefoundry, static_configs: [{targets: [%q]}]}]
 	}
 	eventuallyWithin(t, 5*time.Minute, exactly(tokens.alerts()))
 
-	// Until what the last good listing has left is an hour older than any rule but the
-	// held ones looks back; and what is known since then is from those.
+	// The listing fails until the data of the last successful one is an hour older than the
+	// lookback of any rule except those that keep old values. Only these provide data then.
 	if err := os.Remove(keyFile); err != nil {
 		t.Fatal(err)
 	}
 	through := func(window time.Duration, metric string) string {
-		return fmt.Sprintf("last_over_time(%s[%dms])", metric, (window / hurry).Milliseconds())
+		return fmt.Sprintf("last_over_time(%s[%dms])", metric, (window / speedup).Milliseconds())
 	}
 	eventuallyWithin(t, 4*time.Minute, func(ctx context.Context) error {
 		if err := exactly(tokens.alerts())(ctx); err != nil {
@@ -102,18 +102,18 @@ scrape_configs: [{job_name: truefoundry, static_configs: [{targets: [%q]}]}]
 		}
 		recent, err := stack.Query(ctx, store, through(5*time.Hour, "truefoundry_token:end_timestamp_seconds:last"))
 		if err == nil && len(recent) > 0 {
-			err = errors.New("what the last good listing has left is younger than that")
+			err = errors.New("the data of the last successful listing is newer")
 		}
 		return err
 	})
 	known, err := stack.Query(t.Context(), store, through(time.Hour, "truefoundry_token:end_timestamp_seconds:known")+" > -Inf")
 	if err != nil || len(known) != len(tokens) {
-		t.Fatalf("of %d tokens, the end of %d is known: %v", len(tokens), len(known), err)
+		t.Fatalf("the expiry of %d tokens is known, want %d: %v", len(known), len(tokens), err)
 	}
 
-	// One of each alert is deleted; the other alerts go on.
-	left := slices.DeleteFunc(slices.Clone(tokens), func(one watchedToken) bool {
-		return slices.Contains([]string{"ended-yesterday", "ends-tomorrow", "ends-next-week"}, one.name)
+	// One token for each alert is deleted. The alerts of the other tokens keep firing.
+	left := slices.DeleteFunc(slices.Clone(tokens), func(token testToken) bool {
+		return slices.Contains([]string{"expired-yesterday", "expires-tomorrow", "expires-next-week"}, token.name)
 	})
 	listed.Store(&left)
 	write("key", apiKey)
@@ -124,37 +124,37 @@ scrape_configs: [{job_name: truefoundry, static_configs: [{targets: [%q]}]}]
 		}
 		for _, alert := range left.alerts() {
 			if !slices.Contains(got, alert) {
-				t.Fatalf("with the key again, there is no %s", alert)
+				t.Fatalf("after the key is restored, there is no %s", alert)
 			}
 		}
 		return same("alerts of tokens", got, left.alerts())
 	})
 }
 
-// watchedToken is a token that ends so long after the start of the test, and the
-// alert that it deserves, if any.
-type watchedToken struct {
-	name  string
-	ends  time.Duration
-	alert string
+type testToken struct {
+	name    string
+	expires time.Duration // after the start of the test
+	alert   string        // the expected alert; empty if there is none
 }
 
-type watched []watchedToken
+type testTokens []testToken
 
-func (w watched) alerts() (alerts []string) {
-	for _, one := range w {
-		if one.alert != "" {
-			alerts = append(alerts, one.alert+" "+one.name)
+// alerts returns the expected alerts, as returned by describe.
+func (tokens testTokens) alerts() (alerts []string) {
+	for _, token := range tokens {
+		if token.alert != "" {
+			alerts = append(alerts, token.alert+" "+token.name)
 		}
 	}
 	return alerts
 }
 
-func (w watched) items(start time.Time) (items []any) {
-	for _, one := range w {
-		issued, expiry := start.AddDate(-1, 0, 0), start.Add(one.ends)
+// items returns the tokens as listed by the API.
+func (tokens testTokens) items(start time.Time) (items []any) {
+	for _, token := range tokens {
+		issued, expiry := start.AddDate(-1, 0, 0), start.Add(token.expires)
 		items = append(items, fakecontrolplane.Token{
-			ID: "id-of-" + one.name, Name: one.name, TenantName: "acme", CreatedAt: issued, UpdatedAt: issued,
+			ID: "id-of-" + token.name, Name: token.name, TenantName: "acme", CreatedAt: issued, UpdatedAt: issued,
 			CreatedBySubject: fakecontrolplane.Subject{ID: "ada", Type: "user"},
 			JWTs:             []fakecontrolplane.JWT{{ID: "jwt", Expiry: &expiry, CreatedAt: issued, UpdatedAt: issued}},
 		})

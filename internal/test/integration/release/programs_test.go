@@ -1,6 +1,5 @@
-// Package release tests what a release publishes, and the scripts in .ci/ that
-// build and publish it. It is a module of its own, so that the go.mod of the
-// exporter stays short.
+// Package release tests the files of a release and the scripts in .ci/ that build and
+// publish it.
 package release
 
 import (
@@ -16,7 +15,7 @@ import (
 
 const repository = "../../../.."
 
-// make has built a release, and says where it is and what published it.
+// The Makefile sets these.
 var (
 	dist   = os.Getenv("RELEASE_DIST")
 	helm   = os.Getenv("HELM")
@@ -26,21 +25,21 @@ var (
 func TestMain(m *testing.M) {
 	for _, env := range []string{"RELEASE_DIST", "HELM", "COSIGN"} {
 		if os.Getenv(env) == "" {
-			fmt.Fprintf(os.Stderr, "These tests need a release and installed programs, and %s does not say where. Run them with `make release-check` at the top of the repository.\n", env)
+			fmt.Fprintf(os.Stderr, "These tests need a release and installed programs, but %s is not set. Run them with `make release-check` at the top of the repository.\n", env)
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
 }
 
-// command is a program that gets the environment as well as this process's own.
+// command returns a command with additional environment variables.
 func command(ctx context.Context, env []string, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	return cmd
 }
 
-// run runs a program that has to succeed, and returns what it wrote to stdout.
+// run runs a program and returns its output. The test fails if the program fails.
 func run(t *testing.T, env []string, path string, args ...string) string {
 	t.Helper()
 	cmd := command(t.Context(), env, path, args...)

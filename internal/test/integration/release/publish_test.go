@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log" //nolint:depguard // the registry's logger is of this package
+	"log" //nolint:depguard // the registry requires it
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,17 +29,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-var credentials = authn.Basic{Username: "publisher", Password: "not-a-password-of-anybody"}
+var credentials = authn.Basic{Username: "publisher", Password: "test-password"}
 
-// startRegistry starts a registry that asks for the credentials, and returns its
-// address.
+// startRegistry starts a registry that requires the credentials, and returns its address.
 func startRegistry(t *testing.T) string {
 	t.Helper()
 	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != credentials.Username || password != credentials.Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
-			http.Error(w, "who are you?", http.StatusUnauthorized)
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
 			return
 		}
 		handler.ServeHTTP(w, r)
@@ -48,12 +47,12 @@ func startRegistry(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// publication publishes to a registry of its own, and signs with a key of its own.
+// publication is a registry to publish to, with a key for the signatures.
 type publication struct {
-	registry string   // with the owner
-	env      []string // of what reads the registry, too
-	key      string   // public
-	outputs  string   // a file
+	registry string   // including the owner
+	env      []string // for publishing and for reading the registry
+	key      string   // path of the public key
+	outputs  string   // path of the file $GITHUB_OUTPUT
 }
 
 func newPublication(t *testing.T) publication {
@@ -67,7 +66,7 @@ func newPublication(t *testing.T) publication {
 		outputs:  in("outputs"),
 	}
 	run(t, p.env, cosign, "generate-key-pair", "--output-key-prefix="+in("key"))
-	// With neither a transparency log nor certificates, which are on the internet.
+	// This disables the transparency log and the certificates, which need the internet.
 	run(t, p.env, cosign, "signing-config", "create", "--out="+in("signing.json"))
 	run(t, p.env, cosign, "trusted-root", "create", "--out="+in("root.json"))
 	p.env = append(p.env, "REGISTRY="+p.registry, "REGISTRY_USER="+credentials.Username, "REGISTRY_PASSWORD="+credentials.Password, "GITHUB_OUTPUT="+p.outputs,
@@ -75,17 +74,17 @@ func newPublication(t *testing.T) publication {
 	return p
 }
 
-// publish runs what the workflow runs.
+// publish publishes a release like the workflow does.
 func (p publication) publish(t *testing.T, dist string) (output string, err error) {
 	t.Helper()
 	all, err := command(t.Context(), p.env, "make", "-C", repository, "--silent", "publish", "DIST="+dist).CombinedOutput()
 	if strings.Contains(string(all), credentials.Password) {
-		t.Errorf("the password is in the output:\n%s", all)
+		t.Errorf("the output contains the password:\n%s", all)
 	}
 	return string(all), err
 }
 
-// digests returns the digest of each image that has been published.
+// digests returns the published digests of the image and the chart.
 func (p publication) digests(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -95,6 +94,7 @@ func (p publication) digests(t *testing.T) map[string]string {
 	return found
 }
 
+// index returns the published image index.
 func (p publication) index(t *testing.T, tag string) v1.ImageIndex {
 	t.Helper()
 	reference, err := name.ParseReference(p.registry + "/truefoundry_exporter:" + tag)
@@ -108,8 +108,8 @@ func (p publication) index(t *testing.T, tag string) v1.ImageIndex {
 	return index
 }
 
-// copyOf copies the release, so that a test can add to it.
-func copyOf(t *testing.T, dist string) string {
+// copyRelease copies a release, so that a test can modify it.
+func copyRelease(t *testing.T, dist string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(dist)); err != nil {
@@ -119,7 +119,7 @@ func copyOf(t *testing.T, dist string) string {
 }
 
 func TestPublish(t *testing.T) {
-	p, release, v := newPublication(t), copyOf(t, dist), version(t)
+	p, release, v := newPublication(t), copyRelease(t, dist), version(t)
 	if output, err := p.publish(t, release); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
@@ -141,11 +141,11 @@ func TestPublish(t *testing.T) {
 		platform := m.Platform.OS + "-" + m.Platform.Architecture
 		published = append(published, platform)
 		bill := run(t, p.env, cosign, append([]string{"verify-attestation", "--type=cyclonedx", image + "@" + m.Digest.String()}, verify...)...)
-		attests(t, bill, filepath.Join(dist, "truefoundry_exporter-"+v+"."+platform+".cdx.json"), m.Digest)
+		checkAttestation(t, bill, filepath.Join(dist, "truefoundry_exporter-"+v+"."+platform+".cdx.json"), m.Digest)
 		run(t, p.env, cosign, append([]string{"verify", image + "@" + m.Digest.String()}, verify...)...)
 	}
 	if !slices.Equal(published, platforms) {
-		t.Errorf("there are images of %q, want %q", published, platforms)
+		t.Errorf("there are images for %q, want %q", published, platforms)
 	}
 	for _, signed := range []string{image + "@" + digests["image"], chart + "@" + digests["chart"]} {
 		run(t, p.env, cosign, append([]string{"verify", signed}, verify...)...)
@@ -153,19 +153,19 @@ func TestPublish(t *testing.T) {
 	sums := filepath.Join(release, "sha256sums.txt")
 	blob := append([]string{"verify-blob", "--bundle=" + sums + ".sigstore.json"}, verify...)
 	run(t, p.env, cosign, append(blob, sums)...)
-	// Proves that the signature is one.
+	// The signature must not verify other checksums.
 	if err := os.WriteFile(sums+".other", append(content(t, sums), '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if output, err := command(t.Context(), p.env, cosign, append(blob, sums+".other")...).CombinedOutput(); err == nil {
-		t.Errorf("the signature is of other checksums, too:\n%s", output)
+		t.Errorf("the signature verifies other checksums:\n%s", output)
 	}
 
 	pulled := t.TempDir()
 	run(t, p.env, helm, "pull", "--plain-http", "--destination="+pulled, "--version="+v, "oci://"+chart)
 	archive := "truefoundry-exporter-" + v + ".tgz"
 	if !bytes.Equal(content(t, filepath.Join(pulled, archive)), content(t, filepath.Join(dist, archive))) {
-		t.Error("the chart that is pulled is another one")
+		t.Error("the pulled chart differs from the release")
 	}
 
 	metadata, err := name.ParseReference(chart + ":artifacthub.io")
@@ -181,7 +181,7 @@ func TestPublish(t *testing.T) {
 		t.Fatalf("the metadata of the chart's repository has %d layers (%v), want 1", len(layers), err)
 	}
 	if media, err := layers[0].MediaType(); err != nil || media != "application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml" {
-		t.Errorf("Artifact Hub does not read a %s (%v)", media, err)
+		t.Errorf("the media type is %s (%v), which Artifact Hub does not read", media, err)
 	}
 	stored, err := layers[0].Compressed()
 	if err != nil {
@@ -193,8 +193,8 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// attests checks that a statement is about the image, and has the SBOM.
-func attests(t *testing.T, envelope, path string, image v1.Hash) {
+// checkAttestation checks that an attestation is for the image and contains the SBOM.
+func checkAttestation(t *testing.T, envelope, path string, image v1.Hash) {
 	t.Helper()
 	var signed struct{ Payload []byte }
 	if err := json.Unmarshal([]byte(envelope), &signed); err != nil {
@@ -208,13 +208,14 @@ func attests(t *testing.T, envelope, path string, image v1.Hash) {
 		t.Fatal(err)
 	}
 	if len(statement.Subject) != 1 || statement.Subject[0].Digest["sha256"] != image.Hex {
-		t.Errorf("the SBOM is of %v, want %s", statement.Subject, image)
+		t.Errorf("the SBOM is for %v, want %s", statement.Subject, image)
 	}
 	if got, want := indented(t, statement.Predicate), indented(t, content(t, path)); got != want {
 		t.Errorf("the SBOM of %s is\n%s, want\n%s", image, got, want)
 	}
 }
 
+// indented formats JSON with sorted names.
 func indented(t *testing.T, text []byte) string {
 	t.Helper()
 	var value any
@@ -228,18 +229,18 @@ func indented(t *testing.T, text []byte) string {
 	return string(sorted)
 }
 
-// A workflow that has failed half-way can be run again.
+// A failed workflow can be run again.
 func TestPublishAgain(t *testing.T) {
 	p := newPublication(t)
 	var first map[string]string
 	for range 2 {
-		if output, err := p.publish(t, copyOf(t, dist)); err != nil {
+		if output, err := p.publish(t, copyRelease(t, dist)); err != nil {
 			t.Fatalf("%v\n%s", err, output)
 		}
 		if digests := p.digests(t); first == nil {
 			first = digests
 		} else if digests["image"] != first["image"] || digests["chart"] != first["chart"] {
-			t.Errorf("published is %v, and at first %v", digests, first)
+			t.Errorf("the digests are %v, want %v like the first time", digests, first)
 		}
 	}
 }
@@ -278,7 +279,7 @@ func TestPublishRefuses(t *testing.T) {
 			},
 			"/charts/truefoundry-exporter:" + v + " is published already",
 		},
-		"files that are not those of the checksums": {
+		"files with wrong checksums": {
 			func(t *testing.T, _ publication, dist string) {
 				if err := os.WriteFile(filepath.Join(dist, "truefoundry-exporter-"+v+".linux-amd64.deb"), nil, 0o600); err != nil {
 					t.Fatal(err)
@@ -288,7 +289,7 @@ func TestPublishRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(title, func(t *testing.T) {
-			p, release := newPublication(t), copyOf(t, dist)
+			p, release := newPublication(t), copyRelease(t, dist)
 			test.prepare(t, p, release)
 			output, err := p.publish(t, release)
 			if err == nil || !strings.Contains(output, test.want) {
@@ -296,16 +297,16 @@ func TestPublishRefuses(t *testing.T) {
 			}
 			latest := reference(t, p.registry+"/truefoundry_exporter:latest")
 			if _, err := remote.Head(latest, remote.WithAuth(&credentials)); err == nil {
-				t.Error("an image is published all the same")
+				t.Error("an image was published anyway")
 			}
 			if _, err := os.Stat(p.outputs); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("it says what it has published: %s", content(t, p.outputs))
+				t.Errorf("it wrote outputs: %s", content(t, p.outputs))
 			}
 		})
 	}
 }
 
-// The image of this machine's platform, as somebody runs it who has pulled it.
+// This runs the binary from the image for this machine's platform.
 func TestImage(t *testing.T) {
 	image, err := layoutImage(dist)
 	if err != nil {
@@ -316,14 +317,14 @@ func TestImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if config.Config.User != "65534:65534" || !slices.Equal(config.Config.Entrypoint, []string{"/bin/truefoundry_exporter"}) || config.Architecture != runtime.GOARCH {
-		t.Errorf("the image is of %s, and runs %q as %s", config.Architecture, config.Config.Entrypoint, config.Config.User)
+		t.Errorf("the image is for %s, and runs %q as %s", config.Architecture, config.Config.Entrypoint, config.Config.User)
 	}
 	if got := config.Config.Labels["org.opencontainers.image.version"]; got != version(t) {
-		t.Errorf("its label says version %s", got)
+		t.Errorf("the version label is %s", got)
 	}
 	head := strings.TrimSpace(run(t, nil, "git", "-C", repository, "rev-parse", "HEAD"))
 	if got := config.Config.Labels["org.opencontainers.image.revision"]; got != head {
-		t.Errorf("its label says revision %s, want %s", got, head)
+		t.Errorf("the revision label is %s, want %s", got, head)
 	}
 
 	flat := mutate.Extract(image)
@@ -344,7 +345,7 @@ func TestImage(t *testing.T) {
 		}
 	}
 	if len(got) != 2 {
-		t.Errorf("there are %d files", len(got))
+		t.Errorf("the image has %d files, want 2", len(got))
 	}
 	if pool := x509.NewCertPool(); !pool.AppendCertsFromPEM(got["etc/ssl/certs/ca-certificates.crt"]) {
 		t.Error("there are no certificates")
@@ -353,12 +354,12 @@ func TestImage(t *testing.T) {
 	if err := os.WriteFile(binary, got["bin/truefoundry_exporter"], 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if said, want := run(t, nil, binary, "--version"), "truefoundry_exporter, version "+version(t)+" "; !strings.HasPrefix(said, want) {
-		t.Errorf("it says %s, want %s", said, want)
+	if output, want := run(t, nil, binary, "--version"), "truefoundry_exporter, version "+version(t)+" "; !strings.HasPrefix(output, want) {
+		t.Errorf("--version prints %s, want %s", output, want)
 	}
 }
 
-// layoutImage returns the image of a release for this machine's platform.
+// layoutImage returns the image for this machine's platform from a release.
 func layoutImage(dist string) (v1.Image, error) {
 	path, err := layout.FromPath(filepath.Join(dist, "image"))
 	if err != nil {

@@ -32,7 +32,7 @@ func files(t *testing.T, directory string) []string {
 	return names
 }
 
-func TestReleaseHas(t *testing.T) {
+func TestReleaseFiles(t *testing.T) {
 	v := version(t)
 	var want, sums []string
 	for _, platform := range platforms {
@@ -50,15 +50,15 @@ func TestReleaseHas(t *testing.T) {
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		t.Errorf("there are\n%q, want\n%q", got, want)
+		t.Errorf("the files are\n%q, want\n%q", got, want)
 	}
 	verified := run(t, nil, "sh", "-c", "cd '"+dist+"' && sha256sum --check --strict sha256sums.txt")
 	if want := strings.Join(sums, ": OK\n") + ": OK\n"; verified != want {
-		t.Errorf("verified is\n%s, want\n%s", verified, want)
+		t.Errorf("sha256sum prints\n%s, want\n%s", verified, want)
 	}
 }
 
-func TestSameCommitGivesTheSameFiles(t *testing.T) {
+func TestReleasesAreReproducible(t *testing.T) {
 	again := t.TempDir()
 	var list []string
 	for _, platform := range platforms {
@@ -67,11 +67,11 @@ func TestSameCommitGivesTheSameFiles(t *testing.T) {
 	run(t, nil, "make", "-C", repository, "--silent", "release", "RELEASE_PLATFORMS="+strings.Join(list, " "), "DIST="+again)
 	names := files(t, dist)
 	if got := files(t, again); !slices.Equal(got, names) {
-		t.Errorf("there are\n%q, and at first\n%q", got, names)
+		t.Errorf("the files are\n%q, want\n%q like the first time", got, names)
 	}
 	for _, name := range names {
 		if !bytes.Equal(content(t, filepath.Join(dist, name)), content(t, filepath.Join(again, name))) {
-			t.Errorf("%s is another one when it is built again", name)
+			t.Errorf("%s differs when it is built again", name)
 		}
 	}
 }
@@ -102,18 +102,18 @@ func TestArchive(t *testing.T) {
 		modules[module.Path] = module.Version
 	}
 	if got := settings["GOOS"] + "/" + settings["GOARCH"]; got != platform || settings["CGO_ENABLED"] != "0" {
-		t.Errorf("it is of %s, with cgo %s", got, settings["CGO_ENABLED"])
+		t.Errorf("the binary is for %s, with CGO_ENABLED=%s", got, settings["CGO_ENABLED"])
 	}
-	if got := billOfMaterials(t, filepath.Join(dist, name+".cdx.json")); !maps.Equal(got, modules) || len(got) == 0 {
-		t.Errorf("the SBOM names\n%v, and in the binary are\n%v", got, modules)
+	if got := sbomModules(t, filepath.Join(dist, name+".cdx.json")); !maps.Equal(got, modules) || len(got) == 0 {
+		t.Errorf("the modules in the SBOM are\n%v, and in the binary\n%v", got, modules)
 	}
-	if said, want := run(t, nil, binary, "--version"), "truefoundry_exporter, version "+version(t)+" "; !strings.HasPrefix(said, want) {
-		t.Errorf("it says %s, want %s", said, want)
+	if output, want := run(t, nil, binary, "--version"), "truefoundry_exporter, version "+version(t)+" "; !strings.HasPrefix(output, want) {
+		t.Errorf("--version prints %s, want %s", output, want)
 	}
 }
 
-// billOfMaterials returns the modules of an SBOM with their versions.
-func billOfMaterials(t *testing.T, path string) map[string]string {
+// sbomModules returns the modules in an SBOM with their versions.
+func sbomModules(t *testing.T, path string) map[string]string {
 	t.Helper()
 	var bill struct {
 		BOMFormat  string
@@ -123,7 +123,7 @@ func billOfMaterials(t *testing.T, path string) map[string]string {
 		t.Fatal(err)
 	}
 	if bill.BOMFormat != "CycloneDX" {
-		t.Errorf("the SBOM is of the format %q", bill.BOMFormat)
+		t.Errorf("the format of the SBOM is %q", bill.BOMFormat)
 	}
 	modules := map[string]string{}
 	for _, c := range bill.Components {

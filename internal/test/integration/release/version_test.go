@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// clone makes a repository of the files that .ci/set-version and .ci/release-notes
-// read, with another changelog.
-func clone(t *testing.T, changelog string) string {
+// newRepository creates a repository with the files that .ci/set-version and
+// .ci/release-notes read, and with the given changelog.
+func newRepository(t *testing.T, changelog string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, file := range []string{".ci/set-version", ".ci/release-notes", "VERSION", "deploy/helm/truefoundry-exporter/Chart.yaml"} {
@@ -43,7 +43,7 @@ const changelog = `## Unreleased
 func TestSetVersion(t *testing.T) {
 	for _, v := range []string{"9.9.0", "10.0.0-rc.1"} {
 		t.Run(v, func(t *testing.T) {
-			dir := clone(t, changelog)
+			dir := newRepository(t, changelog)
 			run(t, nil, filepath.Join(dir, ".ci/set-version"), v)
 
 			if got := string(content(t, filepath.Join(dir, "VERSION"))); got != v+"\n" {
@@ -57,7 +57,6 @@ func TestSetVersion(t *testing.T) {
 			if !regexp.MustCompile(`^## `+regexp.QuoteMeta(v)+` / \d{4}-\d\d-\d\d$`).MatchString(first) || "## Unreleased\n"+rest != changelog {
 				t.Errorf("the changelog is\n%s\n%s", first, rest)
 			}
-			// And these are its notes.
 			want := "* [FEATURE] One.\n* [FEATURE] Two,\n  of two lines.\n\n"
 			if got := run(t, nil, filepath.Join(dir, ".ci/release-notes")); got != want {
 				t.Errorf("the notes are\n%q, want\n%q", got, want)
@@ -66,35 +65,34 @@ func TestSetVersion(t *testing.T) {
 	}
 }
 
-func TestScriptsRefuse(t *testing.T) {
+func TestInvalidVersionsAndChangelogs(t *testing.T) {
 	for name, test := range map[string]struct {
 		changelog, script string
 		args              []string
 		want              string
 	}{
-		"a version of two numbers":      {changelog, "set-version", []string{"1.2"}, "usage: "},
-		"the tag in place of a version": {changelog, "set-version", []string{"v1.2.3"}, "usage: "},
-		"no version":                    {changelog, "set-version", nil, "usage: "},
-		"a version that there has been": {changelog, "set-version", []string{"9.8.0"}, "CHANGELOG.md has a version 9.8.0 already"},
-		"a version without changes":     {"## 9.8.0 / 2026-01-02\n", "set-version", []string{"9.9.0"}, "nothing has changed"},
-		"notes of what is unreleased":   {changelog, "release-notes", nil, `begins with "## Unreleased"`},
-		"notes of another version":      {"## 9.8.0 / 2026-01-02\n", "release-notes", nil, `begins with "## 9.8.0 / 2026-01-02"`},
+		"a version with two numbers":  {changelog, "set-version", []string{"1.2"}, "usage: "},
+		"a tag instead of a version":  {changelog, "set-version", []string{"v1.2.3"}, "usage: "},
+		"no version":                  {changelog, "set-version", nil, "usage: "},
+		"a version that exists":       {changelog, "set-version", []string{"9.8.0"}, "CHANGELOG.md has a version 9.8.0 already"},
+		"a version without changes":   {"## 9.8.0 / 2026-01-02\n", "set-version", []string{"9.9.0"}, "nothing has changed"},
+		"notes of unreleased changes": {changelog, "release-notes", nil, `begins with "## Unreleased"`},
+		"notes of another version":    {"## 9.8.0 / 2026-01-02\n", "release-notes", nil, `begins with "## 9.8.0 / 2026-01-02"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := clone(t, test.changelog)
+			dir := newRepository(t, test.changelog)
 			output, err := command(t.Context(), nil, filepath.Join(dir, ".ci", test.script), test.args...).CombinedOutput()
 			if err == nil || !strings.Contains(string(output), test.want) {
 				t.Errorf("%v, want %q in %s", err, test.want, output)
 			}
 			if got := string(content(t, filepath.Join(dir, "CHANGELOG.md"))); got != test.changelog {
-				t.Errorf("the changelog is changed:\n%s", got)
+				t.Errorf("the changelog was modified:\n%s", got)
 			}
 		})
 	}
 }
 
-// What .ci/set-version finds is what it can make a version of.
-func TestChangelogBeginsWithWhatIsUnreleasedOrTheVersion(t *testing.T) {
+func TestTheChangelogBeginsWithUnreleasedChangesOrTheVersion(t *testing.T) {
 	first, _, _ := strings.Cut(string(content(t, filepath.Join(repository, "CHANGELOG.md"))), "\n")
 	if first != "## Unreleased" && !strings.HasPrefix(first, "## "+version(t)+" / ") {
 		t.Errorf("CHANGELOG.md begins with %q", first)

@@ -1,5 +1,5 @@
-// Command demo runs the exporter's demonstration with a real Prometheus and a
-// real Alertmanager, until it is interrupted.
+// Command demo runs the exporter's demo with a real Prometheus and a real Alertmanager until
+// it is interrupted.
 package main
 
 import (
@@ -26,7 +26,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// Nothing may outlive a closed terminal, or a pipe that nobody reads.
+	// The demo also ends if the terminal or the pipe for its output is closed.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	parent := os.Getppid()
@@ -58,8 +58,8 @@ Alerts, after ten seconds of what takes minutes or hours elsewhere:
 	return watch(ctx, s, parent)
 }
 
-// watch prints the alerts as they begin to fire, until ctx ends, or what has
-// started this, such as make, is no longer there.
+// watch prints alerts when they start firing. It returns when ctx ends, or when the parent
+// process, such as make, has ended.
 func watch(ctx context.Context, s *stack.Stack, parent int) error {
 	shown := map[string]bool{}
 	ticker := time.NewTicker(time.Second)
@@ -85,7 +85,7 @@ func watch(ctx context.Context, s *stack.Stack, parent int) error {
 		}
 		alerts, err := stack.PrometheusAlerts(ctx, s.Prometheus)
 		if err != nil {
-			continue // it may be busy, or about to end
+			continue // Prometheus may be busy or ending
 		}
 		for _, alert := range alerts {
 			key := fmt.Sprint(alert.Labels)

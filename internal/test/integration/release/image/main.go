@@ -1,7 +1,7 @@
-// Command image writes the exporter's image, for each platform that it is given a
-// binary of, as an OCI image layout. The same input gives the same digest.
+// Command image writes the exporter's image as an OCI image layout, for each platform with a
+// binary. The same input results in the same digest.
 //
-// Dockerfile describes the same image; .ci/dockerfile compares the two.
+// The Dockerfile describes the same image. The script .ci/dockerfile compares the two.
 package main
 
 import (
@@ -37,17 +37,17 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
-	version := flags.String("version", "", "the exporter's `version`")
-	revision := flags.String("revision", "", "the `commit` that it was built from")
-	created := flags.Int64("created", 0, "time of the commit, in `seconds` since 1970")
-	output := flags.String("output", "", "the `directory` to write the layout into; it must not exist")
+	version := flags.String("version", "", "`version` of the exporter")
+	revision := flags.String("revision", "", "`commit` of the exporter")
+	created := flags.Int64("created", 0, "time of the commit, in `seconds` since the Unix epoch")
+	output := flags.String("output", "", "`directory` of the layout, which must not exist")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *version == "" || *created == 0 || *output == "" || flags.NArg() == 0 {
 		return errors.New(usage)
 	}
-	// layout.Write would add to the images that are there.
+	// layout.Write would keep existing images.
 	if _, err := os.Lstat(*output); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s must not exist (%w)", *output, err)
 	}
@@ -68,7 +68,7 @@ func run(args []string) error {
 		if !ok || binary == "" {
 			return fmt.Errorf("%q is not of the form linux/amd64=PATH", arg)
 		}
-		executable, err := os.ReadFile(binary) //nolint:gosec // whoever runs this names the file
+		executable, err := os.ReadFile(binary) //nolint:gosec // the path is an argument
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func run(args []string) error {
 	}
 	annotated, ok := mutate.Annotations(index, labels).(v1.ImageIndex)
 	if !ok {
-		return errors.New("the index is none any more with annotations")
+		return errors.New("the annotated index is not an image index")
 	}
 	directory, err := layout.Write(*output, empty.Index)
 	if err != nil {
@@ -104,14 +104,14 @@ func run(args []string) error {
 	return directory.AppendIndex(annotated)
 }
 
-// file is one of the image's.
+// file is a file of the image.
 type file struct {
 	name    string
 	mode    int64
 	content []byte
 }
 
-// newImage returns an image with the files in one layer.
+// newImage returns an image with the files in a single layer.
 func newImage(config v1.ConfigFile, files []file) (v1.Image, error) {
 	archive, err := archive(files, config.Created.Time)
 	if err != nil {
@@ -134,17 +134,17 @@ func newImage(config v1.ConfigFile, files []file) (v1.Image, error) {
 	})
 }
 
-// archive returns a tar archive of the files and of the directories above them,
-// all of which belong to root.
+// archive returns a tar archive of the files and their parent directories. They are owned
+// by root.
 func archive(files []file, modified time.Time) ([]byte, error) {
 	var buffer bytes.Buffer
 	writer := tar.NewWriter(&buffer)
 	written := map[string]bool{".": true}
 	var add func(header *tar.Header) error
 	add = func(header *tar.Header) error {
-		if above := path.Dir(strings.TrimSuffix(header.Name, "/")); !written[above] {
-			written[above] = true
-			if err := add(&tar.Header{Typeflag: tar.TypeDir, Name: above + "/", Mode: 0o755}); err != nil {
+		if parent := path.Dir(strings.TrimSuffix(header.Name, "/")); !written[parent] {
+			written[parent] = true
+			if err := add(&tar.Header{Typeflag: tar.TypeDir, Name: parent + "/", Mode: 0o755}); err != nil {
 				return err
 			}
 		}
@@ -165,9 +165,9 @@ func archive(files []file, modified time.Time) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
-// certificates returns Mozilla's root certificates, as Go's authors publish them.
-// The machine's own would differ from machine to machine. Roots that are trusted
-// with constraints are left out, since PEM cannot say those.
+// certificates returns Mozilla's root certificates from a Go module, because the
+// certificates of the system differ from machine to machine. Certificates with constraints
+// are left out: PEM cannot express them.
 func certificates() []byte {
 	var text bytes.Buffer
 	for root := range bundle.Roots() {

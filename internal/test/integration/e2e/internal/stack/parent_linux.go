@@ -2,8 +2,8 @@ package stack
 
 import "syscall"
 
-// endsWithParent has a process told to end with the thread that started it. Go
-// keeps its threads, save those that a goroutine has locked.
+// endsWithParent makes the kernel send SIGTERM to a process when the thread that started it
+// ends. Go only ends threads that were locked by a goroutine.
 func endsWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

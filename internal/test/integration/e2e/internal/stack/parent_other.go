@@ -4,5 +4,5 @@ package stack
 
 import "syscall"
 
-// endsWithParent can be had on Linux alone.
+// endsWithParent does nothing: only Linux supports it.
 func endsWithParent() *syscall.SysProcAttr { return nil }

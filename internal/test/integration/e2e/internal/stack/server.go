@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// Patience is long enough for a busy machine; nothing waits longer than it has to.
+// Patience is the timeout for everything that should happen soon. It is long enough for a
+// busy machine.
 const Patience = 30 * time.Second
 
-// Command makes a command that gets nothing of the environment, in which a key
-// or a proxy may be set. It is told to end when ctx ends and, on Linux, when this
-// process is killed.
+// Command returns a command with an empty environment, because the environment may contain
+// a key or a proxy. It gets SIGTERM when ctx ends and, on Linux, when this process ends.
 func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // running these programs is what this package is for
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the programs are from FromEnvironment
 	cmd.Env = []string{}
 	cmd.SysProcAttr = endsWithParent()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -28,7 +28,7 @@ func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A Server is a running program that says in its log which address it got.
+// Server is a running program that logs its address.
 type Server struct {
 	URL string
 
@@ -37,13 +37,13 @@ type Server struct {
 	done      chan struct{}
 	err       error
 
-	mu   sync.Mutex
-	log  bytes.Buffer
-	told bool // whether the address has been sent
+	mu          sync.Mutex
+	log         bytes.Buffer
+	addressSent bool // to listening
 }
 
-// StartServer starts a program that listens on 127.0.0.1:0, and waits until it
-// does. The program ends with ctx.
+// StartServer starts a program with arguments to listen on 127.0.0.1:0, and waits until it
+// listens. The program ends when ctx ends.
 func StartServer(ctx context.Context, path string, args ...string) (*Server, error) {
 	s := &Server{
 		cmd:       Command(ctx, path, args...),
@@ -72,40 +72,40 @@ func StartServer(ctx context.Context, path string, args ...string) (*Server, err
 	}
 }
 
-// The line of the exporter-toolkit, or that of VictoriaMetrics.
+// listeningLine matches the log message of the exporter-toolkit and of VictoriaMetrics.
 var listeningLine = regexp.MustCompile(`(?:msg="Listening on".* address=|started server at http://)(127\.0\.0\.1:\d+)/?\n`)
 
-// Write receives the program's log.
+// Write receives the log of the program.
 func (s *Server) Write(output []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.Write(output)
-	if !s.told {
+	if !s.addressSent {
 		if match := listeningLine.FindSubmatch(s.log.Bytes()); match != nil {
-			s.told = true
+			s.addressSent = true
 			s.listening <- string(match[1])
 		}
 	}
 	return len(output), nil
 }
 
-// Log returns what the program has logged.
+// Log returns the log of the program.
 func (s *Server) Log() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.log.String()
 }
 
-// Signal sends the program a signal.
+// Signal sends a signal to the program.
 func (s *Server) Signal(signal syscall.Signal) error { return s.cmd.Process.Signal(signal) }
 
 // Done is closed when the program has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Err says how the program ended, once it has.
+// Err returns the error of the program, after Done is closed.
 func (s *Server) Err() error { return s.err }
 
-// Get returns the body of a 200 answer.
+// Get returns the body of a response with status 200.
 func (s *Server) Get(ctx context.Context, path string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path, http.NoBody)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package stack starts the exporter's demonstration, scraped by a real
-// Prometheus with the alerts of deploy/, which tells a real Alertmanager.
+// Package stack runs the exporter's demo with a real Prometheus, the alerts in deploy/, and a
+// real Alertmanager.
 package stack
 
 import (
@@ -12,36 +12,36 @@ import (
 	"strings"
 )
 
-// Programs says where the programs are.
+// Programs are the paths of programs.
 type Programs struct {
 	Exporter           string
-	PrometheusDir      string // with promtool
+	PrometheusDir      string // includes promtool
 	AlertmanagerDir    string
-	VictoriaMetricsDir string // with vmalert
+	VictoriaMetricsDir string // includes vmalert
 }
 
-// FromEnvironment returns the programs that make has built and installed.
+// FromEnvironment returns the programs in environment variables, which the Makefile sets.
 func FromEnvironment() (Programs, error) {
 	programs := Programs{os.Getenv("E2E_EXPORTER"), os.Getenv("E2E_PROMETHEUS_DIR"), os.Getenv("E2E_ALERTMANAGER_DIR"), os.Getenv("E2E_VICTORIAMETRICS_DIR")}
 	if programs.Exporter == "" || programs.PrometheusDir == "" || programs.AlertmanagerDir == "" || programs.VictoriaMetricsDir == "" {
-		return programs, errors.New("this runs built programs, which make has to name: run `make e2e`, `make demo` or `make demo-check` at the top of the repository")
+		return programs, errors.New("the paths of programs are not set: run `make e2e`, `make demo` or `make demo-check` at the top of the repository")
 	}
 	return programs, nil
 }
 
-// A Stack is what runs together.
+// Stack is an exporter with its Prometheus and Alertmanager.
 type Stack struct {
 	Exporter, Prometheus, Alertmanager *Server
 
-	end context.CancelFunc
+	cancel context.CancelFunc
 }
 
-// Start starts all, configured by the files in deploy, in a hurry: what takes
-// minutes or hours there takes seconds. It writes into dir only. The programs end with
-// ctx, or by Stop.
+// Start starts the programs with the configuration in the directory deploy. Intervals of
+// minutes or hours are replaced with seconds. Start only writes to dir. The programs end
+// when ctx ends, or when Stop is called.
 func Start(ctx context.Context, programs Programs, deploy, dir string) (*Stack, error) {
-	ctx, end := context.WithCancel(ctx)
-	s := &Stack{end: end}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &Stack{cancel: cancel}
 	if err := s.start(ctx, programs, deploy, dir); err != nil {
 		s.Stop()
 		return nil, err
@@ -55,7 +55,7 @@ func (s *Stack) start(ctx context.Context, programs Programs, deploy, dir string
 		return err
 	}
 
-	// The same receivers, without their mail: no demonstration writes to anybody.
+	// The receivers are the same, but they send no e-mail.
 	err = edit(filepath.Join(deploy, "prometheus", "alertmanager.yml"), filepath.Join(dir, "alertmanager.yml"),
 		replace{`(?m)^ +(email_configs:|- to:|send_resolved:).*\n`, ""},
 	)
@@ -72,10 +72,10 @@ func (s *Stack) start(ctx context.Context, programs Programs, deploy, dir string
 		return err
 	}
 
-	// The windows stay as they are: what is newer than the window is in it.
+	// The windows are unchanged: they include all recent data.
 	err = edit(filepath.Join(deploy, "prometheus", "rules.yml"), filepath.Join(dir, "rules.yml"),
 		replace{`(?m)^( +interval:) .*`, "$1 1s"},
-		// Longer than Prometheus takes until its first scrape, which is an alert, too.
+		// This is longer than the time until the first scrape, so that there is no alert for it.
 		replace{`(?m)^( +for:) .*`, "$1 10s"},
 	)
 	if err != nil {
@@ -94,12 +94,12 @@ func (s *Stack) start(ctx context.Context, programs Programs, deploy, dir string
 		"--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "prometheus"),
 		"--web.listen-address=127.0.0.1:0",
-		"--log.level=debug", // At this level it tells why a scrape failed.
+		"--log.level=debug", // logs why a scrape fails
 	)
 	return err
 }
 
-// Servers returns those that were started.
+// Servers returns the servers that were started.
 func (s *Stack) Servers() []*Server {
 	var servers []*Server
 	for _, server := range []*Server{s.Exporter, s.Alertmanager, s.Prometheus} {
@@ -110,9 +110,9 @@ func (s *Stack) Servers() []*Server {
 	return servers
 }
 
-// Stop ends all, and waits until all have ended.
+// Stop stops the servers and waits until they have ended.
 func (s *Stack) Stop() {
-	s.end()
+	s.cancel()
 	for _, server := range s.Servers() {
 		<-server.Done()
 	}
@@ -120,8 +120,8 @@ func (s *Stack) Stop() {
 
 type replace struct{ pattern, with string }
 
-// edit copies a file and replaces what is different here. All of it has to be
-// there: the file may have changed.
+// edit copies a file with replacements. It returns an error if a pattern does not match,
+// because the file may have changed.
 func edit(from, to string, replaces ...replace) error {
 	text, err := os.ReadFile(from) //nolint:gosec // a file of this repository
 	if err != nil {
@@ -134,5 +134,5 @@ func edit(from, to string, replaces ...replace) error {
 		}
 		text = pattern.ReplaceAll(text, []byte(r.with))
 	}
-	return os.WriteFile(to, text, 0o600) //nolint:gosec // into the caller's folder
+	return os.WriteFile(to, text, 0o600) //nolint:gosec // the path is from the test
 }

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// The intervals and windows of the rules, and those that are compared with
-// timestamps, which are numbers of seconds or minutes. Thresholds are neither.
+// durations matches the intervals and windows of rules, and numbers those that are numbers of
+// seconds or minutes because they are compared with timestamps. Thresholds do not match.
 var (
 	durations = regexp.MustCompile(`(interval: |for: |offset |\[)(\d+)([smhd])\b`)
 	numbers   = regexp.MustCompile(`( offset [^)]*\) - |> )(\d+)( \* 60)?(\)|\n)`)
 	units     = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}
 )
 
-// Hurry copies a file of rules, with all intervals and windows divided by factor.
-func Hurry(from, to string, factor int) error {
+// SpeedUp copies a file of rules, with all intervals and windows divided by factor.
+func SpeedUp(from, to string, factor int) error {
 	text, err := os.ReadFile(from) //nolint:gosec // a file of this repository
 	if err != nil {
 		return err
@@ -38,5 +38,5 @@ func Hurry(from, to string, factor int) error {
 		shorter := time.Duration(n) * units[string(part[3])] / time.Duration(factor)
 		return fmt.Appendf(nil, "%s%dms", part[1], shorter.Milliseconds())
 	})
-	return os.WriteFile(to, text, 0o600) //nolint:gosec // into the caller's folder
+	return os.WriteFile(to, text, 0o600) //nolint:gosec // the path is from the test
 }

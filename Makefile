@@ -1,7 +1,7 @@
 GO ?= go
 
-# Pinned; a new version gets a folder of its own, and is therefore installed.
-# Alertmanager's later modules lack its pages, and cannot be built.
+# Versions of tools. Each version is installed in a directory of its own.
+# Later modules of Alertmanager lack its web interface and cannot be built.
 PROMETHEUS_VERSION      := v0.316.0
 ALERTMANAGER_VERSION    := v0.31.1
 VICTORIAMETRICS_VERSION := v1.140.0
@@ -11,7 +11,7 @@ ACTIONLINT_VERSION      := v1.7.12
 OPERATOR_VERSION        := v0.94.0
 CYCLONEDX_VERSION       := v1.10.0
 GOVULNCHECK_VERSION     := v1.9.0
-# nfpm's later modules need one that cannot be had.
+# Later modules of nfpm require a module that is not available.
 NFPM_VERSION   := v2.45.2
 CRANE_VERSION  := v0.22.1
 COSIGN_VERSION := v3.1.3
@@ -31,7 +31,7 @@ CRANE               := $(TOOLS)/crane-$(CRANE_VERSION)/crane
 COSIGN              := $(TOOLS)/cosign-$(COSIGN_VERSION)/cosign
 ORAS                := $(TOOLS)/oras-$(ORAS_VERSION)/oras
 
-# The Prometheus operator's CRDs, and a control plane of Kubernetes.
+# The CRDs of the Prometheus operator, and a Kubernetes control plane.
 CRD_DIR            := $(TOOLS)/prometheus-operator-$(OPERATOR_VERSION)
 KUBERNETES_VERSION := $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' internal/test/kubernetes/go.mod)
 KUBERNETES_DIR     := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
@@ -42,29 +42,28 @@ PROMTOOL        := $(PROMETHEUS_DIR)/promtool
 SERVERS         := $(PROMETHEUS_DIR)/prometheus $(PROMTOOL) $(ALERTMANAGER_DIR)/alertmanager $(ALERTMANAGER_DIR)/amtool
 VICTORIAMETRICS := $(VICTORIAMETRICS_DIR)/victoria-metrics $(VICTORIAMETRICS_DIR)/vmalert
 
-# What the tests start, and where they find it.
+# Paths of programs for the tests.
 E2E_ENV     := E2E_EXPORTER='$(CURDIR)/truefoundry_exporter' E2E_PROMETHEUS_DIR='$(PROMETHEUS_DIR)' E2E_ALERTMANAGER_DIR='$(ALERTMANAGER_DIR)' E2E_VICTORIAMETRICS_DIR='$(VICTORIAMETRICS_DIR)'
 CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PROMTOOL='$(PROMTOOL)' CHARTTEST_HELM='$(HELM)' \
 	CHARTTEST_KUBERNETES_DIR='$(KUBERNETES_DIR)' CHARTTEST_CRD_DIR='$(CRD_DIR)' CHARTTEST_ETCD='$(ETCD)'
 RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COSIGN)'
 
-# How long the soak is. It ends with the scrapes that it has made when the time is
-# nearly up.
+# The number of scrapes of the soak test. Shortly before the timeout, it ends early.
 SCRAPES      ?= 30000
 SOAK_TIMEOUT ?= 3h
 
-# Tests with heavy dependencies have a module of their own.
+# Tests with many dependencies are in a separate module.
 INTEGRATION := internal/test/integration
 MODULES     := . $(INTEGRATION)
 
-# What the binary says of its build. Without git, or outside a clone, revision
-# and branch stay empty. Only harmless characters get into the command line.
+# Build information of the binary. Without git, or outside a clone, revision and branch are
+# empty. Special characters are removed because the values are used in a command line.
 safe         = | tr -cd '[:alnum:]@._/:-'
 VERSION     := $(shell cat VERSION)
 REVISION    ?= $(shell git rev-parse --verify HEAD 2>/dev/null)
 BRANCH      ?= $(shell git branch --show-current 2>/dev/null $(safe))
 BUILD_USER  ?= $(shell echo "$$(id -un)@$$(uname -n)" $(safe))
-# SOURCE_DATE_EPOCH makes a build repeatable; the second form is BSD's.
+# SOURCE_DATE_EPOCH makes builds reproducible. The second form of date is for BSD.
 DATE_FORMAT := +%Y%m%d-%H:%M:%S
 BUILD_DATE  := $(if $(SOURCE_DATE_EPOCH),$(shell \
 	date -u -d "@$(SOURCE_DATE_EPOCH)" $(DATE_FORMAT) 2>/dev/null || \
@@ -77,19 +76,19 @@ LDFLAGS := \
 	-X github.com/prometheus/common/version.BuildUser=$(BUILD_USER) \
 	-X github.com/prometheus/common/version.BuildDate=$(BUILD_DATE)
 
-# Where the binary is built.
+# The path of the binary.
 BINARY := truefoundry_exporter
 
-# -buildvcs=false: the flags above carry the revision, and git may be absent.
+# -buildvcs=false, because LDFLAGS contain the revision and git may not be installed.
 .PHONY: build
 build: ## Build ./truefoundry_exporter, a static binary.
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o '$(BINARY)' .
 
-# Those of promu, unless others are named; and where the archives are put.
+# The platforms of a release, by default those in .promu.yml, and its output directory.
 RELEASE_PLATFORMS ?= $(shell sed -n 's|^ *- \([a-z]*/[a-z0-9]*\)$$|\1|p' .promu.yml)
 DIST              ?= dist
 
-# Nothing of who builds, when or on which branch: the same commit gives the same files.
+# Releases are reproducible: they do not contain the user, the branch or the build time.
 .PHONY: release
 release: $(CYCLONEDX) $(NFPM) $(HELM) ## Build the archives, packages, chart and image of a release in dist/; needs GNU tar.
 	CYCLONEDX='$(CYCLONEDX)' NFPM='$(NFPM)' HELM='$(HELM)' DIST='$(DIST)' VERSION='$(VERSION)' .ci/release $(RELEASE_PLATFORMS)
@@ -98,7 +97,7 @@ release: $(CYCLONEDX) $(NFPM) $(HELM) ## Build the archives, packages, chart and
 publish: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Push the image and the chart in dist/ to REGISTRY, and sign them.
 	CRANE='$(CRANE)' HELM='$(HELM)' COSIGN='$(COSIGN)' ORAS='$(ORAS)' DIST='$(DIST)' VERSION='$(VERSION)' REGISTRY='$(REGISTRY)' .ci/publish
 
-# Compiled, and no more: other tests run on this machine's platform.
+# This only compiles. Tests run on the platform of this machine.
 .PHONY: cross-build
 cross-build: ## Compile for 32-bit platforms and for macOS.
 	GOOS=linux GOARCH=386 $(GO) build ./...
@@ -113,18 +112,18 @@ unit: ## Run the hermetic tests only.
 	@command -v $$($(GO) env CC) >/dev/null || { echo 'The race detector needs a C compiler, such as gcc.' >&2; exit 1; }
 	$(GO) test -race ./...
 
-# The exporter has the race detector; what checks it would take many times as long with it.
+# Only the exporter is built with -race: the test itself would be much slower.
 .PHONY: soak
-soak: ## Scrape SCRAPES times (30000) amid faults and reloads; takes half an hour.
+soak: ## Scrape SCRAPES times (30000) during faults and reloads; takes half an hour.
 	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/test/soak -soak.scrapes=$(SCRAPES)
 
 FUZZTIME ?= 1m
 
-# What sockets and goroutines do differs from run to run, so that it takes for
-# ever to minimize an input by it. Now and then go test fails at the end of its
-# time without an input that failed; those are run by the second command.
+# The coverage of sockets and goroutines is not deterministic, so minimizing inputs would
+# take forever. go test sometimes fails at the end of FUZZTIME without a failing input. The
+# second command then runs all known inputs, and decides.
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
+fuzz: ## Run each fuzz target for FUZZTIME (1m).
 	@set -e; packages=$$($(GO) list ./...); for package in $$packages; do \
 		targets=$$($(GO) test -list '^Fuzz' $$package); for target in $$targets; do \
 			case $$target in Fuzz*) ;; *) continue ;; esac; \
@@ -134,7 +133,7 @@ fuzz: ## Run each fuzz target for FUZZTIME, which is 1m.
 		done; \
 	done
 
-# -count=1: the test cache does not see the programs that these tests start.
+# -count=1, because the test cache ignores changes of the programs.
 .PHONY: e2e
 e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real Prometheus, Alertmanager and VictoriaMetrics.
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 ./e2e/...
@@ -143,9 +142,9 @@ e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real 
 deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx and systemd-analyze.
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./deploy
 
-# Root makes the fresh systems.
+# .ci/packages requires root.
 .PHONY: release-check
-release-check: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Build a release, publish it to a registry of the tests, and install its packages; needs debootstrap and rpm.
+release-check: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Build a release, publish it to a test registry, and install its packages; needs debootstrap and rpm.
 	rm -rf .build/dist
 	$(MAKE) --no-print-directory release DIST=.build/dist RELEASE_PLATFORMS='linux/amd64 linux/arm64'
 	cd $(INTEGRATION) && $(RELEASE_ENV) $(GO) test -race -count=1 ./release/...
@@ -157,33 +156,33 @@ rules-check: $(PROMTOOL) ## Test the alerts.
 	$(PROMTOOL) test rules deploy/prometheus/rules*_test.yml
 
 .PHONY: chart-check
-chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, with a control plane of Kubernetes too; needs etcd.
-	@test -n '$(ETCD)' || { echo 'etcd is not there. Debian has it in the package etcd-server.' >&2; exit 1; }
+chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, also in a Kubernetes control plane; needs etcd.
+	@test -n '$(ETCD)' || { echo 'etcd is not installed. On Debian, it is in the package etcd-server.' >&2; exit 1; }
 	cd $(INTEGRATION) && $(CHART_ENV) $(GO) test -race -count=1 ./chart
 
 .PHONY: dashboard-check
-dashboard-check: ## Check the dashboard against Grafana's types; its queries are run by e2e.
+dashboard-check: ## Check the dashboard with Grafana's types; e2e tests its queries.
 	cd internal/test/dashboard && npm ci --no-audit --no-fund && npm run check
 
 .PHONY: bench
-bench: ## Measure whole scrapes against the least that one can cost; takes some ten minutes.
+bench: ## Compare scrapes with their lower bound and with other programs; takes about ten minutes.
 	@cd $(INTEGRATION) && $(GO) run ./bench
 
 .PHONY: bench-check
-bench-check: ## Check that the benchmark works, and that what it compares agrees.
+bench-check: ## Check that the benchmark works and that all programs export the same series.
 	cd $(INTEGRATION) && $(GO) test -count=1 ./bench
 
 .PHONY: demo
-demo: build $(SERVERS) ## Show made-up tokens, and their alerts in a real Prometheus and Alertmanager.
+demo: build $(SERVERS) ## Run the demo with its alerts in a real Prometheus and Alertmanager.
 	cd $(INTEGRATION) && $(GO) build -o '$(CURDIR)/.build/demo' ./e2e/demo
 	@cd $(INTEGRATION)/e2e && exec env $(E2E_ENV) '$(CURDIR)/.build/demo'
 
 .PHONY: demo-check
-demo-check: build $(SERVERS) ## Run the same unattended: check its targets, alerts and dashboard.
+demo-check: build $(SERVERS) ## Test the targets, the alerts and the dashboard of the demo.
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -run Demo ./e2e
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.mod is tidy.
+lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters and check that each go.mod is tidy.
 	$(ACTIONLINT)
 	@set -e; for module in $(MODULES); do \
 		echo "lint $$module"; (cd $$module && $(GO) mod tidy -diff && $(GOLANGCI_LINT) run); \
@@ -191,7 +190,7 @@ lint: $(GOLANGCI_LINT) $(ACTIONLINT) ## Run the linters, and check that each go.
 	cd internal/test/kubernetes && $(GO) mod tidy -diff
 
 .PHONY: vulncheck
-vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in what is called; needs their database, on the internet.
+vulncheck: $(GOVULNCHECK) ## Look for known vulnerabilities in called functions; needs the internet.
 	$(GOVULNCHECK) ./...
 
 .PHONY: fmt
@@ -201,14 +200,15 @@ fmt: $(GOLANGCI_LINT) ## Format the code.
 .PHONY: tools
 tools: $(SERVERS) $(VICTORIAMETRICS) $(HELM) $(GOLANGCI_LINT) $(ACTIONLINT) $(CYCLONEDX) $(NFPM) $(CRANE) $(COSIGN) $(ORAS) $(GOVULNCHECK) ## Install the pinned tools.
 
-# remove_all_sd: no test needs service discovery, whose clouds' clients are most of the build.
+# remove_all_sd, because the clients for service discovery make the build slow and no test
+# needs them.
 $(PROMETHEUS_DIR)/%:
 	GOBIN='$(@D)' $(GO) install -tags remove_all_sd github.com/prometheus/prometheus/cmd/$*@$(PROMETHEUS_VERSION)
 
 $(ALERTMANAGER_DIR)/%:
 	GOBIN='$(@D)' $(GO) install github.com/prometheus/alertmanager/cmd/$*@$(ALERTMANAGER_VERSION)
 
-# Without a version, Helm cannot tell what the API server supports.
+# Helm uses the version to find out what the API server supports.
 $(KUBERNETES_DIR)/%:
 	cd internal/test/kubernetes && $(GO) build -trimpath -ldflags '-s -w -X=k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION)' -o '$@' k8s.io/kubernetes/cmd/$*
 
@@ -251,5 +251,5 @@ help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: clean
-clean: ## Remove what was built here, the tools too.
+clean: ## Remove all build results and tools.
 	rm -rf truefoundry_exporter .build .tarballs .tools dist internal/test/dashboard/node_modules

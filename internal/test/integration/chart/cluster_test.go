@@ -24,18 +24,17 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where the programs are that make up a cluster, and the operator's CRDs.
+// The Makefile sets these: the programs of a cluster, and the operator's CRDs.
 var (
 	kubernetesDir = os.Getenv("CHARTTEST_KUBERNETES_DIR")
 	etcdPath      = os.Getenv("CHARTTEST_ETCD")
 	crdDir        = os.Getenv("CHARTTEST_CRD_DIR")
 )
 
-// How long a cluster may take to do anything.
+// clusterPatience is the timeout for everything that a cluster does.
 const clusterPatience = 3 * time.Minute
 
-// cluster is a control plane of Kubernetes without nodes: its pods are admitted, and
-// never run.
+// cluster is a Kubernetes control plane without nodes. Pods are admitted, but never run.
 type cluster struct {
 	url        string
 	token      string
@@ -43,8 +42,8 @@ type cluster struct {
 	client     *http.Client
 }
 
-// startCluster starts etcd, the API server, and the controllers that turn Deployments
-// into pods and remove what is left of them. They end with the test.
+// startCluster starts etcd, the API server, and the controllers that create and delete the
+// pods of Deployments. They end when the test ends.
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
 	dir := t.TempDir()
@@ -63,7 +62,7 @@ func startCluster(t *testing.T) *cluster {
 		"--service-cluster-ip-range=10.0.0.0/24", "--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+signingKey, "--service-account-signing-key-file="+signingKey)
 
-	// The certificate is there before the server answers.
+	// The certificate is written before the server is ready.
 	var certificate []byte
 	await(t, "the certificate of the API server", func() error {
 		certificate, err = os.ReadFile(filepath.Join(dir, "certificates/apiserver.crt"))
@@ -96,7 +95,7 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
-// freeAddress returns an address of this machine that nothing listens on.
+// freeAddress returns a loopback address with a free port.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -107,6 +106,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
+// newKey returns a private key in PEM.
 func newKey(t *testing.T) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -116,8 +116,8 @@ func newKey(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
 }
 
-// startProgram starts a program that has to run as long as the test, whose log is
-// shown where the test fails.
+// startProgram starts a program, which ends when the test ends. Its log is printed if the
+// test has failed.
 func startProgram(t *testing.T, path string, args ...string) {
 	t.Helper()
 	name := filepath.Base(path)
@@ -142,27 +142,27 @@ func startProgram(t *testing.T, path string, args ...string) {
 	})
 }
 
-// await waits until something is.
-func await(t *testing.T, what string, is func() error) {
+// await waits until the check succeeds.
+func await(t *testing.T, what string, check func() error) {
 	t.Helper()
 	deadline := time.After(clusterPatience)
-	again := time.NewTicker(50 * time.Millisecond)
-	defer again.Stop()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
 	for {
-		err := is()
+		err := check()
 		if err == nil {
 			return
 		}
 		select {
-		case <-again.C:
+		case <-ticker.C:
 		case <-deadline:
 			t.Fatalf("%s: still %v", what, err)
 		}
 	}
 }
 
-// request asks the API server. Status 0 is no answer.
-func (c *cluster) request(t *testing.T, method, path string, body []byte) (status int, answer string) {
+// request sends a request to the API server. The status is 0 if there is no response.
+func (c *cluster) request(t *testing.T, method, path string, body []byte) (status int, response string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, c.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -170,19 +170,19 @@ func (c *cluster) request(t *testing.T, method, path string, body []byte) (statu
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
 	request.Header.Set("Content-Type", "application/json")
-	response, err := c.client.Do(request)
+	resp, err := c.client.Do(request)
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return 0, err.Error()
 	}
-	return response.StatusCode, string(text)
+	return resp.StatusCode, string(text)
 }
 
-// object is any object, of which the tests read its names.
+// object is a Kubernetes object of any kind.
 type object struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -195,7 +195,7 @@ type object struct {
 	} `json:"spec"`
 }
 
-// collection is the path of the objects of a kind.
+// collection returns the API path of the objects of a kind.
 func collection(apiVersion, kind, namespace string) string {
 	path := "/apis/" + apiVersion
 	if apiVersion == "v1" {
@@ -216,9 +216,9 @@ func collection(apiVersion, kind, namespace string) string {
 	return path + "/" + resource
 }
 
-// create creates an object, or finds out whether it could be. The API server refuses
-// fields that it does not know.
-func (c *cluster) create(t *testing.T, document, namespace string, dryRun bool) (status int, answer string) {
+// create creates an object, or checks with dryRun whether it can be created. The API server
+// rejects unknown fields.
+func (c *cluster) create(t *testing.T, document, namespace string, dryRun bool) (status int, response string) {
 	t.Helper()
 	text, err := yaml.YAMLToJSON([]byte(document))
 	if err != nil {
@@ -238,22 +238,23 @@ func (c *cluster) create(t *testing.T, document, namespace string, dryRun bool) 
 	return c.request(t, http.MethodPost, path, text)
 }
 
+// mustCreate fails the test if the object cannot be created.
 func (c *cluster) mustCreate(t *testing.T, document, namespace string, dryRun bool) {
 	t.Helper()
-	if status, answer := c.create(t, document, namespace, dryRun); status != http.StatusCreated {
-		t.Fatalf("%d %s:\n%s", status, answer, document)
+	if status, response := c.create(t, document, namespace, dryRun); status != http.StatusCreated {
+		t.Fatalf("%d %s:\n%s", status, response, document)
 	}
 }
 
-// names returns the names of the release's objects of a kind.
+// names returns the names of the objects of a kind in the release.
 func (c *cluster) names(t *testing.T, apiVersion, kind, namespace string) string {
 	t.Helper()
-	status, answer := c.request(t, http.MethodGet, collection(apiVersion, kind, namespace)+"?labelSelector=app.kubernetes.io/instance%3Drel", nil)
+	status, response := c.request(t, http.MethodGet, collection(apiVersion, kind, namespace)+"?labelSelector=app.kubernetes.io/instance%3Drel", nil)
 	if status != http.StatusOK {
-		t.Fatalf("%d %s", status, answer)
+		t.Fatalf("%d %s", status, response)
 	}
 	var list struct{ Items []object }
-	if err := json.Unmarshal([]byte(answer), &list); err != nil {
+	if err := json.Unmarshal([]byte(response), &list); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
@@ -263,24 +264,25 @@ func (c *cluster) names(t *testing.T, apiVersion, kind, namespace string) string
 	return strings.Join(names, " ")
 }
 
-// awaitPods waits until the Deployment has its pods, which the API server has admitted.
+// awaitPods waits until the Deployment is the only one with pods, and has as many as wanted.
 func (c *cluster) awaitPods(t *testing.T, deployment string, want int) {
 	t.Helper()
 	await(t, fmt.Sprintf("%d pods of %s", want, deployment), func() error {
 		names := strings.Fields(c.names(t, "v1", "Pod", "mon"))
 		for _, name := range names {
 			if !strings.HasPrefix(name, deployment+"-") {
-				return fmt.Errorf("there are %q", names)
+				return fmt.Errorf("the pods are %q", names)
 			}
 		}
 		if len(names) == want {
 			return nil
 		}
 		_, events := c.request(t, http.MethodGet, "/api/v1/namespaces/mon/events?fieldSelector=reason%3DFailedCreate", nil)
-		return fmt.Errorf("there are %q; what failed: %s", names, events)
+		return fmt.Errorf("the pods are %q; failures: %s", names, events)
 	})
 }
 
+// helm runs a Helm command in the cluster.
 func (c *cluster) helm(t *testing.T, args ...string) string {
 	t.Helper()
 	out, errOut, err := run(t, helmPath, append(args, "--kubeconfig="+c.kubeconfig, "--namespace=mon")...)
@@ -290,12 +292,12 @@ func (c *cluster) helm(t *testing.T, args ...string) string {
 	return out
 }
 
-// companiesNamespace is where the values of companies are tried.
+// companiesNamespace is the namespace for the tests with values of companies.
 const companiesNamespace = "companies"
 
 const restrictedNamespace = `{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {pod-security.kubernetes.io/enforce: restricted}}}`
 
-// prepare makes what the chart expects to be there.
+// prepare creates the objects that the chart requires.
 func (c *cluster) prepare(t *testing.T) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(crdDir, "*.yaml"))
@@ -303,13 +305,12 @@ func (c *cluster) prepare(t *testing.T) {
 		t.Fatalf("there are no CRDs in %s: %v", crdDir, err)
 	}
 	for _, file := range files {
-		// Without a namespace; strictly validated, as all.
 		c.mustCreate(t, read(t, file), "", false)
 	}
 	for _, kind := range []string{"ServiceMonitor", "PodMonitor", "PrometheusRule"} {
 		await(t, kind+"s", func() error {
-			if status, answer := c.request(t, http.MethodGet, collection("monitoring.coreos.com/v1", kind, ""), nil); status != http.StatusOK {
-				return fmt.Errorf("%d %s", status, answer)
+			if status, response := c.request(t, http.MethodGet, collection("monitoring.coreos.com/v1", kind, ""), nil); status != http.StatusOK {
+				return fmt.Errorf("%d %s", status, response)
 			}
 			return nil
 		})
@@ -318,8 +319,8 @@ func (c *cluster) prepare(t *testing.T) {
 		c.mustCreate(t, fmt.Sprintf(restrictedNamespace, name), "", false)
 	}
 	await(t, "the default service account", func() error {
-		if status, answer := c.request(t, http.MethodGet, "/api/v1/namespaces/mon/serviceaccounts/default", nil); status != http.StatusOK {
-			return fmt.Errorf("%d %s", status, answer)
+		if status, response := c.request(t, http.MethodGet, "/api/v1/namespaces/mon/serviceaccounts/default", nil); status != http.StatusOK {
+			return fmt.Errorf("%d %s", status, response)
 		}
 		return nil
 	})
@@ -329,13 +330,13 @@ func (c *cluster) prepare(t *testing.T) {
 
 func TestCluster(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it starts a control plane of Kubernetes")
+		t.Skip("starts a Kubernetes control plane")
 	}
 	t.Parallel()
 	c := startCluster(t)
 	c.prepare(t)
 
-	t.Run("life of a release", func(t *testing.T) {
+	t.Run("lifecycle of a release", func(t *testing.T) {
 		minimal, full := filepath.Join(chartDir, "ci/minimal-values.yaml"), filepath.Join(chartDir, "ci/full-values.yaml")
 		more := write(t, everything+"podDisruptionBudget: {maxUnavailable: 1}\nreplicas: 3\n", t.TempDir(), "values.yaml")
 		monitors := func() string { return c.names(t, "monitoring.coreos.com/v1", "ServiceMonitor", "") }
@@ -343,7 +344,7 @@ func TestCluster(t *testing.T) {
 		c.helm(t, "install", "rel", chartDir, "--values="+minimal)
 		c.awaitPods(t, fullName, 1)
 		if got := monitors(); got != "" {
-			t.Errorf("there are ServiceMonitors: %s", got)
+			t.Errorf("the ServiceMonitors are %q, want none", got)
 		}
 		for document := range strings.SplitSeq(c.helm(t, "get", "hooks", "rel"), "\n---\n") {
 			c.mustCreate(t, document, "mon", true)
@@ -352,20 +353,20 @@ func TestCluster(t *testing.T) {
 		c.helm(t, "upgrade", "rel", chartDir, "--values="+minimal, "--values="+more)
 		c.awaitPods(t, fullName, 3)
 		if got := monitors(); got != fullName {
-			t.Errorf("there are the ServiceMonitors %q", got)
+			t.Errorf("the ServiceMonitors are %q", got)
 		}
 
 		c.helm(t, "rollback", "rel", "1")
 		c.awaitPods(t, fullName, 1)
 		if got := monitors(); got != "" {
-			t.Errorf("a rollback leaves the ServiceMonitors %s", got)
+			t.Errorf("the ServiceMonitors after a rollback are %q, want none", got)
 		}
 
-		// With another name, so that everything is replaced.
+		// These values change the name, so that everything is replaced.
 		c.helm(t, "upgrade", "rel", chartDir, "--values="+full)
 		c.awaitPods(t, "tfy-exporter", 2)
 		if got := monitors(); got != "tfy-exporter" {
-			t.Errorf("there are the ServiceMonitors %q", got)
+			t.Errorf("the ServiceMonitors are %q", got)
 		}
 
 		c.helm(t, "uninstall", "rel")
@@ -375,7 +376,7 @@ func TestCluster(t *testing.T) {
 			"Service": "v1", "ServiceAccount": "v1", "ServiceMonitor": "monitoring.coreos.com/v1",
 		} {
 			if left := c.names(t, apiVersion, kind, ""); left != "" {
-				t.Errorf("uninstalling leaves %s: %s", kind, left)
+				t.Errorf("helm uninstall leaves %s: %s", kind, left)
 			}
 		}
 	})
@@ -404,7 +405,7 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// checkDocument checks that the API server takes an object, and the pods that it makes.
+// checkDocument checks that the API server accepts an object and the pods of a Deployment.
 func (c *cluster) checkDocument(t *testing.T, set, document string) {
 	t.Helper()
 	var o object
@@ -412,9 +413,9 @@ func (c *cluster) checkDocument(t *testing.T, set, document string) {
 		t.Fatalf("%v: %s", err, document)
 	}
 	if o.Kind == "ServiceAccount" {
-		// Pods need it.
-		if status, answer := c.create(t, document, companiesNamespace, false); status != http.StatusCreated && status != http.StatusConflict {
-			t.Errorf("%d %s", status, answer)
+		// Pods require it.
+		if status, response := c.create(t, document, companiesNamespace, false); status != http.StatusCreated && status != http.StatusConflict {
+			t.Errorf("%d %s", status, response)
 		}
 		return
 	}
@@ -428,15 +429,15 @@ func (c *cluster) checkDocument(t *testing.T, set, document string) {
 	}
 	pod["apiVersion"], pod["kind"] = "v1", "Pod"
 	pod["metadata"].(map[string]any)["name"] = "pod"
-	status, answer := c.create(t, toYAML(t, pod), companiesNamespace, true)
-	// Containers of the users' own are not as restricted as the namespace demands.
+	status, response := c.create(t, toYAML(t, pod), companiesNamespace, true)
+	// The user's own containers may violate the policy of the namespace.
 	if container := map[string]string{"sidecar": "vault", "init": "wait"}[set]; container != "" {
-		if status != http.StatusForbidden || !strings.Contains(answer, `container \"`+container+`\" must set`) || strings.Contains(answer, `\"exporter\"`) {
-			t.Errorf("%d %s", status, answer)
+		if status != http.StatusForbidden || !strings.Contains(response, `container \"`+container+`\" must set`) || strings.Contains(response, `\"exporter\"`) {
+			t.Errorf("%d %s", status, response)
 		}
 		return
 	}
 	if status != http.StatusCreated {
-		t.Errorf("%d %s", status, answer)
+		t.Errorf("%d %s", status, response)
 	}
 }

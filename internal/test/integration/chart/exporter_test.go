@@ -14,40 +14,40 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Mistakes that keep the exporter from starting, and what the chart says of them;
-// nothing where only the exporter can tell.
-func TestTheExporterRefusesItToo(t *testing.T) {
+// These mistakes prevent the exporter from starting. The chart reports most of them; for the
+// others, the expected error is empty.
+func TestValuesThatTheExporterRejects(t *testing.T) {
 	t.Parallel()
 	dir := chartWithoutValidation(t)
 	oauth2 := func(fields string) string { return target + `http: {oauth2: {` + fields + `}}}]` }
-	for _, test := range []struct{ name, values, chartSays string }{
+	for _, test := range []struct{ name, values, chartError string }{
 		{"a name that is too long", `targets: [{name: ` + strings.Repeat("a", 101) + `, url: "https://a", keySecret: {name: s, key: k}}]`, "write at most 100 letters"},
-		{"one name twice", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: k}}, {name: a, url: "https://b", keySecret: {name: s, key: l}}]`, "two of the targets have the name a"},
+		{"duplicate names", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: k}}, {name: a, url: "https://b", keySecret: {name: s, key: l}}]`, "two of the targets have the name a"},
 		{"no URL", `targets: [{name: a, keySecret: {name: s, key: k}}]`, "targets[0] has no url: write one"},
 		{"no scheme", targetAt("acme.example"), "targets[0].url must begin with https:// or http://"},
 		{"another scheme", targetAt("ftp://acme.example"), "targets[0].url must begin with https:// or http://"},
 		{"no host", targetAt("https:///a"), "targets[0].url must begin with https:// or http://"},
-		{"a host that cannot be", targetAt("https://a b"), "targets[0].url must begin with https:// or http://"},
-		{"a port that there is not", targetAt("https://a:99999"), "targets[0].url has a port that there is not: write one from 1 to 65535"},
+		{"an invalid host", targetAt("https://a b"), "targets[0].url must begin with https:// or http://"},
+		{"an invalid port", targetAt("https://a:99999"), "targets[0].url has a port that there is not: write one from 1 to 65535"},
 		{"port 0", targetAt("https://a:0"), "targets[0].url has a port that there is not"},
 		{"a user in the URL", targetAt("https://u@a"), "targets[0].url has a user or a password: leave them out"},
 		{"a query", targetAt("https://a?b"), "targets[0].url has a query or a fragment"},
 		{"the API's prefix in the URL", targetAt("https://a/api/svc"), "has /api/svc in it, which apiPrefix adds: leave it out"},
 		{"the API's prefix and a slash in the URL", targetAt("https://a/api/svc/"), "has /api/svc in it"},
 		{"an endpoint as the URL", targetAt("https://a/api/svc/v1/personal-access-tokens"), "has /api/svc in it"},
-		{"one's own prefix in the URL", `targets: [{name: a, url: "https://a/x", apiPrefix: /x, keySecret: {name: s, key: k}}]`, "has /x in it, which apiPrefix adds"},
+		{"a custom prefix in the URL", `targets: [{name: a, url: "https://a/x", apiPrefix: /x, keySecret: {name: s, key: k}}]`, "has /x in it, which apiPrefix adds"},
 		{"a prefix without a slash", target + `apiPrefix: api}]`, `apiPrefix must be "" or a path such as /api/svc`},
 		{"a prefix with a query", target + `apiPrefix: "/api?a"}]`, `apiPrefix must be "" or a path`},
-		{"a prefix that leads elsewhere", target + `apiPrefix: /api/../svc}]`, "apiPrefix has . or .. in it"},
+		{"a prefix with dots", target + `apiPrefix: /api/../svc}]`, "apiPrefix has . or .. in it"},
 		{"a prefix with two slashes", target + `apiPrefix: /api//svc}]`, `apiPrefix must be "" or a path`},
 		{"an unknown kind", target + `kinds: [pat]}]`, "value must be one of 'personal-access-token', 'virtual-account'"},
 		{"no kind", target + `kinds: []}]`, "kinds is empty: write [personal-access-token]"},
-		{"a kind twice", target + `kinds: [virtual-account, virtual-account]}]`, "kinds has a kind twice"},
+		{"duplicate kinds", target + `kinds: [virtual-account, virtual-account]}]`, "kinds has a kind twice"},
 
 		{"redirects", target + `http: {follow_redirects: true}}]`, "redirects are never followed"},
-		{"a proxy and that of the environment", target + `http: {proxy_url: "http://p", proxy_from_environment: true}}]`, "has both proxy_url and proxy_from_environment"},
-		{"exceptions from no proxy", target + `http: {no_proxy: a}}]`, "no_proxy needs proxy_url: write that as well"},
-		{"exceptions from that of the environment", target + `http: {no_proxy: a, proxy_from_environment: true}}]`, "set NO_PROXY in extraEnv"},
+		{"a proxy and the proxy of the environment", target + `http: {proxy_url: "http://p", proxy_from_environment: true}}]`, "has both proxy_url and proxy_from_environment"},
+		{"no_proxy without a proxy", target + `http: {no_proxy: a}}]`, "no_proxy needs proxy_url: write that as well"},
+		{"no_proxy with the proxy of the environment", target + `http: {no_proxy: a, proxy_from_environment: true}}]`, "set NO_PROXY in extraEnv"},
 		{"a proxy without a scheme", target + `http: {proxy_url: "proxy.example:3128"}}]`, "proxy_url must begin with http://"},
 		{"an FTP proxy", target + `http: {proxy_url: "ftp://proxy.example"}}]`, "proxy_url must begin with http://"},
 		{"a misspelt field of TLS", target + `http: {tls_config: {insecure_skip_verfy: true}}}]`, "tls_config.insecure_skip_verfy: there is no such value; there are ca, ca_file"},
@@ -56,13 +56,13 @@ func TestTheExporterRefusesItToo(t *testing.T) {
 		{"a key without a certificate", target + `http: {tls_config: {key_file: /a}}}]`, "has key_file without a client certificate"},
 		{"two CAs", target + `http: {tls_config: {ca_file: /a, ca: b}}}]`, "has both ca and ca_file"},
 		{"two certificates", target + `http: {tls_config: {cert_file: /a, cert: b, key_file: /c}}}]`, "has both cert and cert_file"},
-		{"a CA that is none", target + `http: {tls_config: {ca: b}}}]`, "ca is no certificate in PEM"},
-		{"a CA that looks like one", target + `http: {tls_config: {ca: "-----BEGIN CERTIFICATE-----"}}}]`, ""},
-		{"a TLS version that there is not", target + `http: {tls_config: {min_version: TLS9}}}]`, "value must be one of 'TLS10'"},
-		{"TLS versions in disorder", target + `http: {tls_config: {min_version: TLS13, max_version: TLS12}}}]`, "min_version is above max_version"},
-		{"a header's name that cannot be", target + `http: {http_headers: {"a b": {values: [c]}}}}]`, "has a name that cannot be sent"},
-		{"a header's value that cannot be", target + `http: {http_headers: {a: {values: ["b\nc"]}}}}]`, "has a control character"},
-		{"a header of the exporter's own", target + `http: {http_headers: {user-agent: {values: [c]}}}}]`, "the header user-agent cannot be set"},
+		{"an invalid CA", target + `http: {tls_config: {ca: b}}}]`, "ca is no certificate in PEM"},
+		{"an invalid CA with a valid first line", target + `http: {tls_config: {ca: "-----BEGIN CERTIFICATE-----"}}}]`, ""},
+		{"an unknown TLS version", target + `http: {tls_config: {min_version: TLS9}}}]`, "value must be one of 'TLS10'"},
+		{"TLS versions in the wrong order", target + `http: {tls_config: {min_version: TLS13, max_version: TLS12}}}]`, "min_version is above max_version"},
+		{"an invalid header name", target + `http: {http_headers: {"a b": {values: [c]}}}}]`, "has a name that cannot be sent"},
+		{"an invalid header value", target + `http: {http_headers: {a: {values: ["b\nc"]}}}}]`, "has a control character"},
+		{"a reserved header", target + `http: {http_headers: {user-agent: {values: [c]}}}}]`, "the header user-agent cannot be set"},
 		{"no client", oauth2(`token_url: "https://o"`), "oauth2 has no client_id"},
 		{"no token URL", oauth2(`client_id: i`), "token_url must begin with https://"},
 		{"a token URL without a scheme", oauth2(`client_id: i, token_url: o`), "token_url must begin with https://"},
@@ -72,42 +72,41 @@ func TestTheExporterRefusesItToo(t *testing.T) {
 		{"OAuth2 through two proxies", oauth2(`client_id: i, token_url: "https://o", proxy_url: "http://p", proxy_from_environment: true`), "oauth2 has both proxy_url and proxy_from_environment"},
 
 		{"an unknown flag", `extraArgs: [--truefoundry.page-sise=1]`, "there is no --truefoundry.page-sise for the chart: there are --log.format"},
-		{"a flag that is none", `extraArgs: [log.level=debug]`, "extraArgs[0] must be one flag"},
-		{"a flag twice", `extraArgs: [--log.level=debug, --log.level=info]`, "extraArgs has --log.level twice"},
-		{"a value of a switch", `extraArgs: [--web.enable-lifecycle=true]`, "--web.enable-lifecycle has no value"},
+		{"a flag without dashes", `extraArgs: [log.level=debug]`, "extraArgs[0] must be one flag"},
+		{"duplicate flags", `extraArgs: [--log.level=debug, --log.level=info]`, "extraArgs has --log.level twice"},
+		{"a value for a boolean flag", `extraArgs: [--web.enable-lifecycle=true]`, "--web.enable-lifecycle has no value"},
 		{"a flag without a value", `extraArgs: [--log.level]`, "--log.level must have debug, info, warn or error"},
-		{"a level that there is not", `extraArgs: [--log.level=loud]`, "--log.level must have debug, info, warn or error"},
-		{"a page that is too large", `extraArgs: [--truefoundry.page-size=1001]`, "--truefoundry.page-size must have a number from 1 to 1000"},
-		{"a page of nothing", `extraArgs: [--truefoundry.page-size=0]`, "--truefoundry.page-size must have a number from 1 to 1000"},
-		{"no concurrency", `extraArgs: [--truefoundry.max-concurrency=0]`, "--truefoundry.max-concurrency must have a number above 0"},
-		{"no tokens", `extraArgs: [--truefoundry.max-tokens=0]`, "--truefoundry.max-tokens must have a number above 0"},
-		{"a time without a unit", `extraArgs: [--truefoundry.timeout=60]`, "--truefoundry.timeout must have a time such as 60s"},
-		{"no time", `extraArgs: [--truefoundry.timeout=0s]`, ""},
-		{"more time than a day", `extraArgs: [--truefoundry.timeout=25h]`, ""},
+		{"an unknown log level", `extraArgs: [--log.level=loud]`, "--log.level must have debug, info, warn or error"},
+		{"a page size that is too large", `extraArgs: [--truefoundry.page-size=1001]`, "--truefoundry.page-size must have a number from 1 to 1000"},
+		{"page size 0", `extraArgs: [--truefoundry.page-size=0]`, "--truefoundry.page-size must have a number from 1 to 1000"},
+		{"concurrency 0", `extraArgs: [--truefoundry.max-concurrency=0]`, "--truefoundry.max-concurrency must have a number above 0"},
+		{"0 tokens", `extraArgs: [--truefoundry.max-tokens=0]`, "--truefoundry.max-tokens must have a number above 0"},
+		{"a duration without a unit", `extraArgs: [--truefoundry.timeout=60]`, "--truefoundry.timeout must have a time such as 60s"},
+		{"a timeout of 0s", `extraArgs: [--truefoundry.timeout=0s]`, ""},
+		{"a timeout of more than a day", `extraArgs: [--truefoundry.timeout=25h]`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := renderDir(t, chartDir, test.values); test.chartSays == "" {
+			if _, err := renderDir(t, chartDir, test.values); test.chartError == "" {
 				if err != nil {
-					t.Errorf("the chart can tell: %v", err)
+					t.Errorf("the chart reports the mistake: %v", err)
 				}
-			} else if err == nil || !strings.Contains(err.Error(), test.chartSays) {
-				t.Errorf("the chart does not say %q: %v", test.chartSays, err)
+			} else if err == nil || !strings.Contains(err.Error(), test.chartError) {
+				t.Errorf("the error of the chart is not %q: %v", test.chartError, err)
 			}
 			out, err := renderDir(t, dir, test.values)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if said := startError(t, decode(t, out)); said == "" {
+			if startError(t, decode(t, out)) == "" {
 				t.Error("the exporter starts")
 			}
 		})
 	}
 }
 
-// Whatever the chart accepts, the exporter starts with: here every two of these
-// values of a target.
-func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
+// This tries all pairs of these values of a target.
+func TestTheExporterStartsWithAllValuesThatTheChartAccepts(t *testing.T) {
 	t.Parallel()
 	samples := []struct {
 		path   string
@@ -134,7 +133,7 @@ func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
 			`{client_id: i, token_url: "https://o", no_proxy: a}`, `{client_id: i, token_url: "https://o", tls_config: {cert_file: /a}}`,
 		}},
 	}
-	combinations := map[string]string{} // values by their targets' names
+	combinations := map[string]string{} // by target name
 	add := func(fields map[string]string) {
 		name := fmt.Sprintf("t%04d", len(combinations))
 		http, own := []string{}, []string{"name: " + name, "keySecret: {name: s, key: k}"}
@@ -142,7 +141,7 @@ func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
 			own = append(own, "url: https://a")
 		}
 		for _, path := range slices.Sorted(maps.Keys(fields)) {
-			if field, below := strings.CutPrefix(path, "http."); below {
+			if field, ok := strings.CutPrefix(path, "http."); ok {
 				http = append(http, field+": "+fields[path])
 				continue
 			}
@@ -154,11 +153,11 @@ func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
 		}
 		combinations[name] = "{" + strings.Join(append(own, "http: {"+strings.Join(http, ", ")+"}"), ", ") + "}"
 	}
-	for i, one := range samples {
-		for _, value := range one.values {
+	for i, sample := range samples {
+		for _, value := range sample.values {
 			for _, other := range samples[i+1:] {
 				for _, otherValue := range other.values {
-					add(map[string]string{one.path: value, other.path: otherValue})
+					add(map[string]string{sample.path: value, other.path: otherValue})
 				}
 			}
 		}
@@ -171,7 +170,7 @@ func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
 		}
 		return "targets:\n" + strings.Join(list, "\n")
 	}
-	// drop removes the targets that the output is about, and returns what it says of each.
+	// drop removes the targets in an error message, and returns the errors by target name.
 	drop := func(output string) map[string]string {
 		dropped := map[string]string{}
 		for _, match := range regexp.MustCompile(`targets\[(\d+)\]([^;\n]*)`).FindAllStringSubmatch(output, -1) {
@@ -187,38 +186,37 @@ func TestTheExporterStartsWithWhatTheChartAccepts(t *testing.T) {
 	all := len(names)
 	_, err := renderDir(t, chartDir, values())
 	if err == nil || len(drop(err.Error())) == 0 {
-		t.Fatalf("the chart accepts everything: %v", err)
+		t.Fatalf("the chart accepts all combinations: %v", err)
 	}
 	if len(names) < all/10 {
 		t.Fatalf("the chart accepts only %d of %d", len(names), all)
 	}
 	t.Logf("the chart accepts %d of %d", len(names), all)
 	for {
-		said := startError(t, mustRender(t, values()))
-		if said == "" {
+		startErr := startError(t, mustRender(t, values()))
+		if startErr == "" {
 			break
 		}
-		dropped := drop(said)
+		dropped := drop(startErr)
 		for name, text := range dropped {
-			t.Errorf("only the exporter refuses %s: %s", combinations[name], text)
+			t.Errorf("the chart accepts %s, but the exporter does not: %s", combinations[name], text)
 		}
 		if len(dropped) == 0 {
-			t.Fatalf("the exporter names no target: %s", said)
+			t.Fatalf("the error of the exporter names no target: %s", startErr)
 		}
 	}
 }
 
-// What else is rendered, the exporter starts with, too.
-func TestTheExporterStartsWithTheValues(t *testing.T) {
+func TestTheExporterStartsWithTheValuesInCI(t *testing.T) {
 	t.Parallel()
 	for _, values := range []string{"minimal-values.yaml", "full-values.yaml"} {
-		if said := startError(t, mustRender(t, values)); said != "" {
-			t.Errorf("%s: %s", values, said)
+		if err := startError(t, mustRender(t, values)); err != "" {
+			t.Errorf("%s: %s", values, err)
 		}
 	}
 }
 
-// The chart knows the exporter's flags: each is in files/flags.yaml, or set by the chart.
+// Each flag of the exporter is in files/flags.yaml or set by the chart.
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	help, errOut, err := run(t, exporterPath, "--help-long")
@@ -232,7 +230,7 @@ func TestFlags(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^  (?:-h, |    )--(\[no-\])?([a-z.-]+)`).FindAllStringSubmatch(help+errOut, -1) {
 		name, isSwitch := match[2], match[1] != ""
 		if slices.Contains([]string{"help", "version", "demo", "once", "once.shape"}, name) {
-			continue // they are of no use in a pod
+			continue // of no use in a pod
 		}
 		rest, known := flags[name]
 		delete(flags, name)
@@ -240,20 +238,20 @@ func TestFlags(t *testing.T) {
 		if isSwitch {
 			value = ""
 		}
-		switch said := refusedOrNot(t, `extraArgs: ["--`+name+value+`"]`); {
+		switch err := renderErrorIfAny(t, `extraArgs: ["--`+name+value+`"]`); {
 		case known && (len(rest) == 0) != isSwitch:
-			t.Errorf("that --%s has no value is %v", name, isSwitch)
-		case !known && !strings.Contains(said, "the chart sets --"+name+": write "):
-			t.Errorf("the chart does not know --%s: %s", name, said)
+			t.Errorf("--%s is a boolean flag: %v; files/flags.yaml disagrees", name, isSwitch)
+		case !known && !strings.Contains(err, "the chart sets --"+name+": write "):
+			t.Errorf("the chart does not know --%s: %s", name, err)
 		}
 	}
 	if len(flags) > 0 {
-		t.Errorf("the exporter has no flags %v", flags)
+		t.Errorf("files/flags.yaml has flags that do not exist: %v", flags)
 	}
 }
 
-// refusedOrNot returns why the chart is not rendered, if it is not.
-func refusedOrNot(t *testing.T, values string) string {
+// renderErrorIfAny returns the error of rendering the chart, or an empty string.
+func renderErrorIfAny(t *testing.T, values string) string {
 	t.Helper()
 	if _, err := renderDir(t, chartDir, values); err != nil {
 		return err.Error()
@@ -261,7 +259,7 @@ func refusedOrNot(t *testing.T, values string) string {
 	return ""
 }
 
-// chartWithoutValidation returns a copy of the chart that renders whatever it can.
+// chartWithoutValidation returns a copy of the chart that does not validate values.
 func chartWithoutValidation(t *testing.T) (dir string) {
 	t.Helper()
 	dir = copyChart(t)
@@ -270,8 +268,8 @@ func chartWithoutValidation(t *testing.T) (dir string) {
 	return dir
 }
 
-// startError returns what keeps the exporter from starting with the arguments and the
-// configuration of the Deployment, but for the files of Secrets that are not there.
+// startError returns the errors of the exporter with the arguments and the configuration of
+// the Deployment. It ignores errors of single targets, whose Secrets do not exist here.
 func startError(t *testing.T, all objects) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -281,13 +279,13 @@ func startError(t *testing.T, all objects) string {
 	)
 	for id := range all {
 		if name, found := strings.CutPrefix(id, "Deployment/"); found {
-			pod = renamed(t, all, name).Spec.Template.Spec
-			file = layOut(t, dir, pod, config(t, all, name))
+			pod = deploymentNamed(t, all, name).Spec.Template.Spec
+			file = writeMounts(t, dir, pod, config(t, all, name))
 		}
 	}
 	args := []string{"--config.file=" + file, "--config.check"}
 	for _, arg := range pod.Containers[0].Args[1:] {
-		if !strings.HasPrefix(arg, "--web.config.file=") { // it comes from a Secret
+		if !strings.HasPrefix(arg, "--web.config.file=") { // in a Secret
 			args = append(args, arg)
 		}
 	}
@@ -295,12 +293,11 @@ func startError(t *testing.T, all objects) string {
 	if err == nil {
 		return ""
 	}
-	var errors strings.Builder
+	var messages strings.Builder
 	for line := range strings.Lines(errOut) {
-		// A problem of a target's files is one of that target alone.
 		if strings.Contains(line, "error: ") && !strings.Contains(line, "error: target ") {
-			errors.WriteString(strings.ReplaceAll(line, filepath.Dir(file), ""))
+			messages.WriteString(strings.ReplaceAll(line, filepath.Dir(file), ""))
 		}
 	}
-	return errors.String()
+	return messages.String()
 }

@@ -1,4 +1,4 @@
-// Package chart renders the Helm chart, and checks what comes out of it.
+// Package chart tests the Helm chart.
 package chart
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const chartDir = "../../../../deploy/helm/truefoundry-exporter"
 
-// `make test` builds and installs the programs, and says where they are.
+// The Makefile sets these.
 var (
 	helmPath     = os.Getenv("CHARTTEST_HELM")
 	promtoolPath = os.Getenv("CHARTTEST_PROMTOOL")
@@ -42,15 +42,14 @@ func TestMain(m *testing.M) {
 	}
 	for _, variable := range needed {
 		if os.Getenv(variable) == "" {
-			fmt.Fprintf(os.Stderr, "These tests run built programs, and %s does not say where. Run them with `make chart-check` at the top of the repository.\n", variable)
+			fmt.Fprintf(os.Stderr, "These tests run built programs, but %s is not set. Run them with `make chart-check` at the top of the repository.\n", variable)
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
 }
 
-// run runs a program that gets nothing of the test's environment but the home
-// that Helm wants.
+// run runs a program with an empty environment, except for PATH and a temporary HOME.
 func run(t *testing.T, path string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path, args...)
@@ -61,8 +60,8 @@ func run(t *testing.T, path string, args ...string) (stdout, stderr string, err 
 	return out.String(), errOut.String(), err
 }
 
-// renderDir renders the chart of a directory with the minimal values and what
-// else is given, each either a text of YAML or a name of a file in ci/.
+// renderDir renders the chart in a directory with the minimal values and other values. Each
+// of these is either YAML or the name of a file in ci/.
 func renderDir(t *testing.T, dir string, values ...string) (string, error) {
 	t.Helper()
 	args := []string{"template", "rel", dir, "--namespace", "mon", "--values", filepath.Join(chartDir, "ci/minimal-values.yaml")}
@@ -83,7 +82,7 @@ func renderDir(t *testing.T, dir string, values ...string) (string, error) {
 	return out, nil
 }
 
-// mustRender returns the objects of the chart with these values.
+// mustRender renders the chart with these values and returns its objects.
 func mustRender(t *testing.T, values ...string) objects {
 	t.Helper()
 	out, err := renderDir(t, chartDir, values...)
@@ -93,12 +92,12 @@ func mustRender(t *testing.T, values ...string) objects {
 	return decode(t, out)
 }
 
-// refused returns why the chart is not rendered with these values.
-func refused(t *testing.T, values ...string) string {
+// renderError returns the error of rendering the chart with these values.
+func renderError(t *testing.T, values ...string) string {
 	t.Helper()
 	_, err := renderDir(t, chartDir, values...)
 	if err == nil {
-		t.Fatal("the chart is rendered")
+		t.Fatal("the chart accepts the values")
 	}
 	return err.Error()
 }
@@ -106,8 +105,8 @@ func refused(t *testing.T, values ...string) string {
 // objects are rendered objects by kind and name.
 type objects map[string]runtime.Object
 
-// strict knows the kinds that the chart may have, and no fields that they have not.
-var strict = func() runtime.Decoder {
+// strictDecoder decodes the kinds of objects in the chart. Unknown fields are an error.
+var strictDecoder = func() runtime.Decoder {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{apps.AddToScheme, budget.AddToScheme, core.AddToScheme, networking.AddToScheme, monitoring.AddToScheme, alerting.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -117,6 +116,7 @@ var strict = func() runtime.Decoder {
 	return serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 }()
 
+// decode decodes rendered objects.
 func decode(t *testing.T, text string) objects {
 	t.Helper()
 	all := objects{}
@@ -124,7 +124,7 @@ func decode(t *testing.T, text string) objects {
 		if strings.TrimSpace(strings.TrimPrefix(document, "---")) == "" {
 			continue
 		}
-		object, kind, err := strict.Decode([]byte(document), nil, nil)
+		object, kind, err := strictDecoder.Decode([]byte(document), nil, nil)
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, document)
 		}
@@ -136,14 +136,14 @@ func decode(t *testing.T, text string) objects {
 		}
 		id := kind.Kind + "/" + named.Metadata.Name
 		if all[id] != nil {
-			t.Fatalf("%s is there twice", id)
+			t.Fatalf("there are two objects %s", id)
 		}
 		all[id] = object
 	}
 	return all
 }
 
-// get returns the object of this type and id.
+// get returns the object with this type and ID.
 func get[T runtime.Object](t *testing.T, from objects, id string) T {
 	t.Helper()
 	object, ok := from[id].(T)
@@ -153,27 +153,28 @@ func get[T runtime.Object](t *testing.T, from objects, id string) T {
 	return object
 }
 
-// The names with a release called rel.
+// fullName is the name of most objects in a release named rel.
 const fullName = "rel-truefoundry-exporter"
 
+// deployment returns the Deployment with the default name.
 func deployment(t *testing.T, from objects) *apps.Deployment {
 	t.Helper()
-	return renamed(t, from, fullName)
+	return deploymentNamed(t, from, fullName)
 }
 
-// renamed returns the Deployment where it has another name.
-func renamed(t *testing.T, from objects, name string) *apps.Deployment {
+// deploymentNamed returns the Deployment with this name.
+func deploymentNamed(t *testing.T, from objects, name string) *apps.Deployment {
 	t.Helper()
 	return get[*apps.Deployment](t, from, "Deployment/"+name)
 }
 
-// config returns the file of targets.
+// config returns the configuration file in the ConfigMap with this name.
 func config(t *testing.T, from objects, name string) string {
 	t.Helper()
 	return get[*core.ConfigMap](t, from, "ConfigMap/"+name).Data["targets.yml"]
 }
 
-// write writes a file, and makes the folders above it.
+// write writes a file and creates its parent directories.
 func write(t *testing.T, text string, path ...string) string {
 	t.Helper()
 	file := filepath.Join(path...)
@@ -195,14 +196,14 @@ func read(t *testing.T, path ...string) string {
 	return string(text)
 }
 
-// start starts the exporter with a log that tells where it listens, and ends it
-// with the test.
+// start starts the exporter, which ends when the test ends. It returns its URL and process
+// ID.
 func start(t *testing.T, env []string, args ...string) (url string, pid int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, exporterPath, append(args, "--web.listen-address=127.0.0.1:0")...)
 	cmd.Env = env
-	log := &listening{at: make(chan string, 1)}
+	log := &listenLog{address: make(chan string, 1)}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -214,10 +215,10 @@ func start(t *testing.T, env []string, args ...string) (url string, pid int) {
 		<-ended
 	})
 	select {
-	case address := <-log.at:
+	case address := <-log.address:
 		return "http://" + address, cmd.Process.Pid
 	case <-time.After(patience):
-		t.Fatal("the exporter does not say where it listens")
+		t.Fatal("the exporter does not log its address")
 	case err := <-ended:
 		ended <- err
 		t.Fatalf("the exporter ended: %v", err)
@@ -225,7 +226,7 @@ func start(t *testing.T, env []string, args ...string) (url string, pid int) {
 	return "", 0
 }
 
-// mustRenderText returns what comes out of the chart with these values as it is.
+// mustRenderText returns the rendered text of the chart with these values.
 func mustRenderText(t *testing.T, values ...string) string {
 	t.Helper()
 	out, err := renderDir(t, chartDir, values...)

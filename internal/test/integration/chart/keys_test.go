@@ -18,17 +18,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Long enough for a busy machine; nothing waits longer than it has to.
+// patience is the timeout for everything that should happen soon. It is long enough for a
+// busy machine.
 const patience = 30 * time.Second
 
-// The exporter finds each key where the pod has it, in a folder in place of
+// The exporter finds each key at its path in the pod. Another directory is used instead of
 // /etc/truefoundry-exporter.
-func TestExporterTakesTheConfiguration(t *testing.T) {
+func TestTheExporterFindsTheKeys(t *testing.T) {
 	t.Parallel()
 	all := mustRender(t, "full-values.yaml")
-	pod := renamed(t, all, "tfy-exporter").Spec.Template.Spec
+	pod := deploymentNamed(t, all, "tfy-exporter").Spec.Template.Spec
 	dir := t.TempDir()
-	file := layOut(t, dir, pod, strings.ReplaceAll(config(t, all, "tfy-exporter"), "/etc/globex", filepath.Join(dir, "globex")))
+	file := writeMounts(t, dir, pod, strings.ReplaceAll(config(t, all, "tfy-exporter"), "/etc/globex", filepath.Join(dir, "globex")))
 
 	check := func() string {
 		args := slices.Clone(get[*core.Pod](t, all, "Pod/tfy-exporter-test-config").Spec.Containers[0].Args)
@@ -36,7 +37,7 @@ func TestExporterTakesTheConfiguration(t *testing.T) {
 		out, errOut, err := run(t, exporterPath, args...)
 		return fmt.Sprint(out, errOut, err)
 	}
-	// The files of extraVolumes are all that is missing. They are no business of the chart.
+	// Only the files of extraVolumes are missing. The chart does not create them.
 	got := check()
 	missing := strings.Count(got, `error: target "globex": a file that the connection needs cannot be read: `+dir+`/globex/`) +
 		strings.Count(got, "no usable API key in file /vault/secrets/initech: no such file")
@@ -51,9 +52,9 @@ func TestExporterTakesTheConfiguration(t *testing.T) {
 	}
 }
 
-// layOut writes what the pod mounts below /etc/truefoundry-exporter, with a made-up
-// key wherever a Secret has one, and returns the path of the configuration.
-func layOut(t *testing.T, dir string, pod core.PodSpec, config string) (file string) {
+// writeMounts writes the files that the pod mounts below /etc/truefoundry-exporter to dir,
+// with a test key for each key in a Secret. It returns the path of the configuration file.
+func writeMounts(t *testing.T, dir string, pod core.PodSpec, config string) (file string) {
 	t.Helper()
 	const root = "/etc/truefoundry-exporter"
 	for _, mount := range pod.Containers[0].VolumeMounts {
@@ -67,8 +68,8 @@ func layOut(t *testing.T, dir string, pod core.PodSpec, config string) (file str
 			if volume.Projected == nil {
 				continue
 			}
-			for _, from := range volume.Projected.Sources {
-				for _, item := range from.Secret.Items {
+			for _, source := range volume.Projected.Sources {
+				for _, item := range source.Secret.Items {
 					write(t, "tfy_made-up", dir, strings.TrimPrefix(mount.MountPath, root), item.Path)
 				}
 			}
@@ -95,7 +96,7 @@ func TestKeys(t *testing.T) {
 			}
 			for _, source := range volume.Projected.Sources {
 				if source.Secret.Optional == nil || !*source.Secret.Optional {
-					t.Errorf("%s: without the Secret %s it does not start", id, source.Secret.Name)
+					t.Errorf("%s: the Secret %s is not optional", id, source.Secret.Name)
 				}
 				for _, item := range source.Secret.Items {
 					keys[item.Path] = source.Secret.Name + "/" + item.Key
@@ -115,7 +116,7 @@ func TestKeys(t *testing.T) {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, values, want string }{
-		{"the least", `}]`, `
+		{"required fields", `}]`, `
 targets:
 - {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}}`},
 		{"no name", `name: null}]`, `
@@ -134,13 +135,13 @@ targets:
 		{"a key file", `keySecret: null, keyFile: /vault/a}]`, `
 targets:
 - {name: a, url: "https://a", authorization: {credentials_file: /vault/a}}`},
-		{"a client's secret in a file", `keySecret: null, keyFile: /vault/a, http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
+		{"a client secret in a file", `keySecret: null, keyFile: /vault/a, http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
 targets:
 - {name: a, url: "https://a", oauth2: {client_id: i, token_url: "https://o", client_secret_file: /vault/a}}`},
 		{"secret headers", `http: {http_headers: {CF-Access-Client-Secret: {files: [/etc/cf/secret]}}}}]`, `
 targets:
 - {name: a, url: "https://a", authorization: {credentials_file: ../keys/a}, http_headers: {CF-Access-Client-Secret: {files: [/etc/cf/secret]}}}`},
-		{"a client's secret", `http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
+		{"a client secret", `http: {oauth2: {client_id: i, token_url: "https://o"}}}]`, `
 targets:
 - {name: a, url: "https://a", oauth2: {client_id: i, token_url: "https://o", client_secret_file: ../keys/a}}`},
 	} {
@@ -160,7 +161,7 @@ targets:
 	}
 }
 
-// A pod is replaced where its targets change, and else not.
+// Pods are only replaced if the targets change.
 func TestChecksum(t *testing.T) {
 	t.Parallel()
 	checksum := func(values string) string {
@@ -178,12 +179,12 @@ func TestChecksum(t *testing.T) {
 		`targets: [{keySecret: {key: k, name: s}, url: "https://a", name: a}]` + "\nservice: {annotations: {a: b}}": false,
 	} {
 		if got := checksum(values) != before; got != changes {
-			t.Errorf("that the checksum changes with %s is %v", values, got)
+			t.Errorf("the checksum changes with %s: %v, want %v", values, got, changes)
 		}
 	}
 }
 
-// The probes' paths, and the answers of `helm test`, come from the real exporter.
+// The probes and the script of helm test run against a real exporter.
 func TestHelmTest(t *testing.T) {
 	t.Parallel()
 	controlPlane := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -211,7 +212,7 @@ serviceMonitor: {enabled: true}
 	all := mustRender(t, values)
 	spec := deployment(t, all).Spec.Template.Spec
 	dir := t.TempDir()
-	exporter, _ := start(t, []string{}, "--config.file="+layOut(t, dir, spec, config(t, all, fullName)))
+	exporter, _ := start(t, []string{}, "--config.file="+writeMounts(t, dir, spec, config(t, all, fullName)))
 
 	for _, probe := range []*core.Probe{spec.Containers[0].LivenessProbe, spec.Containers[0].ReadinessProbe} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exporter+probe.HTTPGet.Path, http.NoBody)
@@ -231,7 +232,7 @@ serviceMonitor: {enabled: true}
 	for _, test := range []struct {
 		name, key, values string
 		exporter          string
-		works             bool
+		succeeds          bool
 		want              []string
 	}{
 		{"a good key", "tfy_made-up", ``, exporter, true, []string{`,target="a"} 1`, "asked for its metrics before: 0\n"}},
@@ -254,12 +255,12 @@ serviceMonitor: {enabled: true}
 			args = append(args, "busybox")
 			args = append(args, append(container.Command, container.Args...)...)
 			out, errOut, err := run(t, "env", args...)
-			if (err == nil) != test.works {
+			if (err == nil) != test.succeeds {
 				t.Errorf("got %v", err)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(out, want) {
-					t.Errorf("it does not say %q:\n%s%s", want, out, errOut)
+					t.Errorf("the output does not contain %q:\n%s%s", want, out, errOut)
 				}
 			}
 		})
@@ -271,8 +272,8 @@ var (
 	notesDocument = regexp.MustCompile(`(?m)^---\n# Source: .*\n\{notes: .*\n`)
 )
 
-// chartWithNotes returns a copy of the chart that renders its notes as an object:
-// Helm prints them for a cluster only.
+// chartWithNotes returns a copy of the chart that renders its notes as an object, because
+// helm template does not print them.
 func chartWithNotes(t *testing.T) (dir string) {
 	t.Helper()
 	dir = copyChart(t)
@@ -318,18 +319,18 @@ func TestNotes(t *testing.T) {
 		}
 		for _, want := range test.has {
 			if !strings.Contains(notes.Notes, want) {
-				t.Errorf("the notes do not say %q:\n%s", want, notes.Notes)
+				t.Errorf("the notes do not contain %q:\n%s", want, notes.Notes)
 			}
 		}
 		for _, unwanted := range test.none {
 			if strings.Contains(notes.Notes, unwanted) {
-				t.Errorf("the notes say %q:\n%s", unwanted, notes.Notes)
+				t.Errorf("the notes contain %q:\n%s", unwanted, notes.Notes)
 			}
 		}
 	}
 }
 
-// copyChart returns a copy of the chart that a test may change.
+// copyChart returns a copy of the chart that a test may modify.
 func copyChart(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -337,9 +338,9 @@ func copyChart(t *testing.T) (dir string) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		below, err := filepath.Rel(chartDir, path)
+		relative, err := filepath.Rel(chartDir, path)
 		if err == nil {
-			write(t, read(t, path), dir, below)
+			write(t, read(t, path), dir, relative)
 		}
 		return err
 	})
@@ -349,9 +350,9 @@ func copyChart(t *testing.T) (dir string) {
 	return dir
 }
 
-// listening finds in the exporter's log where it listens.
-type listening struct {
-	at chan string
+// listenLog is the log of the exporter. It sends the exporter's address.
+type listenLog struct {
+	address chan string
 
 	mu    sync.Mutex
 	log   strings.Builder
@@ -361,13 +362,13 @@ type listening struct {
 var listeningLine = regexp.MustCompile(`msg="Listening on".* address=(127\.0\.0\.1:\d+)\n`)
 
 // Write implements io.Writer.
-func (l *listening) Write(text []byte) (int, error) {
+func (l *listenLog) Write(text []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.log.Write(text)
 	if match := listeningLine.FindStringSubmatch(l.log.String()); match != nil && !l.found {
 		l.found = true
-		l.at <- match[1]
+		l.address <- match[1]
 	}
 	return len(text), nil
 }

@@ -17,21 +17,21 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
-// The default memory limit is enough for as many tokens as the README says, with two
-// scrapes at a time, as two replicas of Prometheus may make them.
+// The default memory limit is enough for the number of tokens in the README, even with two
+// concurrent scrapes, like from two replicas of Prometheus.
 func TestMemoryLimit(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it lists many tokens")
+		t.Skip("lists many tokens")
 	}
 	match := regexp.MustCompile(`limit of 256 MiB is enough for ([0-9,]+) tokens`).FindStringSubmatch(read(t, chartDir, "README.md"))
 	if match == nil {
-		t.Fatal("the README does not say how many tokens the limit is enough for")
+		t.Fatal("the README has no number of tokens for the limit")
 	}
 	n, err := strconv.Atoi(strings.ReplaceAll(match[1], ",", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := exporterOf(t).Resources.Limits
+	limits := exporterContainer(t).Resources.Limits
 	limit := limits.Memory().Value()
 	if limit != 256<<20 {
 		t.Fatalf("the limit is %d bytes", limit)
@@ -48,7 +48,7 @@ func TestMemoryLimit(t *testing.T) {
 		scrapers.Go(func() {
 			for range 3 {
 				if got := scrapeTokens(t, url); got != n {
-					t.Errorf("got %d of %d tokens", got, n)
+					t.Errorf("got %d tokens, want %d", got, n)
 				}
 			}
 		})
@@ -57,11 +57,11 @@ func TestMemoryLimit(t *testing.T) {
 	peak := peakMemory(t, pid)
 	t.Logf("%d tokens: at most %d MiB", n, peak>>20)
 	if peak > limit {
-		t.Errorf("it took %d MiB, and the limit is %d", peak>>20, limit>>20)
+		t.Errorf("the peak is %d MiB, and the limit is %d MiB", peak>>20, limit>>20)
 	}
 }
 
-// tokens makes tokens with all that is exported of one.
+// tokens returns n tokens that have all exported fields.
 func tokens(t *testing.T, n int) []any {
 	t.Helper()
 	created := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -88,7 +88,7 @@ func tokens(t *testing.T, n int) []any {
 	return items
 }
 
-// scrapeTokens scrapes as Prometheus does, and returns how many tokens there are.
+// scrapeTokens scrapes like Prometheus and returns the number of tokens.
 func scrapeTokens(t *testing.T, url string) (n int) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", http.NoBody)
@@ -96,7 +96,7 @@ func scrapeTokens(t *testing.T, url string) (n int) {
 		t.Error(err)
 		return 0
 	}
-	response, err := http.DefaultClient.Do(request) // it accepts gzip
+	response, err := http.DefaultClient.Do(request) // accepts gzip
 	if err != nil {
 		t.Error(err)
 		return 0
@@ -109,12 +109,12 @@ func scrapeTokens(t *testing.T, url string) (n int) {
 	return strings.Count(string(text), "\ntruefoundry_token_info{")
 }
 
-// peakMemory returns the largest resident set that a process has had, in bytes.
+// peakMemory returns the largest resident set size of a process, in bytes.
 func peakMemory(t *testing.T, pid int) int64 {
 	t.Helper()
 	match := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindStringSubmatch(read(t, filepath.Join("/proc", strconv.Itoa(pid), "status")))
 	if match == nil {
-		t.Fatal("Linux does not say how much memory the process has taken")
+		t.Fatal("the status of the process has no VmHWM")
 	}
 	kilobytes, err := strconv.ParseInt(match[1], 10, 64)
 	if err != nil {

@@ -2,7 +2,7 @@ package chart
 
 import "syscall"
 
-// endWithParent has a program told to end with the tests, however they end.
+// endWithParent makes the kernel send SIGTERM to a program when the tests end.
 func endWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

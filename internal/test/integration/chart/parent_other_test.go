@@ -4,5 +4,5 @@ package chart
 
 import "syscall"
 
-// endWithParent can be had on Linux alone.
+// endWithParent does nothing: only Linux supports it.
 func endWithParent() *syscall.SysProcAttr { return nil }

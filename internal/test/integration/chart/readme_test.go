@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the table of values in the chart's README")
 
-// The README's values are rendered, the exporter starts with them, and what the README
-// shows of the configuration file comes out.
+// The exporter starts with the values in the README, and they result in the configuration
+// that the README shows.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(read(t, chartDir, "README.md"), -1)
@@ -32,8 +32,8 @@ func TestReadme(t *testing.T) {
 			shown = append(shown, text)
 		default:
 			all := mustRender(t, text)
-			if said := startError(t, all); said != "" {
-				t.Errorf("%s: %s", text, said)
+			if err := startError(t, all); err != "" {
+				t.Errorf("%s: %s", text, err)
 			}
 			configs += config(t, all, fullName)
 		}
@@ -43,7 +43,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// The command of the README works as it is.
+// This uses the command in the README.
 func TestOneURLAndOneSecretAreEnough(t *testing.T) {
 	t.Parallel()
 	args := []string{"template", "rel", chartDir, "--namespace=mon"}
@@ -55,20 +55,19 @@ func TestOneURLAndOneSecretAreEnough(t *testing.T) {
 		t.Fatalf("helm %q: %v\n%s", args, err, errOut)
 	}
 	all := decode(t, out)
-	if said := startError(t, all); said != "" {
-		t.Error(said)
+	if err := startError(t, all); err != "" {
+		t.Error(err)
 	}
 	sources := deployment(t, all).Spec.Template.Spec.Volumes[1].Projected.Sources
 	if secret := sources[0].Secret; secret.Name != "truefoundry-key" || secret.Items[0].Key != "api-key" {
 		t.Errorf("the key is read from %v", secret)
 	}
 	if text := read(t, chartDir, "README.md"); !strings.Contains(text, "create secret generic truefoundry-key --from-file=api-key=") {
-		t.Error("the README makes another Secret")
+		t.Error("the README creates another Secret")
 	}
 }
 
-// The examples are rendered, and the exporter starts with them.
-func TestExamples(t *testing.T) {
+func TestTheExporterStartsWithTheExamples(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(chartDir, "examples/*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -76,8 +75,8 @@ func TestExamples(t *testing.T) {
 	}
 	for _, file := range files {
 		all := mustRender(t, read(t, file))
-		if said := startError(t, all); said != "" {
-			t.Errorf("%s: %s", file, said)
+		if err := startError(t, all); err != "" {
+			t.Errorf("%s: %s", file, err)
 		}
 		for _, kind := range []string{"ServiceMonitor", "PrometheusRule"} {
 			if all[kind+"/"+fullName] == nil {
@@ -85,13 +84,13 @@ func TestExamples(t *testing.T) {
 			}
 		}
 		if !strings.Contains(read(t, chartDir, "README.md"), "/examples/"+filepath.Base(file)) {
-			t.Errorf("the README does not name %s", file)
+			t.Errorf("the README does not mention %s", file)
 		}
 	}
 	decode(t, read(t, "../../../../deploy/alertmanager/alertmanagerconfig.yaml"))
 }
 
-// The table of values is that of values.yaml, each of which has a description.
+// The table of values matches values.yaml. Each value has a description.
 func TestReadmeHasTheValues(t *testing.T) {
 	t.Parallel()
 	var root yaml.Node
@@ -104,7 +103,7 @@ func TestReadmeHasTheValues(t *testing.T) {
 	before, rest, found := strings.Cut(readme, begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		t.Fatal("the README has no place for the values")
+		t.Fatal("the README has no markers for the values")
 	}
 	want := before + begin + "\n" + table + "\n" + end + after
 	if *update {
@@ -116,7 +115,7 @@ func TestReadmeHasTheValues(t *testing.T) {
 	}
 }
 
-// rows describes the values of a mapping.
+// rows returns the rows of the table for the values of a mapping.
 func rows(t *testing.T, path string, mapping *yaml.Node) (all []string) {
 	t.Helper()
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
@@ -135,11 +134,11 @@ func rows(t *testing.T, path string, mapping *yaml.Node) (all []string) {
 			all = append(all, rows(t, name, value)...)
 			continue
 		}
-		var standard any
-		if err := value.Load(&standard); err != nil {
+		var defaultValue any
+		if err := value.Load(&defaultValue); err != nil {
 			t.Fatal(err)
 		}
-		text, err := json.Marshal(standard)
+		text, err := json.Marshal(defaultValue)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +147,7 @@ func rows(t *testing.T, path string, mapping *yaml.Node) (all []string) {
 	return all
 }
 
-// What Artifact Hub shows fits the release.
+// The annotations for Artifact Hub match the release.
 func TestArtifactHub(t *testing.T) {
 	t.Parallel()
 	var chart struct {
@@ -173,7 +172,7 @@ func TestArtifactHub(t *testing.T) {
 	if err := yaml.Load([]byte(chart.Annotations["artifacthub.io/links"]), &links, yaml.WithKnownFields()); err != nil {
 		t.Fatal(err)
 	}
-	// The icon and the files of links are in the repository, where they say.
+	// The icon and the linked files exist in the repository.
 	const raw, blob = "https://raw.githubusercontent.com/truefoundry-community/truefoundry_exporter/main/", "https://github.com/truefoundry-community/truefoundry_exporter/blob/main/"
 	paths := []string{strings.TrimPrefix(chart.Icon, raw)}
 	for _, link := range links {
@@ -185,7 +184,7 @@ func TestArtifactHub(t *testing.T) {
 		paths = append(paths, match[1])
 	}
 	if len(paths) < 5 {
-		t.Errorf("there are only %q", paths)
+		t.Errorf("found only the paths %q", paths)
 	}
 	for _, path := range paths {
 		if _, err := os.Stat(filepath.Join("../../../..", path)); err != nil {

@@ -10,16 +10,16 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A target, to which a test adds fields.
+// target is the beginning of a target, to which tests add fields.
 const target = `targets: [{name: a, url: "https://a", keySecret: {name: s, key: k}, `
 
-// targetAt is a target with another URL.
+// targetAt returns a target with another URL.
 func targetAt(url string) string {
 	return `targets: [{name: a, url: "` + url + `", keySecret: {name: s, key: k}}]`
 }
 
-// What is refused beyond what the exporter refuses, which TestTheExporterRefusesItToo has.
-func TestRefused(t *testing.T) {
+// These are errors of the chart only. TestValuesThatTheExporterRejects has the others.
+func TestInvalidValues(t *testing.T) {
 	t.Parallel()
 	const secret = "tfy-hush-hush"
 	header := func(name string) string {
@@ -34,32 +34,32 @@ func TestRefused(t *testing.T) {
 		{"a digest in the repository", `image: {repository: "a@sha256:b"}`, "image.repository has a digest: write it as image.digest"},
 		{"half a digest", `image: {digest: "sha256:abc"}`, "image.digest must be sha256: and 64 digits"},
 		{"two digests", `image: {tag: "1@sha256:` + strings.Repeat("a", 64) + `", digest: "sha256:` + strings.Repeat("a", 64) + `"}`, "leave it out of image.tag"},
-		{"a tag that is none", `image: {tag: "a b"}`, "image.tag is no tag"},
+		{"an invalid tag", `image: {tag: "a b"}`, "image.tag is no tag"},
 		{"a registry that is a URL", `image: {registry: "https://a"}`, "image.registry must be a host, without https://"},
 		{"a global registry that is a URL", `global: {imageRegistry: "https://a"}`, "global.imageRegistry must be a host"},
 		{"a pull secret without a name", `imagePullSecrets: [{secret: a}]`, "imagePullSecrets: write [{name: …}]"},
 
 		{"no targets", `targets: []`, "targets is empty: list at least one control plane"},
-		{"a name that leaves the folder", `targets: [{name: ../a, url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0].name is also the name of a file"},
-		{"a name that is hidden", `targets: [{name: ..a, url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0].name is also the name of a file"},
+		{"a name with a path", `targets: [{name: ../a, url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0].name is also the name of a file"},
+		{"a name that starts with dots", `targets: [{name: ..a, url: "https://a", keySecret: {name: s, key: k}}]`, "targets[0].name is also the name of a file"},
 		{"a name that is a number", `targets: [{name: 1, url: "https://a", keySecret: {name: s, key: k}}]`, "at '/targets/0/name': got number, want null or string"},
 		{"no key", `targets: [{name: a, url: "https://a"}]`, "targets[0] has no key: write keySecret: {name: …, key: …}, or keyFile"},
-		{"a key of no Secret", `targets: [{name: a, url: "https://a", keySecret: {key: k}}]`, "targets[0].keySecret has no name: write that of the Secret"},
-		{"an address for a name", `targets: [{url: "https://[fd00::1]", keySecret: {name: s}}]`, "targets[0].name is also the name of a file"},
-		{"a Secret that cannot be", `targets: [{name: a, url: "https://a", keySecret: {name: S_, key: k}}]`, "keySecret.name is no name of a Secret"},
-		{"a key of a Secret that cannot be", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: "a/b"}}]`, "keySecret.key is no key of a Secret"},
+		{"a key without a Secret", `targets: [{name: a, url: "https://a", keySecret: {key: k}}]`, "targets[0].keySecret has no name: write that of the Secret"},
+		{"a default name that is an IPv6 address", `targets: [{url: "https://[fd00::1]", keySecret: {name: s}}]`, "targets[0].name is also the name of a file"},
+		{"an invalid name of a Secret", `targets: [{name: a, url: "https://a", keySecret: {name: S_, key: k}}]`, "keySecret.name is no name of a Secret"},
+		{"an invalid key of a Secret", `targets: [{name: a, url: "https://a", keySecret: {name: s, key: "a/b"}}]`, "keySecret.key is no key of a Secret"},
 		{"two keys", target + `keyFile: /a}]`, "targets[0] has both keySecret and keyFile"},
 		{"a relative key file", target + `keySecret: null, keyFile: vault/a}]`, "keyFile must be the path of a file in the pod"},
-		{"a key file among the chart's", target + `keySecret: null, keyFile: /etc/truefoundry-exporter/keys/a}]`, "mount the file elsewhere"},
-		{"the key itself", target + `keySecret: null, keyFile: ` + secret + `}]`, "keyFile must be the path of a file in the pod"},
+		{"a key file in a directory of the chart", target + `keySecret: null, keyFile: /etc/truefoundry-exporter/keys/a}]`, "mount the file elsewhere"},
+		{"a key instead of a file", target + `keySecret: null, keyFile: ` + secret + `}]`, "keyFile must be the path of a file in the pod"},
 
 		{"an unknown field of a target", target + `apiKeytoken: x}]`, "targets[0].apiKeytoken: there is no such value; there are apiKeyToken, apiPrefix, http, keyFile, keySecret, kinds, name, url"},
-		{"a field's name in the configuration file", target + `api_prefix: x}]`, "targets[0].api_prefix: write apiPrefix"},
+		{"a field of the configuration file", target + `api_prefix: x}]`, "targets[0].api_prefix: write apiPrefix"},
 		{"an unknown value", `serviceMonitors: {enabled: true}`, "serviceMonitors: write serviceMonitor"},
 		{"an unknown field", `serviceMonitor: {foo: true}`, "serviceMonitor.foo: there is no such value; there are annotations, apiVersion, enabled"},
-		{"another chart's replicas", `replicaCount: 2`, "replicaCount: write replicas"},
-		{"another chart's labels", `podMonitor: {additionalLabels: {a: b}}`, "podMonitor.additionalLabels: write labels"},
-		{"another chart's environment", `env: [{name: TFY_API_KEY, value: ` + secret + `}]`, "env: write extraEnv"},
+		{"replicas of other charts", `replicaCount: 2`, "replicaCount: write replicas"},
+		{"labels of other charts", `podMonitor: {additionalLabels: {a: b}}`, "podMonitor.additionalLabels: write labels"},
+		{"environment of other charts", `env: [{name: TFY_API_KEY, value: ` + secret + `}]`, "env: write extraEnv"},
 		{"an unknown field of http", target + `http: {proxy: "http://p"}}]`, "targets[0].http.proxy: there is no such value; there are enable_http2"},
 
 		{"a key as a value", target + `apiKey: ` + secret + `}]`, "targets[0].apiKey: a key is never a value"},
@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 		{"a key in authorization", target + `http: {authorization: {credentials: ` + secret + `}}}]`, "http.authorization: write keySecret or keyFile"},
 		{"a bearer token", target + `http: {bearer_token: ` + secret + `}}]`, "http.bearer_token: write keySecret or keyFile"},
 		{"a password", target + `http: {basic_auth: {username: u, password: ` + secret + `}}}]`, "http.basic_auth: the API takes none"},
-		{"a client's secret", oauth2(`client_secret: ` + secret), "oauth2.client_secret: write keySecret or keyFile"},
+		{"a client secret", oauth2(`client_secret: ` + secret), "oauth2.client_secret: write keySecret or keyFile"},
 		{"a TLS key", target + `http: {tls_config: {key: ` + secret + `}}}]`, "tls_config.key: it would be a secret in the values: write key_file"},
 		{"a TLS key of OAuth2", oauth2(`tls_config: {key: ` + secret + `}`), "oauth2.tls_config.key: it would be a secret in the values: write key_file"},
 		{"a secret header", target + `http: {http_headers: {X: {secrets: [` + secret + `]}}}}]`, "http_headers.X.secrets: it would be a secret in the values: write files"},
@@ -78,7 +78,7 @@ func TestRefused(t *testing.T) {
 		{"a header for a secret", header("Client-SECRET"), "the header Client-SECRET looks like a secret"},
 		{"a header for a password", header("X-Password"), "the header X-Password looks like a secret"},
 		{"a cookie", header("cookie"), "the header cookie looks like a secret"},
-		{"a client's secret as a parameter", oauth2(`endpoint_params: {client_secret: ` + secret + `}`), "endpoint_params.client_secret would be a secret in the values"},
+		{"a client secret as a parameter", oauth2(`endpoint_params: {client_secret: ` + secret + `}`), "endpoint_params.client_secret would be a secret in the values"},
 		{"a password as a parameter", oauth2(`endpoint_params: {password: ` + secret + `}`), "endpoint_params.password would be"},
 		{"an assertion as a parameter", oauth2(`endpoint_params: {client_assertion: ` + secret + `}`), "endpoint_params.client_assertion would be"},
 		{"another assertion as a parameter", oauth2(`endpoint_params: {assertion: ` + secret + `}`), "endpoint_params.assertion would be"},
@@ -92,81 +92,82 @@ func TestRefused(t *testing.T) {
 		{"a flag that the chart sets", `extraArgs: [--config.file=x]`, "the chart sets --config.file: write targets instead"},
 		{"a name for a single target", `extraArgs: ["--truefoundry.target=a"]`, "the chart sets --truefoundry.target: write targets instead"},
 		{"the demonstration", `extraArgs: [--demo]`, "there is no --demo for the chart"},
-		{"TLS of no web configuration", `webConfig: {tls: true}`, "set webConfig.secretName as well"},
+		{"TLS without a web configuration", `webConfig: {tls: true}`, "set webConfig.secretName as well"},
 		{"a subPath", `extraVolumeMounts: [{name: a, mountPath: /a, subPath: b}]`, "a file of a subPath is never renewed"},
 		{"a volume of the chart", `extraVolumes: [{name: keys}]`, "a volume keys of its own"},
 		{"a container of the chart", `extraContainers: [{name: exporter}]`, "a container exporter of its own"},
 		{"a variable without a name", `extraEnv: [{value: a}]`, "extraEnv[0] has no name"},
-		{"a mount over the chart's", `extraVolumeMounts: [{name: a, mountPath: /etc/truefoundry-exporter/keys/}]`, "hides what the chart mounts"},
-		{"a mount over all", `extraVolumeMounts: [{name: a, mountPath: /etc/}]`, "hides what the chart mounts"},
-		{"a grace period that is none", `terminationGracePeriodSeconds: 0`, "terminationGracePeriodSeconds must be at least 1"},
-		{"a switch for disruptions", `podDisruptionBudget: {enabled: true}`, "write {maxUnavailable: 1}, or {} for none"},
+		{"a mount over a mount of the chart", `extraVolumeMounts: [{name: a, mountPath: /etc/truefoundry-exporter/keys/}]`, "hides what the chart mounts"},
+		{"a mount over all mounts of the chart", `extraVolumeMounts: [{name: a, mountPath: /etc/}]`, "hides what the chart mounts"},
+		{"an invalid grace period", `terminationGracePeriodSeconds: 0`, "terminationGracePeriodSeconds must be at least 1"},
+		{"enabled for disruptions", `podDisruptionBudget: {enabled: true}`, "write {maxUnavailable: 1}, or {} for none"},
 		{"a budget with both bounds", `podDisruptionBudget: {minAvailable: 1, maxUnavailable: 1}`, "both minAvailable and maxUnavailable"},
-		{"a full name that is none", `fullnameOverride: A_b`, "fullnameOverride must be lower-case letters"},
-		{"a namespace that is none", `dashboard: {namespace: A_b}`, "dashboard.namespace is no name of an object"},
-		{"a port that there is not", `service: {port: 0}`, "at '/service/port': minimum: got 0, want 1"},
-		{"a switch as text", `serviceMonitor: {enabled: "true"}`, "at '/serviceMonitor/enabled': got string, want null or boolean"},
-		{"a label that is no text", `serviceMonitor: {labels: {a: 1}}`, "at '/serviceMonitor/labels/a': got number, want null or string"},
+		{"an invalid full name", `fullnameOverride: A_b`, "fullnameOverride must be lower-case letters"},
+		{"an invalid namespace", `dashboard: {namespace: A_b}`, "dashboard.namespace is no name of an object"},
+		{"an invalid port", `service: {port: 0}`, "at '/service/port': minimum: got 0, want 1"},
+		{"a boolean as a string", `serviceMonitor: {enabled: "true"}`, "at '/serviceMonitor/enabled': got string, want null or boolean"},
+		{"a label that is not a string", `serviceMonitor: {labels: {a: 1}}`, "at '/serviceMonitor/labels/a': got number, want null or string"},
 		{"an unknown choice", `image: {pullPolicy: Sometimes}`, "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"},
 
 		{"two monitors", `{serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}`, "enable one of them"},
-		{"an interval that is none", `serviceMonitor: {interval: 2 minutes}`, "serviceMonitor.interval must be a time such as 2m"},
-		{"a scrape longer than its interval", `podMonitor: {interval: 1m, scrapeTimeout: 1m1s}`, "podMonitor.scrapeTimeout, 1m1s, is longer than podMonitor.interval, 1m,"},
-		{"a scrape longer than the endpoint's interval", `serviceMonitor: {endpoint: {interval: 30s}}`, "serviceMonitor.scrapeTimeout, 60s, is longer than serviceMonitor.interval, 30s,"},
-		{"a field beside the endpoint", `serviceMonitor: {endpoint: {jobLabel: a}}`, "write serviceMonitor.jobLabel"},
+		{"an invalid interval", `serviceMonitor: {interval: 2 minutes}`, "serviceMonitor.interval must be a time such as 2m"},
+		{"a timeout above the interval", `podMonitor: {interval: 1m, scrapeTimeout: 1m1s}`, "podMonitor.scrapeTimeout, 1m1s, is longer than podMonitor.interval, 1m,"},
+		{"a timeout above the interval of the endpoint", `serviceMonitor: {endpoint: {interval: 30s}}`, "serviceMonitor.scrapeTimeout, 60s, is longer than serviceMonitor.interval, 30s,"},
+		{"a field of the monitor in the endpoint", `serviceMonitor: {endpoint: {jobLabel: a}}`, "write serviceMonitor.jobLabel"},
 		{"a scrape without credentials", "webConfig: {secretName: web, auth: true}\nserviceMonitor: {enabled: true}", "set basicAuth, authorization, oauth2 or tlsConfig in serviceMonitor.endpoint"},
 		{"a scrape without a CA", "webConfig: {secretName: web, tls: true}\npodMonitor: {enabled: true}", "set podMonitor.endpoint.tlsConfig"},
-		{"a selector's label of the pod", `podLabels: {app.kubernetes.io/component: a}`, "podLabels: the chart sets app.kubernetes.io/component"},
-		{"a selector's label of everything", `commonLabels: {app.kubernetes.io/name: a}`, "commonLabels: the chart sets app.kubernetes.io/name"},
-		{"the checksum's annotation", `podAnnotations: {checksum/config: a}`, "podAnnotations: the chart sets checksum/config"},
+		{"a label of the selector in podLabels", `podLabels: {app.kubernetes.io/component: a}`, "podLabels: the chart sets app.kubernetes.io/component"},
+		{"a label of the selector in commonLabels", `commonLabels: {app.kubernetes.io/name: a}`, "commonLabels: the chart sets app.kubernetes.io/name"},
+		{"the annotation of the checksum", `podAnnotations: {checksum/config: a}`, "podAnnotations: the chart sets checksum/config"},
 		{"a label of the chart in an object", `dashboard: {labels: {app.kubernetes.io/part-of: a}}`, "write app.kubernetes.io/part-of into commonLabels"},
 
 		{"an unknown alert", `prometheusRule: {alerts: {TrueFoundryNothing: {enabled: false}}}`, "there is no alert TrueFoundryNothing: there are TrueFoundry"},
-		{"an alert's unknown field", `prometheusRule: {alerts: {` + firstAlert(t) + `: {severty: info}}}`, firstAlert(t) + ".severty: there is no such value; there are enabled, for, severity"},
-		{"an alert's wrong time", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: an hour}}}`, "for must be a time such as 1h"},
-		{"a time that Prometheus forgets", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 9m59s}}}`, "write 0s, or at least 10m"},
-		{"a severity for all", `prometheusRule: {alertLabels: {severity: info}}`, "write it into prometheusRule.alerts"},
-		{"a name for all", `prometheusRule: {alertLabels: {alertname: info}}`, "alertname is no label that an alert can be given"},
+		{"an unknown field of an alert", `prometheusRule: {alerts: {` + firstAlert(t) + `: {severty: info}}}`, firstAlert(t) + ".severty: there is no such value; there are enabled, for, severity"},
+		{"an invalid duration of an alert", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: an hour}}}`, "for must be a time such as 1h"},
+		{"a for that is not restored after a restart", `prometheusRule: {alerts: {` + firstAlert(t) + `: {for: 9m59s}}}`, "write 0s, or at least 10m"},
+		{"a severity in alertLabels", `prometheusRule: {alertLabels: {severity: info}}`, "write it into prometheusRule.alerts"},
+		{"a name in alertLabels", `prometheusRule: {alertLabels: {alertname: info}}`, "alertname is no label that an alert can be given"},
 		{"an unknown threshold", `prometheusRule: {thresholds: {"truefoundry:nothing": 1}}`, "there is no threshold truefoundry:nothing: there are truefoundry:"},
-		{"a rule that is no threshold", `prometheusRule: {thresholds: {"` + firstComputed(t) + `": 1}}`, "there is no threshold " + firstComputed(t)},
+		{"a rule that is not a threshold", `prometheusRule: {thresholds: {"` + firstComputed(t) + `": 1}}`, "there is no threshold " + firstComputed(t)},
 		{"a query for a threshold", threshold(t, `"up * 2"`), "must be a number above 0"},
-		{"a threshold below nothing", threshold(t, `-1`), "must be a number above 0"},
-		{"a threshold of nothing", threshold(t, `0`), "must be a number above 0"},
-		{"a threshold of nothing as text", threshold(t, `"0.0"`), "must be a number above 0"},
-		{"a division by nothing", threshold(t, `"1 / 0"`), "must be a number above 0"},
+		{"a negative threshold", threshold(t, `-1`), "must be a number above 0"},
+		{"a threshold of 0", threshold(t, `0`), "must be a number above 0"},
+		{"a threshold of 0 as a string", threshold(t, `"0.0"`), "must be a number above 0"},
+		{"a division by 0", threshold(t, `"1 / 0"`), "must be a number above 0"},
 		{"a difference", threshold(t, `"1 - 2"`), "must be a number above 0"},
-		{"an aggregation label that is none", `prometheusRule: {aggregationLabels: ["a b"]}`, "a b is no name of a label"},
-		{"a runbook that is no URL", `prometheusRule: {runbookUrl: wiki}`, "prometheusRule.runbookUrl must be a URL"},
+		{"an invalid aggregation label", `prometheusRule: {aggregationLabels: ["a b"]}`, "a b is no name of a label"},
+		{"a runbook that is not a URL", `prometheusRule: {runbookUrl: wiki}`, "prometheusRule.runbookUrl must be a URL"},
 
-		{"a Prometheus that nobody asks", `test: {image: "", prometheusUrl: "http://p"}`, "set that as well"},
+		{"a Prometheus without a test image", `test: {image: "", prometheusUrl: "http://p"}`, "set that as well"},
 		{"a Prometheus with a password", `test: {prometheusUrl: "http://u:` + secret + `@p"}`, "test.prometheusUrl must be a URL without a user and a password"},
-		{"a test by root", `test: {runAsUser: 0}`, "at '/test/runAsUser': minimum: got 0, want 1"},
+		{"a test as root", `test: {runAsUser: 0}`, "at '/test/runAsUser': minimum: got 0, want 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got := refused(t, test.values)
+			got := renderError(t, test.values)
 			if !strings.Contains(got, test.want) {
-				t.Errorf("it does not say %q: %s", test.want, got)
+				t.Errorf("the error does not contain %q: %s", test.want, got)
 			}
 			if strings.Contains(got, secret) {
-				t.Errorf("it repeats the secret: %s", got)
+				t.Errorf("the error contains the secret: %s", got)
 			}
 			for _, useless := range []string{"false schema", "'not' failed", "does not match pattern", "not allowed"} {
 				if strings.Contains(got, useless) {
-					t.Errorf("it says %q: %s", useless, got)
+					t.Errorf("the error contains %q: %s", useless, got)
 				}
 			}
 		})
 	}
 }
 
+// threshold returns values with a value for a threshold.
 func threshold(t *testing.T, value string) string {
 	t.Helper()
 	return `prometheusRule: {thresholds: {"` + thresholds(t)[0] + `": ` + value + `}}`
 }
 
-// What is near to what is refused.
-func TestNotRefused(t *testing.T) {
+// These are similar to invalid values.
+func TestValidValues(t *testing.T) {
 	t.Parallel()
 	for _, values := range []string{
 		`targets: [{name: "1", url: "https://a", keySecret: {name: s, key: k}}]`,
@@ -208,19 +209,18 @@ func TestReleaseNames(t *testing.T) {
 	}
 }
 
-// Everything that is wrong is said at once.
-func TestRefusedTogether(t *testing.T) {
+func TestAllErrorsAreReportedTogether(t *testing.T) {
 	t.Parallel()
-	got := refused(t, `{image: {repository: ""}, targets: [], replicaCount: 2, extraArgs: [--config.file=a]}`)
+	got := renderError(t, `{image: {repository: ""}, targets: [], replicaCount: 2, extraArgs: [--config.file=a]}`)
 	for _, want := range []string{"image.repository", "targets is empty", "write replicas", "--config.file"} {
 		if !strings.Contains(got, want) {
-			t.Errorf("it does not say %q: %s", want, got)
+			t.Errorf("the error does not contain %q: %s", want, got)
 		}
 	}
 }
 
-// What companies write into their values is rendered, or refused in words that say
-// what to write instead.
+// Values that companies use are rendered, or there is an error that says what to write
+// instead.
 func TestValuesOfCompanies(t *testing.T) {
 	t.Parallel()
 	sets := valuesOfCompanies(t)
@@ -233,13 +233,14 @@ func TestValuesOfCompanies(t *testing.T) {
 	for name, set := range sets.Refused {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := refused(t, toYAML(t, set.Values)); !strings.Contains(got, set.Says) {
-				t.Errorf("it does not say %q: %s", set.Says, got)
+			if got := renderError(t, toYAML(t, set.Values)); !strings.Contains(got, set.Says) {
+				t.Errorf("the error does not contain %q: %s", set.Says, got)
 			}
 		})
 	}
 }
 
+// companies are values like those of companies.
 type companies struct {
 	Rendered map[string]map[string]any
 	Refused  map[string]struct {
@@ -268,18 +269,17 @@ func toYAML(t *testing.T, value any) string {
 	return string(text)
 }
 
-// The headers that the exporter reserves, the chart refuses.
-func TestReservedHeaders(t *testing.T) {
+func TestReservedHeadersAreRejected(t *testing.T) {
 	t.Parallel()
 	names := slices.Sorted(maps.Keys(common.ReservedHeaders))
 	var headers strings.Builder
 	for _, name := range names {
 		headers.WriteString(name + ": {values: [a]}, ")
 	}
-	got := refused(t, target+`http: {http_headers: {`+headers.String()+`}}}]`)
+	got := renderError(t, target+`http: {http_headers: {`+headers.String()+`}}}]`)
 	for _, name := range names {
 		if !strings.Contains(got, "the header "+name+" cannot be set") {
-			t.Errorf("%s is not refused: %s", name, got)
+			t.Errorf("%s is not rejected: %s", name, got)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A rule with whatever fields it has.
+// rule is a rule with any fields.
 type rule map[string]any
 
 type rules struct {
@@ -31,6 +31,7 @@ func parseRules(t *testing.T, text []byte) (parsed rules) {
 	return parsed
 }
 
+// source returns the rules in deploy/prometheus.
 func source(t *testing.T) rules {
 	t.Helper()
 	return parseRules(t, []byte(read(t, "../../../../deploy/prometheus/rules.yml")))
@@ -44,7 +45,7 @@ func (r rules) each(visit func(rule)) {
 	}
 }
 
-// find returns the rule that is an alert of this name, or records this.
+// find returns the alert or recording rule with this name, or nil.
 func (r rules) find(name string) (found rule) {
 	r.each(func(rule rule) {
 		if rule["alert"] == name || rule["record"] == name {
@@ -64,7 +65,7 @@ func firstAlert(t *testing.T) (name string) {
 	return name
 }
 
-// thresholds returns what the group of thresholds records.
+// thresholds returns the names of the thresholds, which are recording rules.
 func thresholds(t *testing.T) (names []string) {
 	t.Helper()
 	for _, group := range source(t).Groups {
@@ -80,7 +81,7 @@ func thresholds(t *testing.T) (names []string) {
 	return names
 }
 
-// firstComputed returns a recording rule that is not a threshold.
+// firstComputed returns the name of a recording rule that is not a threshold.
 func firstComputed(t *testing.T) (name string) {
 	t.Helper()
 	known := thresholds(t)
@@ -92,7 +93,7 @@ func firstComputed(t *testing.T) (name string) {
 	return name
 }
 
-// render returns the rules as the chart renders them with these values.
+// render returns the rules of the chart with these values.
 func render(t *testing.T, values string) rules {
 	t.Helper()
 	object := get[*monitoring.PrometheusRule](t, mustRender(t, `prometheusRule: {enabled: true}`, values), "PrometheusRule/"+fullName)
@@ -103,7 +104,7 @@ func render(t *testing.T, values string) rules {
 	return parseRules(t, text)
 }
 
-func TestRulesAreThoseOfTheFile(t *testing.T) {
+func TestRulesMatchTheFile(t *testing.T) {
 	t.Parallel()
 	want := source(t)
 	want.each(func(rule rule) {
@@ -116,13 +117,13 @@ func TestRulesAreThoseOfTheFile(t *testing.T) {
 	}
 }
 
-func TestPrometheusTakesTheRules(t *testing.T) {
+func TestPromtoolAcceptsTheRules(t *testing.T) {
 	t.Parallel()
-	var every strings.Builder
+	var allThresholds strings.Builder
 	for _, name := range thresholds(t) {
-		fmt.Fprintf(&every, "    %q: 1.5 * 86400\n", name)
+		fmt.Fprintf(&allThresholds, "    %q: 1.5 * 86400\n", name)
 	}
-	for _, values := range []string{``, "full-values.yaml", "prometheusRule:\n  thresholds:\n" + every.String(), `prometheusRule: {aggregationLabels: [cluster, region]}`} {
+	for _, values := range []string{``, "full-values.yaml", "prometheusRule:\n  thresholds:\n" + allThresholds.String(), `prometheusRule: {aggregationLabels: [cluster, region]}`} {
 		all := mustRender(t, `prometheusRule: {enabled: true}`, `fullnameOverride: ""`, values)
 		for id, object := range all {
 			object, ok := object.(*monitoring.PrometheusRule)
@@ -171,7 +172,7 @@ func TestAlertLabels(t *testing.T) {
 	}
 }
 
-func TestAlertsChange(t *testing.T) {
+func TestAlertSettings(t *testing.T) {
 	t.Parallel()
 	name := firstAlert(t)
 	count := func(r rules) (n int) {
@@ -181,10 +182,10 @@ func TestAlertsChange(t *testing.T) {
 	before := source(t)
 
 	if got := render(t, `prometheusRule: {alerts: {`+name+`: {enabled: false}}}`); got.find(name) != nil || count(got) != count(before)-1 {
-		t.Errorf("%s is disabled, and there", name)
+		t.Errorf("%s is disabled, but rendered", name)
 	}
 	if got := render(t, `prometheusRule: {alerts: {`+name+`: {enabled: true}}}`); got.find(name) == nil {
-		t.Errorf("%s is enabled, and not there", name)
+		t.Errorf("%s is enabled, but not rendered", name)
 	}
 
 	changed := render(t, `prometheusRule: {alerts: {`+name+`: {for: 7h, severity: page}}}`)
@@ -198,7 +199,7 @@ func TestAlertsChange(t *testing.T) {
 		t.Error("other rules are missing")
 	}
 
-	// A group without rules is none.
+	// Groups without rules are left out.
 	var disable strings.Builder
 	for _, group := range before.Groups {
 		for _, rule := range group.Rules {
@@ -233,7 +234,7 @@ func TestThresholds(t *testing.T) {
 	})
 }
 
-func TestSwitchesOfGroups(t *testing.T) {
+func TestGroupsCanBeDisabled(t *testing.T) {
 	t.Parallel()
 	names := func(r rules) (names []string) {
 		for _, group := range r.Groups {
@@ -254,7 +255,7 @@ func TestSwitchesOfGroups(t *testing.T) {
 	}
 }
 
-// The chart does what users of the plain file do with sed.
+// Users of the plain file do the same with sed.
 func TestAggregationLabels(t *testing.T) {
 	t.Parallel()
 	want, got := source(t), render(t, `prometheusRule: {aggregationLabels: [cluster, region]}`)
@@ -270,7 +271,7 @@ func TestAggregationLabels(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("no rule groups anything")
+		t.Error("no rule has a grouping")
 	}
 }
 
@@ -290,13 +291,13 @@ func TestRunbook(t *testing.T) {
 	}
 }
 
-func TestPlaceOfTheRules(t *testing.T) {
+func TestMetadataOfTheRules(t *testing.T) {
 	t.Parallel()
 	object := get[*monitoring.PrometheusRule](t, mustRender(t, `prometheusRule: {enabled: true, namespace: monitoring, labels: {release: p}, annotations: {a: b}}`), "PrometheusRule/"+fullName)
 	if object.Namespace != "monitoring" || object.Labels["release"] != "p" || object.Annotations["a"] != "b" {
 		t.Errorf("got %+v", object.ObjectMeta)
 	}
-	// The alerts still belong to the namespace of the release.
+	// The namespace label of alerts is still the namespace of the release.
 	if labels := object.Spec.Groups[len(object.Spec.Groups)-1].Rules[0].Labels; labels["namespace"] != "mon" {
 		t.Errorf("got the labels %v", labels)
 	}

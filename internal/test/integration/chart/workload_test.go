@@ -16,10 +16,10 @@ func TestImages(t *testing.T) {
 	const digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 	for _, test := range []struct{ name, values, image, testImage string }{
 		{"a mirror", `image: {registry: harbor.example, tag: "1"}`, "harbor.example/truefoundry-community/truefoundry_exporter:1", "busybox:1.37"},
-		{"a mirror's folder", `image: {registry: harbor.example:8443/ghcr/, tag: "1"}`, "harbor.example:8443/ghcr/truefoundry-community/truefoundry_exporter:1", "busybox:1.37"},
+		{"a path in a mirror", `image: {registry: harbor.example:8443/ghcr/, tag: "1"}`, "harbor.example:8443/ghcr/truefoundry-community/truefoundry_exporter:1", "busybox:1.37"},
 		{"a mirror of all charts", "global: {imageRegistry: all.example}\nimage: {registry: harbor.example, tag: \"1\"}", "all.example/truefoundry-community/truefoundry_exporter:1", "all.example/busybox:1.37"},
 		{"a repository without a host", `image: {registry: harbor.example, repository: mirror/a, tag: "1"}`, "harbor.example/mirror/a:1", "busybox:1.37"},
-		{"a host that is a name alone", `image: {registry: harbor.example, repository: localhost/a, tag: "1"}`, "harbor.example/a:1", "busybox:1.37"},
+		{"a host without dots", `image: {registry: harbor.example, repository: localhost/a, tag: "1"}`, "harbor.example/a:1", "busybox:1.37"},
 		{"a host with a port", `image: {registry: harbor.example, repository: "registry:5000/a", tag: "1"}`, "harbor.example/a:1", "busybox:1.37"},
 		{"a digest", `image: {repository: a.example/b, tag: "1", digest: "` + digest + `"}`, "a.example/b:1@" + digest, "busybox:1.37"},
 		{"a digest in the tag", `image: {repository: a.example/b, tag: "1@` + digest + `"}`, "a.example/b:1@" + digest, "busybox:1.37"},
@@ -50,8 +50,8 @@ func TestPullSecrets(t *testing.T) {
 	}
 }
 
-// exporterOf returns the exporter's container.
-func exporterOf(t *testing.T, values ...string) core.Container {
+// exporterContainer returns the exporter's container.
+func exporterContainer(t *testing.T, values ...string) core.Container {
 	t.Helper()
 	return deployment(t, mustRender(t, values...)).Spec.Template.Spec.Containers[0]
 }
@@ -60,7 +60,7 @@ func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, values, want string }{
 		{"by default", ``, `[{"name":"GOMEMLIMIT","valueFrom":{"resourceFieldRef":{"containerName":"exporter","divisor":"1","resource":"limits.memory"}}}]`},
-		{"a memory limit of one's own", `extraEnv: [{name: GOMEMLIMIT, value: 200MiB}]`, `[{"name":"GOMEMLIMIT","value":"200MiB"}]`},
+		{"a custom memory limit", `extraEnv: [{name: GOMEMLIMIT, value: 200MiB}]`, `[{"name":"GOMEMLIMIT","value":"200MiB"}]`},
 		{
 			"more variables", `extraEnv: [{name: NO_PROXY, value: .svc}]`,
 			`[{"name":"GOMEMLIMIT","valueFrom":{"resourceFieldRef":{"containerName":"exporter","divisor":"1","resource":"limits.memory"}}},{"name":"NO_PROXY","value":".svc"}]`,
@@ -68,7 +68,7 @@ func TestEnvironment(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			container := exporterOf(t, test.values)
+			container := exporterContainer(t, test.values)
 			text, err := yaml.Marshal(container.Env)
 			if err != nil {
 				t.Fatal(err)
@@ -82,14 +82,14 @@ func TestEnvironment(t *testing.T) {
 			}
 		})
 	}
-	if from := exporterOf(t, `extraEnvFrom: [{secretRef: {name: proxy}}]`).EnvFrom; len(from) != 1 || from[0].SecretRef.Name != "proxy" {
+	if from := exporterContainer(t, `extraEnvFrom: [{secretRef: {name: proxy}}]`).EnvFrom; len(from) != 1 || from[0].SecretRef.Name != "proxy" {
 		t.Errorf("got %v", from)
 	}
 }
 
 func TestProbeSettings(t *testing.T) {
 	t.Parallel()
-	container := exporterOf(t, `
+	container := exporterContainer(t, `
 livenessProbe: {periodSeconds: 30}
 readinessProbe: {exec: {command: [a]}}
 `)
@@ -97,13 +97,13 @@ readinessProbe: {exec: {command: [a]}}
 		t.Errorf("got %v", probe)
 	}
 	if probe := container.ReadinessProbe; probe.Exec == nil || probe.HTTPGet != nil {
-		t.Errorf("a probe of one's own is %v", probe)
+		t.Errorf("the custom probe is %v", probe)
 	}
 }
 
 func TestDeploymentSettings(t *testing.T) {
 	t.Parallel()
-	full := renamed(t, mustRender(t, "full-values.yaml"), "tfy-exporter")
+	full := deploymentNamed(t, mustRender(t, "full-values.yaml"), "tfy-exporter")
 	if full.Annotations["reloader.example.com/auto"] != "true" || full.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType || *full.Spec.RevisionHistoryLimit != 2 {
 		t.Errorf("got %+v", full)
 	}
@@ -114,12 +114,12 @@ func TestDeploymentSettings(t *testing.T) {
 	if len(pod.InitContainers) != 1 || len(pod.Containers) != 2 || pod.Containers[0].Name != "exporter" {
 		t.Errorf("got the containers %v", pod.Containers)
 	}
-	// They join the defaults, which keep the pod restricted.
+	// The values are merged with the defaults, which keep the pod restricted.
 	if c := pod.SecurityContext; *c.RunAsUser != 10001 || *c.FSGroup != 10001 || !*c.RunAsNonRoot {
 		t.Errorf("got the security context %v", c)
 	}
 	if replicas := deployment(t, mustRender(t, `replicas: null`)).Spec.Replicas; replicas != nil {
-		t.Errorf("an autoscaler is overruled with %d replicas", *replicas)
+		t.Errorf("an autoscaler is overridden with %d replicas", *replicas)
 	}
 	if replicas := deployment(t, mustRender(t, `replicas: 0`)).Spec.Replicas; replicas == nil || *replicas != 0 {
 		t.Errorf("got %v replicas, want 0", replicas)
@@ -141,7 +141,7 @@ podLabels: {tier: b}
 		}
 	}
 	if got := pods(t, all, fullName)["Deployment"].Labels["tier"]; got != "b" {
-		t.Errorf("podLabels do not win: %s", got)
+		t.Errorf("podLabels do not override commonLabels: %s", got)
 	}
 	for id, object := range all {
 		if labels := labelsOf(object); labels["cost-center"] != "1234" {
@@ -159,7 +159,7 @@ func TestService(t *testing.T) {
 		t.Errorf("got %+v", service)
 	}
 	if url := get[*core.Pod](t, all, "Pod/"+fullName+"-test-answers").Spec.Containers[0].Env[0].Value; url != "http://"+fullName+":9100/metrics" {
-		t.Errorf("the test asks %s", url)
+		t.Errorf("the test requests %s", url)
 	}
 	if port := get[*core.Service](t, mustRender(t, `service: null`), "Service/"+fullName).Spec.Ports[0].Port; port != 10140 {
 		t.Errorf("the default port is %d", port)
@@ -187,7 +187,7 @@ webConfig: {secretName: web, tls: true}
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			if mustRender(t, test.values)[test.name+"/"+fullName] == nil {
-				t.Fatal("it is not there")
+				t.Fatal("the monitor is missing")
 			}
 			_, text, _ := strings.Cut(mustRenderText(t, test.values), "kind: "+test.name+"\n")
 			text, _, _ = strings.Cut(text, "\n---\n")
@@ -206,12 +206,12 @@ webConfig: {secretName: web, tls: true}
 	if endpoint.Interval != "2m" || endpoint.ScrapeTimeout != "60s" || endpoint.Port != "http" || *endpoint.Scheme != "http" || !endpoint.HonorLabels {
 		t.Errorf("got %+v", endpoint)
 	}
-	// People write the limit into the endpoint as well, which has none.
+	// Users also write the limit into the endpoint, which has no such field.
 	monitor := get[*monitoring.ServiceMonitor](t, mustRender(t, `serviceMonitor: {enabled: true, endpoint: {sampleLimit: 50000}}`), "ServiceMonitor/"+fullName)
 	if limit := monitor.Spec.SampleLimit; limit == nil || *limit != 50000 {
 		t.Errorf("the limit is %v", limit)
 	}
 	if text := mustRenderText(t, `serviceMonitor: {enabled: true, apiVersion: azmonitoring.coreos.com/v1}`); !strings.Contains(text, "apiVersion: azmonitoring.coreos.com/v1\nkind: ServiceMonitor\n") {
-		t.Error("the API of the ServiceMonitor is another one")
+		t.Error("the ServiceMonitor has another apiVersion")
 	}
 }

@@ -37,10 +37,11 @@ type Credential struct {
 
 // APIKey returns the Credential for an API key. It returns an error if CheckKey does.
 func APIKey(key string) (Credential, error) {
-	if err := CheckKey(key); err != nil {
-		return Credential{}, err
+	credential, err := AccessToken(key)
+	if err == nil {
+		credential.Expiry = jwtExpiry(key)
 	}
-	return Credential{secret: key, Expiry: jwtExpiry(key)}, nil
+	return credential, err
 }
 
 // AccessToken returns the Credential for an access token, which is renewed before it

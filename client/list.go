@@ -346,8 +346,7 @@ func (l *lister) fetch(ctx context.Context, offset, maxItems int) (*page, *Error
 }
 
 // acquire waits until a request is permitted: for a slot of the Limiter and for the end of
-// a Retry-After. It returns an error if there is a rate limit that outlasts a listing, or
-// if ctx ends.
+// a Retry-After. It returns an error if the State has a rate limit, or if ctx ends.
 func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 	cfg := &l.client.cfg
 	for {
@@ -355,20 +354,19 @@ func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 		if slot == nil {
 			return nil, l.limiterError(ctx)
 		}
-		end, cause := cfg.State.rateLimit(cfg.Now())
-		wait := l.timeToResume()
-		if end.IsZero() && wait <= 0 {
-			l.markStarted()
-			return slot, nil
-		}
-		slot.release()
-		if !end.IsZero() {
+		if end, cause := cfg.State.rateLimit(cfg.Now()); !end.IsZero() {
+			slot.release()
 			return nil, &Error{
 				Reason:  ReasonRateLimited,
 				Summary: fmt.Sprintf("nothing is sent until %s, as the response %q demanded with Retry-After", end.UTC().Format(time.RFC3339), cause),
 				Advice:  "scrape less often if this happens again",
 			}
 		}
+		wait := l.tryStart()
+		if wait <= 0 {
+			return slot, nil
+		}
+		slot.release()
 		if !sleep(ctx, wait) {
 			return nil, ContextError(ctx)
 		}
@@ -404,11 +402,14 @@ func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Durat
 	return wait, true
 }
 
-// markStarted records that a request was permitted.
-func (l *lister) markStarted() {
+// tryStart returns the time until the end of the current Retry-After. If that is not
+// positive, a request is permitted, and tryStart records it.
+func (l *lister) tryStart() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.started = true
+	wait := l.resumeAt.Sub(l.client.cfg.Now())
+	l.started = l.started || wait <= 0
+	return wait
 }
 
 // limiterError returns the Error for a request that got no slot before ctx ended. Before
@@ -422,14 +423,6 @@ func (l *lister) limiterError(ctx context.Context) *Error {
 		failure.Advice = "see why those take so long; if the control plane can do more at a time, raise --truefoundry.max-concurrency"
 	}
 	return failure
-}
-
-// timeToResume returns the time until the end of the current Retry-After. It is negative if
-// there is none.
-func (l *lister) timeToResume() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.resumeAt.Sub(l.client.cfg.Now())
 }
 
 // sleep waits. It returns false if ctx ends first.

@@ -48,6 +48,8 @@ const (
 	patience = 5 * time.Minute
 	// short is the timeout of scrapes that would take for ever.
 	short = 5 * time.Second
+	// long is the timeout of scrapes that succeed at half of it.
+	long = 3 * short
 )
 
 // How many requests an exporter sends at a time.

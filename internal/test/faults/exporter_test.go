@@ -35,9 +35,9 @@ const (
 
 // The tokens that they list while all is well, on several pages each.
 const (
-	faultyTokens    = 45
-	neighbourTokens = 25
-	pageSize        = 20
+	faultyTokens    = 9
+	neighbourTokens = 5
+	pageSize        = 4
 	// lastPage is the offset of the last page that has tokens.
 	lastPage = faultyTokens / pageSize * pageSize
 )
@@ -244,7 +244,7 @@ func (e *exporter) expectLoss(tokens int, logged string) *scrape {
 func (e *exporter) expectRecovery() {
 	e.t.Helper()
 	e.timeout = patience
-	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, "tokens=45")
+	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, fmt.Sprintf("tokens=%d", faultyTokens))
 }
 
 // expectRepair is expectRecovery after a loss.

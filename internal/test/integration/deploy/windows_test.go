@@ -228,7 +228,7 @@ func TestTheGraceOfAListIsThatOfTheDesign(t *testing.T) {
 		times   int
 	}{
 		`offset ` + text(late) + `\]?\) - (\d+)`: {grace.Seconds(), 2},
-		`> (\d+) \* 60\)`:                        {longAgo.Minutes(), 2},
+		`> (\d+) \* 60\)`:                        {longAgo.Minutes(), 1},
 	} {
 		found := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, "prometheus/rules.yml"), -1)
 		for _, number := range found {

@@ -195,6 +195,7 @@ func TestProxyOfTheTargetIsUsed(t *testing.T) {
 // The response is the proxy's and not the control plane's. Failed authentications are not
 // retried, since that may lock the account.
 func TestProxyThatRefusesCONNECT(t *testing.T) {
+	t.Parallel()
 	for status, want := range map[int]struct {
 		outcome  string
 		requests int
@@ -231,6 +232,7 @@ func TestProxyThatRefusesCONNECT(t *testing.T) {
 }
 
 func TestProxyThatRequiresAuthentication(t *testing.T) {
+	t.Parallel()
 	url, _ := startProxy(t, faults.Status(http.StatusProxyAuthRequired)(nil))
 	e := newExporter(t)
 	e.use(target("a", "http://acme.example", withKey, "proxy_url: "+url))
@@ -240,6 +242,7 @@ func TestProxyThatRequiresAuthentication(t *testing.T) {
 
 // The scheme of the proxy's URL is the protocol between the exporter and the proxy.
 func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
+	t.Parallel()
 	url, _ := startProxy(t, newControlPlane(t))
 	for _, address := range []string{"http://acme.example", "https://acme.example"} {
 		e := newExporter(t)
@@ -251,6 +254,7 @@ func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
 }
 
 func TestPasswordOfTheProxyIsNotLogged(t *testing.T) {
+	t.Parallel()
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	e := newExporter(t)
@@ -407,6 +411,7 @@ func blackHole(t *testing.T) string {
 }
 
 func TestDialTimeoutIsReported(t *testing.T) {
+	t.Parallel()
 	address := blackHole(t)
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
@@ -544,6 +549,7 @@ func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 }
 
 func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()

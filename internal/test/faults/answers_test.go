@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -306,7 +307,7 @@ func TestHugeBodiesAreCutOff(t *testing.T) {
 			e.controlPlane.answers(tt.answer)
 			s := e.scrape()
 			s.expectFailed(client.ReasonTooLarge)
-			s.expectLog("level=error", "reason=too_large", "a page of 20 items is larger than 64 MiB")
+			s.expectLog("level=error", "reason=too_large", fmt.Sprintf("a page of %d items is larger than 64 MiB", pageSize))
 			s.expectPage("lower --truefoundry.page-size")
 			s.expectRequests(1)
 			s.expectAtMost("sent", s.sent, tt.sent)
@@ -330,9 +331,9 @@ func TestPages(t *testing.T) {
 		{"a total of a trillion costs nothing", total(1e12), 1e12},
 		{"a total that is too small costs nothing", total(1), 1},
 		{"a total of 0 costs nothing", total(0), 0},
-		{"pages that shrink while they are read cost nothing", faults.Shrink(pageSize, 5, 5), 45},
-		{"an empty page in the middle, once, costs nothing", faults.At(pageSize, faults.First(1, faults.EmptyPage(pageSize))), 45},
-		{"a limit that is clamped to 10 costs nothing", faults.Clamp(10), 45},
+		{"pages that shrink while they are read cost nothing", faults.Shrink(pageSize, 1, 1), faultyTokens},
+		{"an empty page in the middle, once, costs nothing", faults.At(pageSize, faults.First(1, faults.EmptyPage(pageSize))), faultyTokens},
+		{"a limit that is clamped to 2 costs nothing", faults.Clamp(2), faultyTokens},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -374,10 +375,10 @@ func TestPages(t *testing.T) {
 			if asked.Add(1) == 1 {
 				return all
 			}
-			return all[10:40]
+			return all[2:8]
 		})
-		s := e.expectListing(30)
-		for i := 10; i < 40; i++ {
+		s := e.expectListing(6)
+		for i := 2; i < 8; i++ {
 			s.expectToken(controlplanetest.Token(i).ID, "info", 1)
 		}
 		e.controlPlane.listsItsTokens()
@@ -388,10 +389,10 @@ func TestPages(t *testing.T) {
 		t.Parallel()
 		e := start(t)
 		all := controlplanetest.Tokens(faultyTokens)
-		e.controlPlane.lists(append(all, all[:30]...)...)
+		e.controlPlane.lists(append(all, all[:6]...)...)
 		s := e.expectHealthy()
-		s.expectListing(reported, 75)
-		s.expectListing(duplicates, 30)
+		s.expectListing(reported, faultyTokens+6)
+		s.expectListing(duplicates, 6)
 		e.controlPlane.listsItsTokens()
 		e.expectHealthy()
 	})
@@ -401,7 +402,7 @@ func TestPages(t *testing.T) {
 		e := start(t)
 		e.controlPlane.answers(faults.EmptyPage(pageSize))
 		s := e.expectListing(faultyTokens - pageSize)
-		s.expectListing(reported, 45)
+		s.expectListing(reported, faultyTokens)
 		s.expectListing(duplicates, 0)
 		e.controlPlane.answers(nil)
 		e.expectHealthy()

@@ -128,7 +128,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 
 		names.set("two.example", nobody+" "+loopback)
 		cp.closeConnections()
-		e.timeout = 4 * short // at most half of it for a dial, and half of that for each address
+		e.timeout = long // at most half of it for a dial, and half of that for each address
 		e.expectHealthy().expectRetries(0)
 	})
 
@@ -149,7 +149,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 		names.set("moving.example", nobody)
 		cp.letConnectionsDie()
 		idle()
-		e.timeout = short
+		e.timeout = long
 		e.expectHealthy().expectRequests(0)
 		if len(moved.Requests()) == 0 {
 			t.Error("there are no requests where the control plane is now")
@@ -172,7 +172,6 @@ func TestConnectionsThatDieSilently(t *testing.T) {
 			cp.server.EnableHTTP2 = http2
 			cp.serveTLS(t, authority.Config())
 			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
-			e.timeout = short
 			return cp, e
 		}
 		t.Run("a connection of "+name+" that died while it was idle costs nothing", func(t *testing.T) {
@@ -180,6 +179,7 @@ func TestConnectionsThatDieSilently(t *testing.T) {
 			cp, e := serve(t)
 			cp.letConnectionsDie()
 			idle()
+			e.timeout = long
 			e.expectHealthy().expectRetries(0)
 		})
 		t.Run("after a timeout the next scrape has a new connection of "+name, func(t *testing.T) {
@@ -187,6 +187,7 @@ func TestConnectionsThatDieSilently(t *testing.T) {
 			cp, e := serve(t)
 			cp.closeConnections() // a new one is given all the time
 			cp.answers(faults.Hang())
+			e.timeout = short
 			s := e.scrape()
 			s.expectFailed(client.ReasonTimeout)
 			s.expectLog("reason=timeout", "no response from 127.0.0.1:")
@@ -194,6 +195,7 @@ func TestConnectionsThatDieSilently(t *testing.T) {
 
 			cp.answers(nil)
 			cp.letConnectionsDie()
+			e.timeout = 2 * short // too short for HTTP/2 to find out by itself
 			s = e.scrape()
 			s.expectSameTokens(e.before)
 			s.expectLog(`msg="listing works again"`)

@@ -35,9 +35,9 @@ const (
 
 // The tokens that they list while all is well, on several pages each.
 const (
-	faultyTokens    = 45
-	neighbourTokens = 25
-	pageSize        = 20
+	faultyTokens    = 9
+	neighbourTokens = 5
+	pageSize        = 4
 	// lastPage is the offset of the last page that has tokens.
 	lastPage = faultyTokens / pageSize * pageSize
 )
@@ -48,6 +48,8 @@ const (
 	patience = 5 * time.Minute
 	// short is the timeout of scrapes that would take for ever.
 	short = 5 * time.Second
+	// long is the timeout of scrapes that succeed at half of it.
+	long = 3 * short
 )
 
 // How many requests an exporter sends at a time.
@@ -242,7 +244,7 @@ func (e *exporter) expectLoss(tokens int, logged string) *scrape {
 func (e *exporter) expectRecovery() {
 	e.t.Helper()
 	e.timeout = patience
-	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, "tokens=45")
+	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, fmt.Sprintf("tokens=%d", faultyTokens))
 }
 
 // expectRepair is expectRecovery after a loss.

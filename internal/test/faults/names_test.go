@@ -112,7 +112,7 @@ func (s *nameServer) answer(q question) {
 	case misbehaves:
 		code = 2
 	default:
-		for _, text := range strings.Fields(string(r)) {
+		for text := range strings.FieldsSeq(string(r)) {
 			if !isA {
 				break
 			}

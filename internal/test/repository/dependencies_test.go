@@ -51,7 +51,7 @@ func TestBinaryContainsNoTests(t *testing.T) {
 	t.Chdir(top)
 	const module = "github.com/truefoundry-community/truefoundry_exporter/"
 	var got []string
-	for _, path := range strings.Fields(goTool(t, "list", "-deps", ".")) {
+	for path := range strings.FieldsSeq(goTool(t, "list", "-deps", ".")) {
 		if strings.HasPrefix(path, module+"internal/test/") {
 			got = append(got, path)
 		}

@@ -81,6 +81,9 @@ func TestSoak(t *testing.T) {
 	for *seed == 0 {
 		*seed = rand.Uint64()
 	}
+	if testing.Short() {
+		t.Skip("a soak is long")
+	}
 	begun := time.Now()
 	lastLog := begun
 	s := &soak{

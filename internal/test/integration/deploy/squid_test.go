@@ -1,7 +1,7 @@
 package deploy
 
 import (
-	"crypto/md5" //nolint:gosec // as Squid's helper wants it
+	"crypto/md5"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -60,13 +60,13 @@ func startSquid(t *testing.T, address, rules string) *squid {
 			t.Fatal(err)
 		}
 	}
-	password := md5.Sum([]byte("s3cret")) //nolint:gosec // see above
+	password := md5.Sum([]byte("s3cret"))
 	for name, text := range map[string]string{
 		"hosts":      "127.0.0.1 acme.svc\n",
 		"users":      "ci:" + hex.EncodeToString(password[:]) + "\n",
 		"squid.conf": strings.NewReplacer("ADDRESS", address, "DIR", dir, "RULES", rules).Replace(squidConfig),
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil { //nolint:gosec // see above
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,7 +218,8 @@ func TestSquidCannotReachTheControlPlane(t *testing.T) {
 				[]string{"503 Service Unavailable, which did not come from the API (server squid/", `title \"ERROR: The requested URL could not be retrieved\"`},
 				"something in front of the control plane cannot reach it",
 			},
-			"GET 503", []string{"GET 200", "GET 200"},
+			"GET 503",
+			[]string{"GET 200", "GET 200"},
 		},
 		"https": {
 			failure{
@@ -226,7 +227,8 @@ func TestSquidCannotReachTheControlPlane(t *testing.T) {
 				[]string{"refused: 503 Service Unavailable (server squid/"},
 				"check the proxy, and that it may and can reach the control plane",
 			},
-			"CONNECT 503", []string{"CONNECT 200"},
+			"CONNECT 503",
+			[]string{"CONNECT 200"},
 		},
 	} {
 		t.Run(scheme, func(t *testing.T) {

@@ -53,7 +53,9 @@ type readThrough struct {
 // Of these, the first that matches counts.
 var windows = []readThrough{
 	{".*", `truefoundry:.*`, in(recent)},
-	{"facts", `truefoundry_token_expired`, append(in(revoked), text(late)+" offset "+text(time.Hour))},
+	{"facts", `truefoundry_token:end_timestamp_seconds:last`, []string{text(recent) + " offset " + text(late)}},
+	{"facts", `truefoundry_token:life_seconds:last`, in(recent)},
+	{"facts", `truefoundry_token_expired`, append(in(round, revoked), text(late)+" offset "+text(time.Hour))},
 	{"lists", `truefoundry_listing_tokens`, in(round, listedADay)},
 	{"facts|lists", `up|truefoundry_[a-z_]*`, in(round)},
 	{"held", `truefoundry_token:.*:last`, in(memory, held)},
@@ -226,7 +228,7 @@ func TestTheGraceOfAListIsThatOfTheDesign(t *testing.T) {
 		times   int
 	}{
 		`offset ` + text(late) + `\]?\) - (\d+)`: {grace.Seconds(), 2},
-		`> (\d+) \* 60\)`:                        {longAgo.Minutes(), 2},
+		`> (\d+) \* 60\)`:                        {longAgo.Minutes(), 1},
 	} {
 		found := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, "prometheus/rules.yml"), -1)
 		for _, number := range found {

@@ -104,6 +104,35 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	t.Chdir(top)
+	var code strings.Builder
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			code.WriteString(read(t, path))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, file := range textFiles(t) {
+		if filepath.Ext(file) != ".md" {
+			continue
+		}
+		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w+`).FindAllString(read(t, file), -1) {
+			named++
+			if !strings.Contains(code.String(), "func "+name+"(") {
+				t.Errorf("%s names %s, which does not exist", file, name)
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no document names a test")
+	}
+}
+
 // textFiles returns the files that may contain links.
 func textFiles(t *testing.T) (files []string) {
 	t.Helper()

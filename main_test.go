@@ -259,8 +259,8 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want, err := os.ReadFile(golden); err != nil || text != string(want) {
-		t.Errorf("%v; got %s", err, text)
+	if want := readFile(t, golden); text != want {
+		t.Errorf("%s differs from what is exported, which -update writes:\n%s", golden, text)
 	}
 	// The collector's golden file has every metric of the targets.
 	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(readFile(t, "collector/testdata/everything.prom"), -1) {

@@ -16,6 +16,11 @@ func TestEachMetricIsDocumented(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`).FindAllStringSubmatch(readFile(t, "testdata/everything.prom"), -1) {
 		types[found[1]] = found[2]
 	}
+	for _, name := range collector.TokenMetrics() {
+		if types[name] == "" {
+			t.Fatalf("testdata/everything.prom has no %s", name)
+		}
+	}
 	docstest.Region(t, document, "token metrics", collector.TokenMetricsTable(types), *collector.Update)
 	docstest.Region(t, document, "target metrics", collector.TargetMetricsTable(types), *collector.Update)
 }

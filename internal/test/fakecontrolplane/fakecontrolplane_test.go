@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 )
 
@@ -90,6 +94,51 @@ func TestPagesFollowLimitAndOffset(t *testing.T) {
 		}
 		if tt.length > 0 && (!strings.HasSuffix(page.Data[0], " "+tt.first) || !strings.HasSuffix(page.Data[tt.length-1], " "+tt.last)) {
 			t.Errorf("%s: from %s to %s", tt.query, page.Data[0], page.Data[tt.length-1])
+		}
+	}
+}
+
+// fieldsOf returns the paths of the fields that a type has in JSON.
+func fieldsOf(t reflect.Type, prefix string) (paths []string) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || t == reflect.TypeFor[time.Time]() {
+		return nil
+	}
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		paths = append(paths, prefix+name)
+		paths = append(paths, fieldsOf(field.Type, prefix+name+".")...)
+	}
+	return paths
+}
+
+// The fake control plane sends the fields that the client decodes, by the same names.
+func TestItemsHaveTheFieldsOfTheAPI(t *testing.T) {
+	// The API has them, too.
+	notDecoded := []string{
+		"id", "accountId", "updatedAt", "jwts.updatedAt", "jwts.subjectType", "jwts.subjectId", "manifest.type",
+	}
+	// Other fields stand in for these.
+	notSent := []string{
+		"createdBySubject.subjectExternalIdentitySlug", "createdBySubject.subjectControllerName", "manifest.token_type",
+	}
+	var decoded []string
+	for _, field := range client.Fields() {
+		if !strings.HasPrefix(string(field), "pagination") {
+			decoded = append(decoded, string(field))
+		}
+	}
+	sent := fieldsOf(reflect.TypeFor[fakecontrolplane.Token](), "")
+	for _, path := range sent {
+		if !slices.Contains(decoded, path) && !slices.Contains(notDecoded, path) {
+			t.Errorf("%s is sent, and neither decoded nor known to be ignored", path)
+		}
+	}
+	for _, path := range decoded {
+		if slices.Contains(sent, path) == slices.Contains(notSent, path) {
+			t.Errorf("%s is decoded, and not sent; or it is sent, and listed as not sent", path)
 		}
 	}
 }

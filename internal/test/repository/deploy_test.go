@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,10 +40,11 @@ func TestDeployedFilesNameNoOtherMetrics(t *testing.T) {
 	}
 	known = append(known, "truefoundry_exporter_api_request_duration_seconds_bucket", "truefoundry_exporter_api_request_duration_seconds_count",
 		"truefoundry_exporter_api_request_duration_seconds_sum", "truefoundry_exporter")
-	for _, file := range []string{
-		"deploy/prometheus/rules.yml", "deploy/prometheus/rules_test.yml", "deploy/prometheus/rules_week_test.yml",
-		"deploy/grafana/dashboard.json", "docs/runbook.md",
-	} {
+	files, err := filepath.Glob("deploy/prometheus/rules*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "deploy/grafana/dashboard.json", "docs/runbook.md", "docs/metrics.md") {
 		names := regexp.MustCompile(`\btruefoundry(_target)?[:_][a-z0-9_:]*[a-z0-9]`).FindAllString(read(t, file), -1)
 		if len(names) == 0 {
 			t.Errorf("%s names no metric", file)
@@ -50,7 +52,7 @@ func TestDeployedFilesNameNoOtherMetrics(t *testing.T) {
 		slices.Sort(names)
 		for _, name := range slices.Compact(names) {
 			if !slices.Contains(known, name) {
-				t.Errorf("%s names %s, which there is not", file, name)
+				t.Errorf("%s names %s, which does not exist", file, name)
 			}
 		}
 	}

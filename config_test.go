@@ -75,6 +75,7 @@ func wantLines(t *testing.T, text string, lines ...string) {
 
 // A target that fails does not affect the others.
 func TestTargetsOfConfigFileAreScraped(t *testing.T) {
+	t.Parallel()
 	acme := serveTokens(t, "key-of-acme", 2, 5)
 	globex := serveTokens(t, "key-of-globex", 3, 7)
 	hanging := serveTokens(t, "key-of-hanging", 1, 1, faults.Hang())
@@ -141,6 +142,7 @@ targets:
 }
 
 func TestExampleConfigFileWorks(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(2)...))
 	plain := httptest.NewServer(cp)
 	t.Cleanup(plain.Close)
@@ -179,6 +181,7 @@ func TestExampleConfigFileWorks(t *testing.T) {
 }
 
 func TestKindFlagIsRepeatable(t *testing.T) {
+	t.Parallel()
 	cp := serveTokens(t, "the-key", 2, 5)
 	p := start(t, []string{"TFY_API_KEY=the-key", "TFY_HOST=" + cp.URL},
 		"--truefoundry.kind=virtual-account", "--truefoundry.kind=personal-access-token", "--truefoundry.api-key-token=token-t0001")
@@ -191,6 +194,7 @@ func TestKindFlagIsRepeatable(t *testing.T) {
 }
 
 func TestReplacedKeyFileIsUsedByTheNextScrape(t *testing.T) {
+	t.Parallel()
 	const next = "e30.eyJleHAiOjE4OTAwMDAwMDB9.c2ln" // {"exp":1890000000}
 	cp := serveTokens(t, next, 2, 0)
 	key := writeFile(t, "key", controlplanetest.Key)
@@ -224,6 +228,7 @@ func reloads(t *testing.T, p *process) map[string]func() (response string) {
 }
 
 func TestReloadReplacesTargets(t *testing.T) {
+	t.Parallel()
 	acme, globex := serveTokens(t, "the-key", 2, 0), serveTokens(t, "the-key", 3, 0)
 	file := writeFile(t, "targets.yml", "")
 	both := configFile("acme", acme.URL, "the-key", "globex", globex.URL, "the-key")
@@ -257,6 +262,7 @@ func TestReloadReplacesTargets(t *testing.T) {
 }
 
 func TestSIGHUPWithoutConfigFileIsIgnored(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, "--demo")
 	if err := p.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -266,6 +272,7 @@ func TestSIGHUPWithoutConfigFileIsIgnored(t *testing.T) {
 }
 
 func TestReloadsDoNotDisturbScrapes(t *testing.T) {
+	t.Parallel()
 	acme, globex := serveTokens(t, "the-key", 20, 0), serveTokens(t, "the-key", 30, 0)
 	file := writeFile(t, "targets.yml", configFile("acme", acme.URL, "the-key", "globex", globex.URL, "the-key"))
 	p := start(t, nil, "--config.file="+file, "--web.enable-lifecycle", "--truefoundry.page-size=3")
@@ -318,6 +325,7 @@ func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 }
 
 func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
+	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	acme := serveTokens(t, "the-key", 2, 0, faults.First(1, faults.Hold(begun, finish)))
 	globex := serveTokens(t, "the-key", 3, 0)
@@ -354,6 +362,7 @@ func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
 }
 
 func TestConfigCheckReportsProblemsAndWarnings(t *testing.T) {
+	t.Parallel()
 	const opaque, jwt = "tfy_va_ci_s3cret", controlplanetest.Key
 	for _, tt := range []struct {
 		name, config string
@@ -393,6 +402,7 @@ func TestConfigCheckReportsProblemsAndWarnings(t *testing.T) {
 }
 
 func TestWarningsAreLoggedAtTheStartAndAfterEachReload(t *testing.T) {
+	t.Parallel()
 	const opaque, inTheClear = "its API key does not contain its expiry", "the API key is sent unencrypted"
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	file := writeFile(t, "targets.yml", configFile("in-the-clear", "http://acme.example", controlplanetest.Key, "opaque", cp.URL, "tfy_va_ci_s3cret"))
@@ -433,6 +443,7 @@ func TestWarningsAreLoggedAtTheStartAndAfterEachReload(t *testing.T) {
 }
 
 func TestDemoLogsNoWarnings(t *testing.T) {
+	t.Parallel()
 	if logged := start(t, nil, "--demo").stop(t, syscall.SIGTERM); strings.Contains(logged, "level=warn") {
 		t.Errorf("logged %s", logged)
 	}

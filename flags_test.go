@@ -20,6 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the regions of documents")
 
 func TestConfigurationHasEveryFlag(t *testing.T) {
+	t.Parallel()
 	app := kingpin.New(programName, "").Version("")
 	addFlags(app)
 	var b strings.Builder
@@ -49,6 +50,7 @@ func readFile(t *testing.T, path string) string {
 // Flags of one target are rejected with --config.file; the others are settings of all
 // targets.
 func TestEachFlagIsDocumentedAndChecked(t *testing.T) {
+	t.Parallel()
 	settings := map[string]string{
 		"truefoundry.creator-label": "id", "truefoundry.page-size": "500", "truefoundry.max-tokens": "10",
 		"truefoundry.max-concurrency": "2", "truefoundry.timeout": "10s", "truefoundry.timeout-offset": "1s",

@@ -82,6 +82,7 @@ func longTokens() []any {
 }
 
 func TestSlowScraperDoesNotDelayOthers(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(longTokens()...))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL)
 	slow := send(t, dial(t, p), scrape)
@@ -99,6 +100,7 @@ func TestSlowScraperDoesNotDelayOthers(t *testing.T) {
 }
 
 func TestDisconnectedScraperIsNotLoggedAsAnError(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(longTokens()...))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key}, "--truefoundry.url="+cp.URL)
 	for range 2 {
@@ -124,6 +126,7 @@ func TestDisconnectedScraperIsNotLoggedAsAnError(t *testing.T) {
 }
 
 func TestLargeRequestHeaderIsRejected(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, "--demo")
 	for size, want := range map[int]int{32 << 10: http.StatusOK, 80 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		header := "X-Long: " + strings.Repeat("a", size) + "\r\n\r\n"
@@ -136,6 +139,7 @@ func TestLargeRequestHeaderIsRejected(t *testing.T) {
 
 // As many concurrent scrapes as allowed share one listing.
 func TestScrapesAboveMaxRequestsAreRejected(t *testing.T) {
+	t.Parallel()
 	const scrapes, allowed = 20, 3
 	finish := make(chan struct{})
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...), faults.First(1, func(next http.Handler) http.Handler {
@@ -193,6 +197,7 @@ func closeConnections(next http.Handler) http.Handler {
 
 // Existing connections are still served.
 func TestExporterSurvivesRunningOutOfFileDescriptors(t *testing.T) {
+	t.Parallel()
 	const limit = 40
 	cp := serveTokens(t, controlplanetest.Key, 3, 0, closeConnections)
 	file := writeFile(t, "targets.yml", configFile("inline", cp.URL, controlplanetest.Key)+
@@ -241,6 +246,7 @@ func TestExporterSurvivesRunningOutOfFileDescriptors(t *testing.T) {
 
 // net/http logs unsolicited responses to the standard logger.
 func TestUnsolicitedResponseIsLogged(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(), func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -265,6 +271,7 @@ func TestUnsolicitedResponseIsLogged(t *testing.T) {
 }
 
 func TestUnsupportedMethodsAndPathsAreRejected(t *testing.T) {
+	t.Parallel()
 	cp := serveTokens(t, "the-key", 1, 0)
 	p := start(t, nil, "--config.file="+writeFile(t, "targets.yml", configFile("acme", cp.URL, "the-key")), "--web.enable-lifecycle")
 	methods := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW", "get"}
@@ -298,6 +305,7 @@ func TestUnsupportedMethodsAndPathsAreRejected(t *testing.T) {
 }
 
 func TestProfilesAreNotServed(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, "--demo")
 	for _, path := range []string{
 		"/debug", "/debug/", "/debug/pprof", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/profile", "/debug/pprof/symbol",

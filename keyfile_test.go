@@ -16,6 +16,7 @@ import (
 )
 
 func TestDamagedKeyFileFailsTheListingUntilItIsRepaired(t *testing.T) {
+	t.Parallel()
 	cp := serveTokens(t, controlplanetest.Key, 3, 0)
 	key := filepath.Join(t.TempDir(), "key")
 	p := start(t, nil, "--config.file="+writeFile(t, "targets.yml", "targets: [{name: acme, url: \""+cp.URL+"\", authorization: {credentials_file: "+key+"}}]"))
@@ -79,6 +80,7 @@ func TestDamagedKeyFileFailsTheListingUntilItIsRepaired(t *testing.T) {
 // Kubernetes atomically replaces a symbolic link to the directory of the file, and
 // removes the previous directory.
 func TestKeyFileIsReadableWhileKubernetesReplacesIt(t *testing.T) {
+	t.Parallel()
 	const rotations = 100
 	cp := serveTokens(t, controlplanetest.Key, 3, 0)
 	volume := t.TempDir()

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"io"
 	"maps"
 	"net/http"
@@ -42,6 +43,11 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(envRunMain) != "" {
 		main()
+	}
+	// The tests wait for processes most of the time.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -149,6 +155,7 @@ func fetch(t *testing.T, client *http.Client, url string, prepare func(*http.Req
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	p := start(t, []string{"TFY_HOST=https://example.invalid", "TFY_API_KEY=left-alone"}, "--demo")
 	metrics := metricstest.WithoutControlPlane(get(t, p.url+"/metrics"))
 	for _, want := range []string{
@@ -184,6 +191,7 @@ func TestDemo(t *testing.T) {
 }
 
 func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	file := writeFile(t, "key", controlplanetest.Key+"\n")
 	for _, tt := range []struct {
@@ -214,6 +222,7 @@ func TestTargetComesFromTheEnvironmentOrFromFlags(t *testing.T) {
 }
 
 func TestFlagsTakeEffect(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	p := start(t, []string{"TFY_API_KEY=" + controlplanetest.Key},
 		"--truefoundry.url="+cp.URL+"/api", "--truefoundry.api-prefix=/svc", "--truefoundry.page-size=2",
@@ -234,6 +243,7 @@ func TestFlagsTakeEffect(t *testing.T) {
 
 // The golden file has all metrics but those that --web.disable-exporter-metrics omits.
 func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
+	t.Parallel()
 	token := controlplanetest.Token(1)
 	token.Manifest.AutoRotate = &fakecontrolplane.AutoRotate{Interval: 60, GracePeriod: 30}
 	token.NextScheduledRotation = token.JWTs[0].Expiry
@@ -288,6 +298,7 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 // The control plane sends the first page only. When the timeout is reached, as many
 // other requests as allowed are in flight.
 func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
+	t.Parallel()
 	const offset, timeout = 200 * time.Millisecond, time.Second
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(100)...), func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -317,6 +328,7 @@ func TestConcurrencyAndTimeoutOffsetTakeEffect(t *testing.T) {
 }
 
 func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Host != "control-plane.example" {
@@ -331,6 +343,7 @@ func TestProxyOfTheEnvironmentIsUsed(t *testing.T) {
 }
 
 func TestWebConfigEnablesTLSAndBasicAuth(t *testing.T) {
+	t.Parallel()
 	issuer := httptest.NewTLSServer(nil)
 	defer issuer.Close()
 	dir := t.TempDir()
@@ -363,6 +376,7 @@ basic_auth_users: {prometheus: `+passwordHash+`}
 }
 
 func TestUsageErrorIsOneLine(t *testing.T) {
+	t.Parallel()
 	const key = "TFY_API_KEY=secret-key"
 	for _, tt := range []struct {
 		name string
@@ -444,6 +458,7 @@ func TestUsageErrorIsOneLine(t *testing.T) {
 }
 
 func TestPortInUseIsAnError(t *testing.T) {
+	t.Parallel()
 	first := start(t, nil, "--demo")
 	var stderr strings.Builder
 	second := command(t, nil, "--demo", "--web.listen-address="+strings.TrimPrefix(first.url, "http://"))
@@ -455,6 +470,7 @@ func TestPortInUseIsAnError(t *testing.T) {
 }
 
 func TestKeyFileMayBeCreatedAfterTheStart(t *testing.T) {
+	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always())
 	file := filepath.Join(t.TempDir(), "key")
 	p := start(t, nil, "--truefoundry.url="+cp.URL, "--truefoundry.api-key-file="+file)
@@ -467,6 +483,7 @@ func TestKeyFileMayBeCreatedAfterTheStart(t *testing.T) {
 
 // SIGTERM waits for scrapes in flight until the timeout. A second SIGTERM does not.
 func TestSIGTERMWaitsForScrapesInFlight(t *testing.T) {
+	t.Parallel()
 	// begin sends SIGTERM to an exporter whose scrape hangs until finish is closed.
 	begin := func(t *testing.T, timeout string) (p *process, finish chan struct{}, scraped chan string) {
 		t.Helper()

@@ -32,6 +32,7 @@ func runOnce(t *testing.T, env []string, args ...string) (code int, stdout, stde
 }
 
 func TestOnce(t *testing.T) {
+	t.Parallel()
 	good := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(3)...))
 	bad := controlplanetest.Start(t, controlplanetest.Always(), faults.Status(403))
 	key := []string{"TFY_API_KEY=" + controlplanetest.Key}
@@ -119,6 +120,7 @@ func TestOnce(t *testing.T) {
 }
 
 func TestOnceShape(t *testing.T) {
+	t.Parallel()
 	token := controlplanetest.Token(1)
 	token.Name, token.TenantName = "zebra-name", "zebra-tenant"
 	good := controlplanetest.Start(t, controlplanetest.Always(token))
@@ -146,6 +148,7 @@ func TestOnceShape(t *testing.T) {
 }
 
 func TestOnceFailsIfItCannotWrite(t *testing.T) {
+	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +167,7 @@ func TestOnceFailsIfItCannotWrite(t *testing.T) {
 }
 
 func TestOnceFailsIfInterrupted(t *testing.T) {
+	t.Parallel()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	defer close(finish)
 	cp := controlplanetest.Start(t, controlplanetest.Always(), faults.Hold(begun, finish))
@@ -184,6 +188,7 @@ func TestOnceFailsIfInterrupted(t *testing.T) {
 }
 
 func TestCronExampleOfTheDocsWorks(t *testing.T) {
+	t.Parallel()
 	found := regexp.MustCompile(`(?m)^\*/5 \* \* \* \* +\S+ +(truefoundry_exporter .*)$`).FindStringSubmatch(readFile(t, "docs/configuration.md"))
 	if found == nil {
 		t.Fatal("docs/configuration.md has no line for cron")

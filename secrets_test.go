@@ -310,6 +310,7 @@ func (e *secretEcho) newHandler(t *testing.T) http.Handler {
 // Every way to configure a secret is combined with every response of a control plane.
 // Control planes that accept the secret work, and no output contains it.
 func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
+	t.Parallel()
 	names := []string{
 		"API key", "API key of a file", "client's secret", "client's secret of a file",
 		"client's rejected secret", "access token", "header", "header of a file", "proxy's password",
@@ -443,6 +444,7 @@ func TestSecretsOfConfigFileAreNotExposed(t *testing.T) {
 }
 
 func TestSecretsOfFlagsAndEnvironmentAreNotExposed(t *testing.T) {
+	t.Parallel()
 	names := []string{"API key", "API key of a file", "proxy's password"}
 	c, e := canaries{}, &secretEcho{seen: map[string]bool{}, names: names}
 	for _, name := range names {
@@ -502,6 +504,7 @@ func TestSecretsOfFlagsAndEnvironmentAreNotExposed(t *testing.T) {
 }
 
 func TestSecretsOfWebConfigAreNotExposed(t *testing.T) {
+	t.Parallel()
 	const password = "open sesame"
 	issuer, key, certificate := selfSigned(t)
 	c := canaries{}
@@ -526,6 +529,7 @@ func TestSecretsOfWebConfigAreNotExposed(t *testing.T) {
 }
 
 func TestMisplacedSecretsAreNotRepeatedInErrors(t *testing.T) {
+	t.Parallel()
 	c := canaries{}
 	c.add("API key", canary("API key"))
 	key := strconv.Quote(canary("API key"))
@@ -602,6 +606,7 @@ func TestMisplacedSecretsAreNotRepeatedInErrors(t *testing.T) {
 
 // The exporter is killed while it sends secrets.
 func TestSecretsAreNotInStackTraces(t *testing.T) {
+	t.Parallel()
 	c := canaries{}
 	c.add("API key", canary("API key"))
 	c.add("header", canary("header"))
@@ -640,6 +645,7 @@ func TestSecretsAreNotInStackTraces(t *testing.T) {
 
 // The API lists no secrets. If it did, they would be ignored.
 func TestSecretsInListsAreIgnored(t *testing.T) {
+	t.Parallel()
 	secret := canary("listed token")
 	c := canaries{}
 	c.add("listed token", secret)

@@ -31,6 +31,7 @@ func selfSigned(t *testing.T) (issuer *httptest.Server, key []byte, config strin
 
 // The toolkit reads the file for each request.
 func TestDamagedWebConfigFile(t *testing.T) {
+	t.Parallel()
 	file := writeFile(t, "web.yml", "basic_auth_users: {prometheus: "+passwordHash+"}\n")
 	p := start(t, nil, "--demo", "--web.config.file="+file)
 	status := func() int {

@@ -144,6 +144,7 @@ func TestTheSenderIsADetail(t *testing.T) {
 }
 
 func TestA400ThatIsNotFromTheAPI(t *testing.T) {
+	t.Parallel()
 	respond := status(http.StatusBadRequest, "<title>400 Bad Request</title>")
 	server := httptest.NewTLSServer(respond)
 	t.Cleanup(server.Close)
@@ -190,6 +191,7 @@ func TestA200ThatIsNotFromTheAPI(t *testing.T) {
 
 // Error responses of the API are JSON objects. A new key does not help against others.
 func TestRefusalsByTheAPIAndByOthers(t *testing.T) {
+	t.Parallel()
 	const api, other = true, false
 	for _, tc := range []struct {
 		name, body string
@@ -380,6 +382,7 @@ func TestSentHeadersAreRedacted(t *testing.T) {
 }
 
 func TestContentEncodings(t *testing.T) {
+	t.Parallel()
 	const page = `{"data":[{"id":"a"}]}`
 	compressed := faults.Zipped(page)
 	corrupt := []byte(compressed)
@@ -544,6 +547,7 @@ func TestUnreachableControlPlanes(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	handler := onePage(`{"data":[]}`)
 	plain := serve(t, handler)
 	start := func(configure func(*tls.Config)) *httptest.Server {
@@ -613,6 +617,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func TestServersThatDoNotRespond(t *testing.T) {
+	t.Parallel()
 	t.Run("no response before the deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()

@@ -97,6 +97,7 @@ func TestReloadKeepsTheTargetsIfTheFileIsInvalid(t *testing.T) {
 }
 
 func TestReloadsDoNotDisturbScrapes(t *testing.T) {
+	t.Parallel()
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	files := []string{

@@ -24,6 +24,7 @@ import (
 )
 
 func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
+	t.Parallel()
 	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), good.Serves())
 	e := newExporter(t)
@@ -55,6 +56,7 @@ func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 }
 
 func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
+	t.Parallel()
 	good := faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), good.Serves())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
@@ -70,6 +72,7 @@ func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 }
 
 func TestTLSConfigIsUsed(t *testing.T) {
+	t.Parallel()
 	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
 	url := serve(t, newControlPlane(t), good.Serves(modern))
@@ -95,6 +98,7 @@ func TestTLSConfigIsUsed(t *testing.T) {
 }
 
 func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
 	url := serve(t, protocols.wrap(newControlPlane(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
@@ -110,6 +114,7 @@ func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 }
 
 func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
+	t.Parallel()
 	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), servers.Serves(clients.Admits))
 	e := newExporter(t)
@@ -142,6 +147,7 @@ func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 }
 
 func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
+	t.Parallel()
 	servers := faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), servers.Serves(servers.Admits))
 	e := newExporter(t)
@@ -151,6 +157,7 @@ func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 }
 
 func TestTokenEndpointHasItsOwnTLSConfig(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
 	o.URL = serve(t, o, private.Serves())

@@ -97,6 +97,9 @@ func TestResponsesOfSomethingElse(t *testing.T) {
 
 // A 502 of a proxy stays one if the time runs out while the exporter tries again.
 func TestARetryThatIsTooLate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for deadlines")
+	}
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		first        controlplanetest.Fault

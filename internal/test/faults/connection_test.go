@@ -61,6 +61,9 @@ func TestNames(t *testing.T) {
 	}
 
 	t.Run("a name server that does not answer is left before the deadline", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("waits for deadlines")
+		}
 		t.Parallel()
 		cp := startControlPlane(t)
 		names.add(t, "silent.example")
@@ -99,6 +102,9 @@ func dropPackets(t *testing.T, address string) {
 }
 
 func TestAddressesThatDropPackets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for deadlines")
+	}
 	t.Parallel()
 	t.Run("no connection by the deadline is no slow control plane", func(t *testing.T) {
 		t.Parallel()
@@ -163,6 +169,9 @@ func idle() { <-time.After(600 * time.Millisecond) }
 
 // A connection that died without notice costs no scrape, and keeps no control plane down.
 func TestConnectionsThatDieSilently(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for deadlines")
+	}
 	t.Parallel()
 	authority := faults.NewAuthority(t)
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
@@ -217,6 +226,9 @@ func TestConnectionsThatBreak(t *testing.T) {
 }
 
 func TestAnswersThatTakeForEver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for deadlines")
+	}
 	t.Parallel()
 	for _, tt := range []struct {
 		name     string

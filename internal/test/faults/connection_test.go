@@ -115,7 +115,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 
 		names.set("dropped.example", nobody)
 		cp.closeConnections()
-		e.timeout = short
+		e.timeout = long // half of it for the dial, the name included
 		s := e.expectFailure(client.ReasonTimeout, "no connection to dropped.example"+cp.port())
 		s.expectPage("no connection to dropped.example"+cp.port(), "check the firewall, the NetworkPolicy, the proxy")
 		metricstest.Absent(t, s.log[0]+s.page, "scrape_timeout")

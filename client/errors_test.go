@@ -63,7 +63,7 @@ func TestErrorsByStatus(t *testing.T) {
 		{401, "401 Unauthorized", client.ReasonUnauthorized, client.ReasonIntermediary, "replace it", "the API key is not the problem"},
 		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "somebody who may", "the API key is not the problem"},
 		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something else than the control plane's API"},
-		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
+		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "gave up waiting for the request"},
 		{409, "409 Conflict", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
 		{422, "422 Unprocessable Entity", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "check the URL"},
 		{429, "429 Too Many Requests", client.ReasonRateLimited, client.ReasonRateLimited, "--truefoundry.max-concurrency", "--truefoundry.max-concurrency"},
@@ -88,6 +88,10 @@ func TestErrorsByStatus(t *testing.T) {
 			wantText(t, foreign.Advice, tc.adviceOther)
 		})
 	}
+	t.Run("several messages", func(t *testing.T) {
+		e := failure(t, status(422, `{"statusCode":422,"message":["limit must not be greater than 500","no offset"]}`), client.ReasonClientError)
+		wantEqual(t, e.Detail, "limit must not be greater than 500; no offset")
+	})
 	t.Run("204 No Content", func(t *testing.T) {
 		wantEqual(t, failure(t, status(204, ""), client.ReasonBadResponse).Summary, "204 No Content"+notFromAPI)
 	})

@@ -85,6 +85,8 @@ func (c *Client) classifyForeignError(code int, credential Credential) (reason R
 		return ReasonIntermediary, adviceIntermediary
 	case code == http.StatusTooManyRequests:
 		return ReasonRateLimited, "scrape less often, or lower --truefoundry.max-concurrency"
+	case code == http.StatusRequestTimeout:
+		return ReasonClientError, "something in front of the control plane gave up waiting for the request: check its logs and the network"
 	case code == http.StatusRequestHeaderFieldsTooLarge, code == http.StatusBadRequest && len(credential.secret) > maxUsualKey:
 		advice = fmt.Sprintf("most likely the API key, which has %d bytes, is too large for what is in front of the control plane: allow larger headers there", len(credential.secret))
 		if code == http.StatusBadRequest && c.cfg.URL.Scheme == "http" {
@@ -136,7 +138,16 @@ func readErrorBody(resp *http.Response) (message string, fromAPI bool) {
 	}
 	var members map[string]any // a struct would ignore the case of names
 	if json.Unmarshal(bytes.TrimPrefix(raw, byteOrderMark), &members) == nil && (members["message"] != nil || members["statusCode"] != nil) {
-		message, _ = members["message"].(string)
+		switch m := members["message"].(type) {
+		case string:
+			message = m
+		case []any: // from the validation of the request
+			var texts []string
+			for _, text := range m {
+				texts = append(texts, fmt.Sprint(text))
+			}
+			message = strings.Join(texts, "; ")
+		}
 		return message, true
 	}
 	return identify(resp.Header, htmlTitle(raw)), false

@@ -102,7 +102,7 @@ func (o *oauth2Credentials) Credential(ctx context.Context) (client.Credential, 
 	case o.requestSem <- struct{}{}:
 		defer func() { <-o.requestSem }()
 	case <-ctx.Done():
-		return client.Credential{}, client.ContextError(ctx)
+		return client.Credential{}, endpointError(ctx, ctx.Err(), secret)
 	}
 	if credential, ok := o.current(secret); ok { // another caller has just requested it
 		return credential, nil
@@ -155,6 +155,10 @@ func endpointError(ctx context.Context, err error, secret string) error {
 	if !ok {
 		failure := *client.TransportError(ctx, err, secret)
 		failure.Summary = prefix + failure.Summary
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			failure.Summary = prefix + "no response within the scrape's deadline"
+			failure.Advice = "check token_url, and the firewall, the NetworkPolicy and the proxy on the way there"
+		}
 		return &failure
 	}
 	failure := &client.Error{

@@ -367,7 +367,8 @@ func TestHangingEndpointTimesOutWithTheListing(t *testing.T) {
 	e.use(target("a", cp.URL, o.oauth2(), "kinds: [personal-access-token, virtual-account]"))
 	e.expectWithin(200*time.Millisecond, "a: timeout")
 	<-gone
-	metricstest.Present(t, e.log.String(), "the list did not arrive within the scrape's deadline")
+	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: no response within the scrape's deadline: check token_url")
+	metricstest.Absent(t, e.log.String(), "raise scrape_timeout")
 	o.setHandler(issue)
 	e.expect("a: up")
 }

@@ -119,7 +119,7 @@ func TestHAProxy(t *testing.T) {
 			want: failure{
 				client.ReasonClientError,
 				[]string{"408 Request Timeout, which did not come from the API"},
-				"check the URL and the API prefix, which lead to something else",
+				"something in front of the control plane gave up waiting for the request",
 			},
 			request: "GET 408", times: 3,
 		},

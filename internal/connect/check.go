@@ -30,17 +30,17 @@ func Check(ctx context.Context, target *config.Target) (problems, warnings []str
 // checkCredentials reads the API key, or the client secret for OAuth2. expiryKnown is
 // true if the key contains its expiry, and for OAuth2, whose access tokens are renewed.
 func checkCredentials(ctx context.Context, cfg *config.Credentials) (expiryKnown bool, err error) {
-	credentials, _ := newCredentials(cfg)
-	var credential client.Credential
-	if o, ok := credentials.(*oauth2Credentials); ok {
-		_, err = o.readSecret()
-		expiryKnown = true
-	} else {
-		credential, err = credentials.Credential(ctx)
-		expiryKnown = !credential.Expiry.IsZero()
+	if cfg.OAuth2 != nil {
+		o := newOAuth2(cfg.OAuth2)
+		if _, err := o.readSecret(); err != nil {
+			return false, client.CredentialError(o.String(), err)
+		}
+		return true, nil
 	}
+	credentials, _ := newCredentials(cfg)
+	credential, err := credentials.Credential(ctx)
 	if err != nil {
 		return false, client.CredentialError(credentials.String(), err)
 	}
-	return expiryKnown, nil
+	return !credential.Expiry.IsZero(), nil
 }

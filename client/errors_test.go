@@ -234,6 +234,13 @@ func TestRefusalsByTheAPIAndByOthers(t *testing.T) {
 	}
 }
 
+func TestTheSenderOfAForeignResponseIsIdentified(t *testing.T) {
+	redirect := failure(t, status(302, "<html><title>302 Found</title>", "Server", "nginx", "Location", "https://sso.example/login"), client.ReasonRedirect)
+	wantEqual(t, redirect.Detail, `to https://sso.example/login, server nginx, title "302 Found"`)
+	text := failure(t, status(200, "Sign in", "Server", "nginx", "Content-Type", "text/plain"), client.ReasonBadResponse)
+	wantText(t, text.Detail, "server nginx, text/plain: ")
+}
+
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	const (
 		path    = "/api/svc/v1/personal-access-tokens"

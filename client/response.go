@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,7 +36,9 @@ func (c *Client) statusError(resp *http.Response, a *attempt, credential Credent
 	switch {
 	case resp.StatusCode/100 == 3:
 		e.Reason = ReasonRedirect
-		message, e.Advice = describeRedirect(resp)
+		var location string
+		location, e.Advice = describeRedirect(resp)
+		message = join(location, message)
 	case fromAPI && resp.StatusCode != http.StatusProxyAuthRequired:
 		e.Reason, e.Advice = classifyAPIError(resp.StatusCode)
 	default:
@@ -168,7 +171,12 @@ func identify(header http.Header, title string) string {
 			parts = append(parts, "wants "+scheme)
 		}
 	}
-	return strings.Join(parts, ", ")
+	return join(parts...)
+}
+
+// join returns the parts that are not empty, with commas between them.
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", ")
 }
 
 // titlePattern matches the title of an HTML page.
@@ -242,7 +250,8 @@ func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secre
 	default:
 		e.Reason = ReasonBadResponse
 		e.Summary = "the response is not a list of tokens"
-		e.Detail = detail(cmp.Or(resp.Header.Get("Content-Type"), "no content type")+": "+err.Error(), secrets...)
+		content := cmp.Or(resp.Header.Get("Content-Type"), "no content type") + ": " + err.Error()
+		e.Detail = detail(join(identify(resp.Header, ""), content), secrets...)
 		e.Advice = "check that the URL and the API prefix lead to the control plane's API"
 	}
 	return e

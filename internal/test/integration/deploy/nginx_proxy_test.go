@@ -96,7 +96,7 @@ func TestNginx(t *testing.T) {
 			fault: listens["http"] + "return 302 https://login.example/sign-in?next=$request_uri;",
 			want: failure{
 				client.ReasonRedirect,
-				[]string{"302 Found (to https://login.example/sign-in)"},
+				[]string{"302 Found (to https://login.example/sign-in, server nginx"},
 				"redirects are not followed, so that the API key goes nowhere else; most likely a login stands in front of the control plane",
 			},
 			request: "GET 302", times: 1,
@@ -106,7 +106,7 @@ func TestNginx(t *testing.T) {
 			fault: listens["http"] + "return 301 https://$host$request_uri;",
 			want: failure{
 				client.ReasonRedirect,
-				[]string{"301 Moved Permanently (to https://127.0.0.1/api/svc/v1/personal-access-tokens)"},
+				[]string{"301 Moved Permanently (to https://127.0.0.1/api/svc/v1/personal-access-tokens, server nginx"},
 				"redirects are not followed, so that the API key goes nowhere else; the URL should start with https://",
 			},
 			request: "GET 301", times: 1,

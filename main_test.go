@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	}
 	// The tests wait for processes most of the time.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -150,7 +150,6 @@ func format(v any) string {
 }
 
 func TestRequestsAreForListEndpoints(t *testing.T) {
-	t.Parallel()
 	for _, tc := range []struct {
 		name, path, prefix string
 		kind               client.Kind

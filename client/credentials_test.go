@@ -36,7 +36,6 @@ func (s fakeCredentials) Refused(c client.Credential) {
 func (fakeCredentials) String() string { return "file /run/key" }
 
 func TestEachListingGetsACredential(t *testing.T) {
-	t.Parallel()
 	var sent []string
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		sent = append(sent, r.Header.Get("Authorization"))
@@ -59,7 +58,6 @@ func TestEachListingGetsACredential(t *testing.T) {
 }
 
 func TestNothingIsSentWithoutAValidKey(t *testing.T) {
-	t.Parallel()
 	for _, tc := range []struct{ name, key, want string }{
 		{"empty", "", "it is empty"},
 		{"a space inside", "tfy s3cret", "a blank"},
@@ -85,7 +83,6 @@ func TestNothingIsSentWithoutAValidKey(t *testing.T) {
 }
 
 func TestAFileIsNamedOnce(t *testing.T) {
-	t.Parallel()
 	c := newClient(t, "http://acme.example", func(cfg *client.Config) {
 		cfg.Credentials = fakeCredentials{get: func(context.Context) (client.Credential, error) {
 			return client.Credential{}, &fs.PathError{Op: "open", Path: "/run/key", Err: fs.ErrNotExist}
@@ -178,7 +175,6 @@ func TestCredentialsDoNotPrintTheirSecret(t *testing.T) {
 }
 
 func TestAnErrorOfTheCredentialsFailsTheListing(t *testing.T) {
-	t.Parallel()
 	c := newClient(t, "http://acme.example", func(cfg *client.Config) {
 		cfg.Credentials = fakeCredentials{get: func(context.Context) (client.Credential, error) {
 			return client.Credential{}, fmt.Errorf("wrapped: %w", &client.Error{Reason: client.ReasonConnection, Summary: "the login failed", Advice: "wait"})
@@ -191,7 +187,6 @@ func TestAnErrorOfTheCredentialsFailsTheListing(t *testing.T) {
 
 // Refused gets the credential that was sent, because there may be a new one by then.
 func TestRefusedIsCalledAfterA401(t *testing.T) {
-	t.Parallel()
 	for status, want := range map[int]int32{401: 1, 403: 0, 407: 0, 500: 0, 200: 0} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			var refused atomic.Int32
@@ -241,7 +236,6 @@ func TestInvalidConfigs(t *testing.T) {
 }
 
 func TestConfigDefaults(t *testing.T) {
-	t.Parallel()
 	var requested string
 	u, err := client.ParseURL(serve(t, func(w http.ResponseWriter, r *http.Request) {
 		requested = r.URL.String() + " " + r.UserAgent()

@@ -147,7 +147,6 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 // A list that fits on one page takes one request if the page has fewer items than
 // requested, the total is their number, and the limit does not contradict.
 func TestRequestsForAListThatFitsOnOnePage(t *testing.T) {
-	t.Parallel()
 	limit := func(limit any) func(int, map[string]any) {
 		return func(_ int, pagination map[string]any) { pagination["limit"] = limit }
 	}
@@ -198,7 +197,6 @@ func (c *fakeClock) Now() time.Time { return c.now }
 // This applies to responses without a limit, for each kind. The time of the last full read
 // is kept in the State.
 func TestAListThatFitsOnOnePageIsReadToItsEndOnceAnHour(t *testing.T) {
-	t.Parallel()
 	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
 	cp := controlplanetest.StartKinds(t, controlplanetest.Key, controlplanetest.Tokens(3), controlplanetest.Tokens(2), noLimit)
 	clock, state := &fakeClock{time.Date(2026, 1, 20, 12, 0, 0, 0, time.UTC)}, new(client.State)
@@ -239,7 +237,6 @@ func TestAListThatFitsOnOnePageIsReadToItsEndOnceAnHour(t *testing.T) {
 // A server that limits the page size, and reports the length of the page as the total and
 // no limit, is detected by the first listing. Its lists are always read to their end.
 func TestAServerWithAWrongTotalIsNotTrustedAgain(t *testing.T) {
-	t.Parallel()
 	clamps := []controlplanetest.Fault{
 		faults.Pagination(func(length int, pagination map[string]any) {
 			pagination["total"] = length
@@ -269,7 +266,6 @@ func TestAServerWithAWrongTotalIsNotTrustedAgain(t *testing.T) {
 }
 
 func TestAListThatGrowsIsNotAWrongTotal(t *testing.T) {
-	t.Parallel()
 	noLimit := faults.Pagination(func(_ int, pagination map[string]any) { delete(pagination, "limit") })
 	requests := 0
 	cp := controlplanetest.Start(t, func() []any {
@@ -291,7 +287,6 @@ func TestAListThatGrowsIsNotAWrongTotal(t *testing.T) {
 
 // This counts all items, whether they are valid, invalid or duplicates, for any page size.
 func TestTheNumberOfItemsIsLimited(t *testing.T) {
-	t.Parallel()
 	const most = 30
 	mixed := func(n int) []any { // with duplicates and invalid items
 		all := controlplanetest.Tokens(n - 10)
@@ -326,7 +321,6 @@ func TestTheNumberOfItemsIsLimited(t *testing.T) {
 }
 
 func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
-	t.Parallel()
 	const pageSize, most, concurrency = 10, 1000, 4
 	cp := controlplanetest.New(t, controlplanetest.Always())
 	transport, stop := controlplanetest.InMemory(cp.With(func(http.Handler) http.Handler {
@@ -393,7 +387,6 @@ func TestAListThatChangesOnceIsConsistent(t *testing.T) {
 }
 
 func TestWhenAListIsReadAgain(t *testing.T) {
-	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		fault  controlplanetest.Fault
@@ -431,7 +424,6 @@ func TestWhenAListIsReadAgain(t *testing.T) {
 }
 
 func TestAListWithoutAnEndIsIncomplete(t *testing.T) {
-	t.Parallel()
 	var made atomic.Int64
 	always := controlplanetest.Always(controlplanetest.Tokens(10)...)
 	for _, tt := range []struct {
@@ -465,7 +457,6 @@ func TestAListWithoutAnEndIsIncomplete(t *testing.T) {
 }
 
 func TestClientsShareALimiter(t *testing.T) {
-	t.Parallel()
 	const limit = 3
 	var running, most atomic.Int64
 	var reached sync.Once
@@ -524,7 +515,6 @@ func testRetries(t *testing.T, timeout time.Duration, fault controlplanetest.Fau
 }
 
 func TestRetries(t *testing.T) {
-	t.Parallel()
 	const s = time.Second
 	for _, tt := range []struct {
 		name        string
@@ -578,7 +568,6 @@ func TestRetries(t *testing.T) {
 
 // If the deadline passes during a retry, the error describes the first failure.
 func TestARetryThatExceedsTheDeadline(t *testing.T) {
-	t.Parallel()
 	const deadlinePassed = ", and the scrape's deadline passed before a retry succeeded"
 	once := func(fault controlplanetest.Fault) controlplanetest.Fault {
 		return func(next http.Handler) http.Handler { return faults.First(1, fault)(faults.Hang()(next)) }
@@ -698,7 +687,6 @@ func reasonOf(err error) client.Reason {
 }
 
 func TestARetryAfterBeyondTheDeadlineIsRespectedForAtMostFiveMinutes(t *testing.T) {
-	t.Parallel()
 	for header, wait := range map[string]time.Duration{"100": 100 * time.Second, "3600": 5 * time.Minute} {
 		t.Run(header, func(t *testing.T) {
 			var requests atomic.Int64
@@ -789,7 +777,6 @@ func TestARetryAfterDelaysTheOtherPages(t *testing.T) {
 }
 
 func TestConnectionsAreReused(t *testing.T) {
-	t.Parallel()
 	const limit = 4
 	var opened atomic.Int64
 	cp := controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(100)...))
@@ -815,7 +802,6 @@ func TestConnectionsAreReused(t *testing.T) {
 }
 
 func TestInvalidValuesOfDuplicatesDoNotCount(t *testing.T) {
-	t.Parallel()
 	invalid := func(i int) any { return map[string]any{"id": fmt.Sprintf("t%d", i), "createdAt": "yesterday"} }
 	cp := controlplanetest.Start(t, controlplanetest.Always(invalid(1), invalid(2), invalid(1), invalid(3)))
 	got, err := list(t.Context(), newClient(t, cp.URL, withTestKey, func(cfg *client.Config) { cfg.PageSize = 2 }))

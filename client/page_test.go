@@ -37,7 +37,6 @@ func TestAnInvalidItemAffectsOnlyItself(t *testing.T) {
 }
 
 func TestAnInvalidItemIsNamedByItsOffset(t *testing.T) {
-	t.Parallel()
 	pages := map[string]string{
 		"0": `{"data":[{"id":"a"},{"id":"b"}]}`,
 		"2": `{"data":[{"id":"c","isExpired":1},7]}`,
@@ -137,7 +136,6 @@ func TestAnInvalidFieldAffectsOnlyItsValue(t *testing.T) {
 }
 
 func TestTotals(t *testing.T) {
-	t.Parallel()
 	invalid := []client.InvalidValue{{Field: "pagination.total", Offset: -1}, {Field: "pagination.total", Offset: -1}}
 	for _, tc := range []struct {
 		name, members string
@@ -268,7 +266,6 @@ func TestErrorsOfInvalidPagesDoNotContainNames(t *testing.T) {
 }
 
 func TestAnInvalidPageDoesNotAffectTheNextListing(t *testing.T) {
-	t.Parallel()
 	valid := false
 	c := newClient(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		if valid {
@@ -289,7 +286,6 @@ func TestAnInvalidPageDoesNotAffectTheNextListing(t *testing.T) {
 }
 
 func TestAnInvalidLaterPageFailsTheListing(t *testing.T) {
-	t.Parallel()
 	_, err := list(t.Context(), newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("offset") == "0" {
 			fmt.Fprint(w, `{"data":[{"id":"a"}]}`)

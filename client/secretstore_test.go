@@ -64,7 +64,6 @@ func TestSecretStoreSync(t *testing.T) {
 }
 
 func TestErrorsOfSecretStoresAreRedacted(t *testing.T) {
-	t.Parallel()
 	text := "internal-header " + strings.Repeat(apiKey+" internal-header ", 30)
 	body := `{"data":[{"id":"t-1","jwts":[{"metadata":{"syncTokenInSecretStoreInfo":{"error":"` + text + `"}}}]}],"pagination":{"total":1}}`
 	l, err := list(t.Context(), newClient(t, serve(t, onePage(body)), func(cfg *client.Config) {

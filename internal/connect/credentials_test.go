@@ -135,7 +135,6 @@ func TestEachKindOfATargetIsListed(t *testing.T) {
 }
 
 func TestEachTargetHasItsOwnAPIPrefix(t *testing.T) {
-	t.Parallel()
 	paths := &recorder{part: func(r *http.Request) string { return r.URL.Path }}
 	address := serve(t, paths.wrap(faults.Body(`{"data":[]}`)(nil)))
 	e := newExporter(t)
@@ -355,7 +354,6 @@ func TestKindsShareOneTokenRequest(t *testing.T) {
 }
 
 func TestHangingEndpointTimesOutWithTheListing(t *testing.T) {
-	t.Parallel()
 	cp, o := startControlPlane(t), newEndpoint(t)
 	issue, gone := o.handler, make(chan struct{}, 10)
 	o.setHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

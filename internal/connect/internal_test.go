@@ -33,7 +33,6 @@ func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
 // net/http completes the connection of a cancelled request for the next one. A retired
 // transport has no next request.
 func TestLateConnectionOfRetiredTransportIsClosed(t *testing.T) {
-	t.Parallel()
 	certified := httptest.NewTLSServer(nil)
 	defer certified.Close()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

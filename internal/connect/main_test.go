@@ -2,7 +2,6 @@ package connect_test
 
 import (
 	"context"
-	"flag"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,14 +25,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-func TestMain(m *testing.M) {
-	// Many of the tests wait for timeouts and retries.
-	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testTimeout is how long a test waits for an event.
 const testTimeout = 30 * time.Second

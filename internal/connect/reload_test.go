@@ -97,7 +97,6 @@ func TestReloadKeepsTheTargetsIfTheFileIsInvalid(t *testing.T) {
 }
 
 func TestReloadsDoNotDisturbScrapes(t *testing.T) {
-	t.Parallel()
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	files := []string{

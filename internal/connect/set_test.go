@@ -23,7 +23,6 @@ func concurrency(n int) func(*connect.Settings) {
 }
 
 func TestTargetsOfAHostShareItsConcurrencyLimitAcrossReloads(t *testing.T) {
-	t.Parallel()
 	const limit = 2
 	g := newGate()
 	cp := startControlPlane(t, g.wrap)
@@ -66,7 +65,6 @@ func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 }
 
 func TestTargetsMayBeReplacedConcurrently(t *testing.T) {
-	t.Parallel()
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	list := e.configure(target("a", cp.URL, withKey))
@@ -117,7 +115,6 @@ func TestCountersAreKeptUntilTheirTargetIsRemoved(t *testing.T) {
 }
 
 func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
-	t.Parallel()
 	g := newGate()
 	keys := recordHeader("Authorization")
 	before, after := startControlPlane(t, g.wrap, keys.wrap), startControlPlane(t)
@@ -140,7 +137,6 @@ func TestScrapeInFlightKeepsItsTargets(t *testing.T) {
 }
 
 func TestConnectionsOfReplacedTargetsAreClosed(t *testing.T) {
-	t.Parallel()
 	private := faults.NewAuthority(t)
 	for name, tt := range map[string]struct {
 		configure func(*httptest.Server)
@@ -198,7 +194,6 @@ func replaceDuringScrape(t *testing.T, e *exporter, g *gate) {
 }
 
 func TestConnectionsToTokenEndpointsOfReplacedTargetsAreClosed(t *testing.T) {
-	t.Parallel()
 	cp, o := startControlPlane(t), newEndpoint(t)
 	g := newGate()
 	open, configure := trackConnections()
@@ -262,7 +257,6 @@ func TestRateLimitIsForgottenIfTheKeyChanges(t *testing.T) {
 }
 
 func TestNewTargetsAreLogged(t *testing.T) {
-	t.Parallel()
 	e := newExporter(t)
 	e.use(target("a", "https://acme.example/tfy/", withKey, bothKinds))
 	if got, want := e.log.String(), `level=info msg="listing at each scrape" target=a url=https://acme.example/tfy api_prefix=/api/svc `+
@@ -298,7 +292,6 @@ func TestUserAgentAndPageSizeAreSent(t *testing.T) {
 
 // The control plane reports the length of a page as the total of a longer list.
 func TestWrongTotalIsLoggedOnce(t *testing.T) {
-	t.Parallel()
 	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(10)...), faults.Pagination(func(length int, pagination map[string]any) {
 		pagination["total"] = length
 		delete(pagination, "limit")

@@ -24,7 +24,6 @@ import (
 )
 
 func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
-	t.Parallel()
 	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), good.Serves())
 	e := newExporter(t)
@@ -56,7 +55,6 @@ func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 }
 
 func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
-	t.Parallel()
 	good := faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), good.Serves())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
@@ -72,7 +70,6 @@ func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 }
 
 func TestTLSConfigIsUsed(t *testing.T) {
-	t.Parallel()
 	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
 	url := serve(t, newControlPlane(t), good.Serves(modern))
@@ -98,7 +95,6 @@ func TestTLSConfigIsUsed(t *testing.T) {
 }
 
 func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
-	t.Parallel()
 	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
 	url := serve(t, protocols.wrap(newControlPlane(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
@@ -114,7 +110,6 @@ func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 }
 
 func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
-	t.Parallel()
 	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), servers.Serves(clients.Admits))
 	e := newExporter(t)
@@ -147,7 +142,6 @@ func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 }
 
 func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
-	t.Parallel()
 	servers := faults.NewAuthority(t)
 	url := serve(t, newControlPlane(t), servers.Serves(servers.Admits))
 	e := newExporter(t)
@@ -157,7 +151,6 @@ func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 }
 
 func TestTokenEndpointHasItsOwnTLSConfig(t *testing.T) {
-	t.Parallel()
 	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
 	o.URL = serve(t, o, private.Serves())
@@ -202,7 +195,6 @@ func TestProxyOfTheTargetIsUsed(t *testing.T) {
 // The response is the proxy's and not the control plane's. Failed authentications are not
 // retried, since that may lock the account.
 func TestProxyThatRefusesCONNECT(t *testing.T) {
-	t.Parallel()
 	for status, want := range map[int]struct {
 		outcome  string
 		requests int
@@ -239,7 +231,6 @@ func TestProxyThatRefusesCONNECT(t *testing.T) {
 }
 
 func TestProxyThatRequiresAuthentication(t *testing.T) {
-	t.Parallel()
 	url, _ := startProxy(t, faults.Status(http.StatusProxyAuthRequired)(nil))
 	e := newExporter(t)
 	e.use(target("a", "http://acme.example", withKey, "proxy_url: "+url))
@@ -249,7 +240,6 @@ func TestProxyThatRequiresAuthentication(t *testing.T) {
 
 // The scheme of the proxy's URL is the protocol between the exporter and the proxy.
 func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
-	t.Parallel()
 	url, _ := startProxy(t, newControlPlane(t))
 	for _, address := range []string{"http://acme.example", "https://acme.example"} {
 		e := newExporter(t)
@@ -261,7 +251,6 @@ func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
 }
 
 func TestPasswordOfTheProxyIsNotLogged(t *testing.T) {
-	t.Parallel()
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	e := newExporter(t)
@@ -418,7 +407,6 @@ func blackHole(t *testing.T) string {
 }
 
 func TestDialTimeoutIsReported(t *testing.T) {
-	t.Parallel()
 	address := blackHole(t)
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
@@ -556,7 +544,6 @@ func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 }
 
 func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
-	t.Parallel()
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()

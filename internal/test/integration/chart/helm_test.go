@@ -23,6 +23,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/yaml"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 const chartDir = "../../../../deploy/helm/truefoundry-exporter"
@@ -40,11 +42,9 @@ func TestMain(m *testing.M) {
 	if !testing.Short() {
 		needed = append(needed, "CHARTTEST_KUBERNETES_DIR", "CHARTTEST_ETCD", "CHARTTEST_CRD_DIR")
 	}
-	for _, variable := range needed {
-		if os.Getenv(variable) == "" {
-			fmt.Fprintf(os.Stderr, "These tests run built programs, but %s is not set. Run them with `make chart-check` at the top of the repository.\n", variable)
-			os.Exit(1)
-		}
+	if err := subprocess.RequireEnv("`make chart-check`", needed...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 // command returns the command that starts a program, which ends with the test.
@@ -28,7 +30,7 @@ func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	// nginx and HAProxy end their workers then.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = endWithParent()
+	cmd.SysProcAttr = subprocess.EndWithParent()
 	return cmd
 }
 

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 const deploy = "../../../../deploy"
@@ -24,11 +26,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	for _, env := range []string{"E2E_EXPORTER", "E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR"} {
-		if os.Getenv(env) == "" {
-			fmt.Fprintf(os.Stderr, "These tests run installed programs, and %s does not say where. Run them with `make deploy-check` at the top of the repository.\n", env)
-			os.Exit(1)
-		}
+	if err := subprocess.RequireEnv("`make deploy-check`", "E2E_EXPORTER", "E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	for program, in := range map[string]string{"haproxy": "haproxy", "nginx": "nginx-light", "squid": "squid", "systemd-analyze": "systemd"} {
 		if _, err := exec.LookPath(program); err != nil {

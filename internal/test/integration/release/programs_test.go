@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 const repository = "../../../.."
@@ -23,11 +25,9 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	for _, env := range []string{"RELEASE_DIST", "HELM", "COSIGN"} {
-		if os.Getenv(env) == "" {
-			fmt.Fprintf(os.Stderr, "These tests need a release and installed programs, but %s is not set. Run them with `make release-check` at the top of the repository.\n", env)
-			os.Exit(1)
-		}
+	if err := subprocess.RequireEnv("`make release-check`", "RELEASE_DIST", "HELM", "COSIGN"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 // Patience is the timeout for everything that should happen soon. It is long enough for a
@@ -22,7 +24,7 @@ const Patience = 30 * time.Second
 func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the programs are from FromEnvironment
 	cmd.Env = []string{}
-	cmd.SysProcAttr = endsWithParent()
+	cmd.SysProcAttr = subprocess.EndWithParent()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = Patience
 	return cmd

@@ -4,12 +4,13 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
 // Programs are the paths of programs.
@@ -23,10 +24,8 @@ type Programs struct {
 // FromEnvironment returns the programs in environment variables, which the Makefile sets.
 func FromEnvironment() (Programs, error) {
 	programs := Programs{os.Getenv("E2E_EXPORTER"), os.Getenv("E2E_PROMETHEUS_DIR"), os.Getenv("E2E_ALERTMANAGER_DIR"), os.Getenv("E2E_VICTORIAMETRICS_DIR")}
-	if programs.Exporter == "" || programs.PrometheusDir == "" || programs.AlertmanagerDir == "" || programs.VictoriaMetricsDir == "" {
-		return programs, errors.New("the paths of programs are not set: run `make e2e`, `make demo` or `make demo-check` at the top of the repository")
-	}
-	return programs, nil
+	err := subprocess.RequireEnv("`make e2e`, `make demo` or `make demo-check`", "E2E_EXPORTER", "E2E_PROMETHEUS_DIR", "E2E_ALERTMANAGER_DIR", "E2E_VICTORIAMETRICS_DIR")
+	return programs, err
 }
 
 // Stack is an exporter with its Prometheus and Alertmanager.

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package chart
-
-import "syscall"
-
-// endWithParent does nothing: only Linux supports it.
-func endWithParent() *syscall.SysProcAttr { return nil }

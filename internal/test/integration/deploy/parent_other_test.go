@@ -1,8 +1,0 @@
-//go:build !linux
-
-package deploy
-
-import "syscall"
-
-// endWithParent can be had on Linux alone.
-func endWithParent() *syscall.SysProcAttr { return nil }

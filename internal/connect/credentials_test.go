@@ -256,9 +256,9 @@ func (o *endpoint) oauth2(more ...string) string {
 }
 
 // newOAuth2Exporter returns an exporter with a file of the client secret.
-func newOAuth2Exporter(t *testing.T) *exporter {
+func newOAuth2Exporter(t *testing.T, configure ...func(*connect.Settings)) *exporter {
 	t.Helper()
-	e := newExporter(t)
+	e := newExporter(t, configure...)
 	e.write("secret", "s3cret\n")
 	return e
 }

@@ -64,6 +64,34 @@ func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 	e.expectWithin(500*time.Millisecond, "a: timeout, b: up")
 }
 
+func TestHangingTokenEndpointHoldsNoRequestSlotOfItsHost(t *testing.T) {
+	asked, listed := make(chan struct{}), make(chan struct{})
+	await := func(r *http.Request, event <-chan struct{}) {
+		select {
+		case <-event:
+		case <-r.Context().Done():
+		}
+	}
+	var first sync.Once
+	cp := startControlPlane(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			await(r, asked)
+			next.ServeHTTP(w, r)
+			first.Do(func() { close(listed) })
+		})
+	})
+	o := newEndpoint(t)
+	issue := o.handler
+	o.setHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		await(r, listed)
+		issue.ServeHTTP(w, r)
+	}))
+	e := newOAuth2Exporter(t, concurrency(1))
+	e.use(target("a", cp.URL, o.oauth2()), target("b", cp.URL, withKey))
+	e.expect("a: up, b: up")
+}
+
 func TestTargetsMayBeReplacedConcurrently(t *testing.T) {
 	cp := startControlPlane(t)
 	e := newExporter(t)

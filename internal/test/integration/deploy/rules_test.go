@@ -124,7 +124,7 @@ func testRules(t *testing.T, rules ruleFile, vary func(*unitTest)) {
 	}
 }
 
-var samples = regexp.MustCompile(`^(?:(_)|(-?[\d.]+))(?:([+-])([\d.]+))?(?:x(\d+))?$`)
+var samples = regexp.MustCompile(`^(?:(_)|(-?[\d.]+|[+-]?Inf))(?:([+-])([\d.]+))?(?:x(\d+))?$`)
 
 // repeatSamples writes each sample of a series of promtool's tests n times.
 func repeatSamples(t *testing.T, values string, n int) string {

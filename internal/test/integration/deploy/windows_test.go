@@ -78,7 +78,7 @@ var windows = []readThrough{
 	{"absent", `truefoundry_up`, in(round)},
 	{"targets|exporters", `truefoundry_listing_success`, append(in(twoRounds, longAgo), text(listedADay)+" offset "+text(longAgo))},
 	{"targets", `truefoundry_listing_errors_total`, in(seenLately)},
-	{"targets", `truefoundry_listing_tokens`, append(in(twoRounds, memory), text(time.Hour)+" offset "+text(partOfADay))},
+	{"list_alerts", `truefoundry_listing_tokens`, append(in(twoRounds, memory), text(time.Hour)+" offset "+text(partOfADay))},
 	{"informational", `truefoundry_token_(last_accessed|issued)_timestamp_seconds`, in(time.Hour)},
 	{"informational", `truefoundry_token_(expired|expiry_timestamp_seconds)`, in(twoRounds, time.Hour)},
 	{".*", `truefoundry_[a-z_]*`, in(twoRounds)},
@@ -197,7 +197,7 @@ func TestThresholdsAreReadAsOneNumber(t *testing.T) {
 func TestGroupsHaveTheIntervalsOfTheDesign(t *testing.T) {
 	var rules ruleFile
 	load(t, "prometheus/rules.yml", &rules)
-	want := map[string]time.Duration{"facts": round, "lists": round, "tokens": round, "held": heldRound}
+	want := map[string]time.Duration{"facts": round, "lists": round, "tokens": round, "list_alerts": round, "held": heldRound}
 	for _, group := range rules.Groups {
 		name := strings.TrimPrefix(group.Name, "truefoundry_exporter.")
 		interval, err := time.ParseDuration(group.Interval)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -56,6 +57,22 @@ func TestEachMetricIsInTheDocument(t *testing.T) {
 	slices.Sort(got)
 	if want := strings.Fields(read(t, "testdata/metrics.txt")); !slices.Equal(got, want) {
 		t.Errorf("%s has the metrics\n%q, the exporter has\n%q", document, got, want)
+	}
+}
+
+// The benchmark measures how many series a token usually has.
+func TestDocumentsKnowHowManySeriesATokenHas(t *testing.T) {
+	t.Chdir(top)
+	most := strings.Count(read(t, "testdata/metrics.txt"), "truefoundry_token_")
+	want := append(submatches(t, "internal/test/integration/bench/RESULTS.md", `and (\d+) series a token`), strconv.Itoa(most))
+	for _, document := range []string{"docs/metrics.md", "deploy/helm/truefoundry-exporter/values.yaml"} {
+		var got []string
+		for _, match := range regexp.MustCompile(`token has about (\d+) (?:series )?and at most (\d+)`).FindAllStringSubmatch(read(t, document), -1) {
+			got = append(got, match[1:]...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s says that a token has %q series, want %q: usually and at most", document, got, want)
+		}
 	}
 }
 

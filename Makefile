@@ -139,7 +139,7 @@ e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real 
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 ./e2e/...
 
 .PHONY: deploy-check
-deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx, HAProxy, Squid and systemd.
+deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx, HAProxy, Squid, systemd and python3-prometheus-client.
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./deploy
 
 # .ci/packages requires root.

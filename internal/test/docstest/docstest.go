@@ -1,4 +1,4 @@
-// Package docstest compares generated parts of documents with the code.
+// Package docstest reads documents, and compares generated parts of them with the code.
 package docstest
 
 import (

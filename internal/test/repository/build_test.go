@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/common/version"
+	"go.yaml.in/yaml/v4"
 )
 
 // The linker ignores an -X flag for a variable that does not exist. Naming the
@@ -77,17 +78,24 @@ func TestBuildsUseTheSameGo(t *testing.T) {
 			t.Errorf("%s names the Go versions %q, go.mod %q", file, got, want)
 		}
 	}
-	// In each job that builds.
-	for _, got := range submatches(t, ".github/workflows/release.yml", `go-version: "(.+)"`) {
-		if got != want[0] {
-			t.Errorf("the release is built with Go %s, go.mod names %s", got, want[0])
+	// In each job that builds. An action that reads go.mod would install the oldest patch version.
+	for _, file := range []string{".github/workflows/ci.yml", ".github/workflows/release.yml"} {
+		installs := submatches(t, file, `uses: (actions/setup-go)@`)
+		got := submatches(t, file, `go-version: "(.+)"\n +check-latest: true\b`)
+		if len(got) != len(installs) || len(got) == 0 {
+			t.Errorf("%s installs Go %d times, and %d times the latest patch version", file, len(installs), len(got))
+		}
+		for _, v := range got {
+			if v != want[0] {
+				t.Errorf("%s installs Go %s, go.mod names %s", file, v, want[0])
+			}
 		}
 	}
 }
 
 func TestWorkflowsInstallWhatTheChecksInstall(t *testing.T) {
 	t.Chdir(top)
-	for file, want := range map[string]int{".ci/run": 1, ".github/workflows/ci.yml": 1, ".github/workflows/release.yml": 1} {
+	for file, want := range map[string]int{".ci/run": 1, ".github/workflows/ci.yml": 1} {
 		if got := submatches(t, file, `(?m)^(?: +- run: sudo )?(\.ci/install-packages)$`); len(got) != want {
 			t.Errorf("%s installs packages %d times, want %d", file, len(got), want)
 		}
@@ -103,5 +111,34 @@ func TestTheWorkflowRunsWhatTheChecksRun(t *testing.T) {
 	want = append(want, "vulncheck") // which needs the internet
 	if got := submatches(t, ".github/workflows/ci.yml", `(?m)^ +- run: make (\S+)$`); !slices.Equal(got, want) {
 		t.Errorf("the workflow makes %q, want %q", got, want)
+	}
+}
+
+// A release is only published if all checks of CI have succeeded.
+func TestEachJobOfAReleaseNeedsTheChecks(t *testing.T) {
+	t.Chdir(top)
+	var workflow struct {
+		Jobs map[string]struct{ Uses, Needs string }
+	}
+	if err := yaml.Load([]byte(read(t, ".github/workflows/release.yml")), &workflow); err != nil {
+		t.Fatal(err)
+	}
+	for name, job := range workflow.Jobs {
+		if name == "checks" && job.Uses != "./.github/workflows/ci.yml" {
+			t.Errorf("the checks are those of %q", job.Uses)
+		}
+		if name != "checks" && job.Needs != "checks" {
+			t.Errorf("the job %s needs %q", name, job.Needs)
+		}
+	}
+	if len(workflow.Jobs) < 2 {
+		t.Errorf("the jobs are %v", workflow.Jobs)
+	}
+	if got := submatches(t, ".github/workflows/ci.yml", `(?m)^  (workflow_call):$`); len(got) != 1 {
+		t.Error("the workflow Release cannot run the checks")
+	}
+	// With github.workflow, both workflows would have the same group, and GitHub would cancel them.
+	if got := submatches(t, ".github/workflows/ci.yml", `(?m)^  group: (.*)$`); !slices.Equal(got, []string{"CI-${{ github.ref }}"}) {
+		t.Errorf("the concurrency group of the checks is %q", got)
 	}
 }

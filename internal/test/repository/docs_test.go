@@ -6,12 +6,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"unicode"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 )
 
 // onGitHub is the address of the repository's files.
@@ -59,6 +60,22 @@ func TestEachMetricIsInTheDocument(t *testing.T) {
 	}
 }
 
+// The benchmark measures how many series a token usually has.
+func TestDocumentsKnowHowManySeriesATokenHas(t *testing.T) {
+	t.Chdir(top)
+	most := strings.Count(read(t, "testdata/metrics.txt"), "truefoundry_token_")
+	want := append(submatches(t, "internal/test/integration/bench/RESULTS.md", `and (\d+) series a token`), strconv.Itoa(most))
+	for _, document := range []string{"docs/metrics.md", "deploy/helm/truefoundry-exporter/values.yaml"} {
+		var got []string
+		for _, match := range regexp.MustCompile(`token has about (\d+) (?:series )?and at most (\d+)`).FindAllStringSubmatch(read(t, document), -1) {
+			got = append(got, match[1:]...)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s says that a token has %q series, want %q: usually and at most", document, got, want)
+		}
+	}
+}
+
 func TestReadmeNamesMetricsThatExist(t *testing.T) {
 	t.Chdir(top)
 	known := strings.Fields(read(t, "testdata/metrics.txt"))
@@ -77,7 +94,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		text := read(t, file)
 		var links []string
 		if filepath.Ext(file) == ".md" {
-			links = linksOf(text)
+			links = docstest.Links(text)
 		}
 		for _, link := range regexp.MustCompile(regexp.QuoteMeta(onGitHub)+`[\w./-]+(#[\w-]*)?`).FindAllString(text, -1) {
 			links = append(links, strings.TrimRight(link, "."))
@@ -97,7 +114,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				t.Errorf("%s links to %s, which does not exist", file, link)
 				continue
 			}
-			if anchor != "" && !slices.Contains(anchors(read(t, target)), anchor) {
+			if anchor != "" && !slices.Contains(docstest.Anchors(read(t, target)), anchor) {
 				t.Errorf("%s links to %s, where no heading has that anchor", file, link)
 			}
 		}
@@ -153,37 +170,4 @@ func textFiles(t *testing.T) (files []string) {
 		t.Fatal(err, files)
 	}
 	return files
-}
-
-var (
-	fencedCode = regexp.MustCompile("(?ms)^ *```.*?^ *```")
-	inlineCode = regexp.MustCompile("`[^`\n]*`")
-	// linkPattern matches the target of a link, of an image, and of an image in HTML.
-	linkPattern = regexp.MustCompile(`\]\(([^)\s]+)\)|\b(?:src|srcset|href)="([^"]+)"`)
-	heading     = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *$`)
-)
-
-// linksOf returns the targets of the links in Markdown.
-func linksOf(text string) (links []string) {
-	text = inlineCode.ReplaceAllString(fencedCode.ReplaceAllString(text, ""), "")
-	for _, match := range linkPattern.FindAllStringSubmatch(text, -1) {
-		links = append(links, match[1]+match[2])
-	}
-	return links
-}
-
-// anchors returns the anchors that GitHub gives the headings of Markdown.
-func anchors(text string) (anchors []string) {
-	for _, match := range heading.FindAllStringSubmatch(fencedCode.ReplaceAllString(text, ""), -1) {
-		anchors = append(anchors, strings.Map(func(r rune) rune {
-			switch {
-			case r == ' ':
-				return '-'
-			case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
-				return unicode.ToLower(r)
-			}
-			return -1
-		}, match[1]))
-	}
-	return anchors
 }

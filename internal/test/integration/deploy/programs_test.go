@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,6 +36,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "These tests run %s, which is not there. Debian has it in the package %s.\n", program, in)
 			os.Exit(1)
 		}
+	}
+	if err := exec.CommandContext(context.Background(), python, "-c", "import prometheus_client").Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "These tests run %s with prometheus_client: %v. Debian has it in the package python3-prometheus-client.\n", python, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 )
 
 var platforms = []string{"linux-amd64", "linux-arm64"}
@@ -79,17 +81,19 @@ func TestReleasesAreReproducible(t *testing.T) {
 func TestArchive(t *testing.T) {
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	name := "truefoundry_exporter-" + version(t) + "." + strings.ReplaceAll(platform, "/", "-")
-	archive := filepath.Join(dist, name+".tar.gz")
-	var members []string
-	for _, member := range []string{"", "CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "truefoundry_exporter"} {
-		members = append(members, name+"/"+member)
+	root := filepath.Join(extractArchive(t, name+".tar.gz"), name)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := strings.Fields(run(t, nil, "tar", "--list", "--file="+archive)); !slices.Equal(got, members) {
-		t.Errorf("the archive has %q, want %q", got, members)
+	var got []string
+	for _, entry := range entries {
+		got = append(got, entry.Name())
 	}
-	dir := t.TempDir()
-	run(t, nil, "tar", "--extract", "--directory="+dir, "--file="+archive)
-	binary := filepath.Join(dir, name, "truefoundry_exporter")
+	if want := []string{"CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "deploy", "docs", "truefoundry_exporter"}; !slices.Equal(got, want) {
+		t.Errorf("the archive has %q, want %q", got, want)
+	}
+	binary := filepath.Join(root, "truefoundry_exporter")
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +113,78 @@ func TestArchive(t *testing.T) {
 	}
 	if output, want := run(t, nil, binary, "--version"), "truefoundry_exporter, version "+version(t)+" "; !strings.HasPrefix(output, want) {
 		t.Errorf("--version prints %s, want %s", output, want)
+	}
+}
+
+// extractArchive extracts an archive of the release, and returns the directory.
+func extractArchive(t *testing.T, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	run(t, nil, "tar", "--extract", "--directory="+dir, "--file="+filepath.Join(dist, name))
+	return dir
+}
+
+// Links of packaged documents lead to packaged files, or to files of the repository on
+// GitHub.
+func TestLinksOfPackagedDocuments(t *testing.T) {
+	v := version(t)
+	name := "truefoundry_exporter-" + v + ".linux-amd64"
+	deb := t.TempDir()
+	run(t, nil, "dpkg-deb", "--extract", filepath.Join(dist, "truefoundry-exporter-"+v+".linux-amd64.deb"), deb)
+	for kind, root := range map[string]string{
+		"archive": filepath.Join(extractArchive(t, name+".tar.gz"), name),
+		"deb":     filepath.Join(deb, packagedDocuments),
+	} {
+		t.Run(kind, func(t *testing.T) {
+			if got, want := files(t, filepath.Join(root, "docs")), files(t, filepath.Join(repository, "docs")); !slices.Equal(got, want) {
+				t.Errorf("docs/ has %q, want %q", got, want)
+			}
+			onGitHub := "https://github.com/truefoundry-community/truefoundry_exporter/blob/v" + v + "/"
+			packaged, remote := 0, 0
+			for _, file := range files(t, root) {
+				if filepath.Ext(file) != ".md" {
+					continue
+				}
+				for _, link := range docstest.Links(string(content(t, filepath.Join(root, file)))) {
+					path, _, _ := strings.Cut(link, "#")
+					target := filepath.Join(root, filepath.Dir(file), path)
+					if inRepository, found := strings.CutPrefix(path, onGitHub); found {
+						target = filepath.Join(repository, inRepository)
+						remote++
+					} else if strings.Contains(path, ":") || path == "" {
+						continue
+					} else {
+						packaged++
+					}
+					if _, err := os.Stat(target); err != nil {
+						t.Errorf("%s links to %s: %v", file, link, err)
+					}
+				}
+			}
+			if packaged == 0 || remote == 0 {
+				t.Errorf("%d links lead to packaged files, and %d to GitHub", packaged, remote)
+			}
+		})
+	}
+}
+
+// packagedDocuments is the directory of the documents in the packages.
+const packagedDocuments = "/usr/share/doc/truefoundry-exporter"
+
+func TestTheRPMHasTheDocumentsOfTheDeb(t *testing.T) {
+	packages := filepath.Join(dist, "truefoundry-exporter-"+version(t)+".linux-amd64.")
+	dir := t.TempDir()
+	run(t, nil, "dpkg-deb", "--extract", packages+"deb", dir)
+	var want []string
+	for _, file := range files(t, filepath.Join(dir, packagedDocuments)) {
+		want = append(want, packagedDocuments+"/"+file)
+	}
+	got := slices.DeleteFunc(strings.Fields(run(t, nil, "rpm", "--query", "--list", "--package", packages+"rpm")), func(path string) bool {
+		_, err := os.ReadDir(filepath.Join(dir, path))
+		return !strings.HasPrefix(path, packagedDocuments) || err == nil
+	})
+	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("the rpm has %q, want %q", got, want)
 	}
 }
 

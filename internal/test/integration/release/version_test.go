@@ -50,8 +50,10 @@ func TestSetVersion(t *testing.T) {
 				t.Errorf("VERSION is %q", got)
 			}
 			chart := string(content(t, filepath.Join(dir, "deploy/helm/truefoundry-exporter/Chart.yaml")))
-			if !strings.Contains(chart, "\nversion: "+v+"\n") || !strings.Contains(chart, "\nappVersion: "+v+"\n") {
-				t.Errorf("the chart is\n%s", chart)
+			for _, want := range []string{"\nversion: " + v + "\n", "\nappVersion: " + v + "\n", "image: ghcr.io/truefoundry-community/truefoundry_exporter:" + v + "\n"} {
+				if !strings.Contains(chart, want) {
+					t.Errorf("%q is missing in\n%s", want, chart)
+				}
 			}
 			first, rest, _ := strings.Cut(string(content(t, filepath.Join(dir, "CHANGELOG.md"))), "\n")
 			if !regexp.MustCompile(`^## `+regexp.QuoteMeta(v)+` / \d{4}-\d\d-\d\d$`).MatchString(first) || "## Unreleased\n"+rest != changelog {
@@ -62,6 +64,16 @@ func TestSetVersion(t *testing.T) {
 				t.Errorf("the notes are\n%q, want\n%q", got, want)
 			}
 		})
+	}
+}
+
+// The version of an unreleased repository can be released, and all of its changes are in
+// the notes.
+func TestSetVersionOfTheFirstRelease(t *testing.T) {
+	dir := newRepository(t, "## Unreleased\n\n* [FEATURE] One.\n")
+	run(t, nil, filepath.Join(dir, ".ci/set-version"), version(t))
+	if got, want := run(t, nil, filepath.Join(dir, ".ci/release-notes")), "* [FEATURE] One.\n"; got != want {
+		t.Errorf("the notes are\n%q, want\n%q", got, want)
 	}
 }
 

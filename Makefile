@@ -48,8 +48,10 @@ CHART_ENV   := CHARTTEST_EXPORTER='$(CURDIR)/truefoundry_exporter' CHARTTEST_PRO
 	CHARTTEST_KUBERNETES_DIR='$(KUBERNETES_DIR)' CHARTTEST_CRD_DIR='$(CRD_DIR)' CHARTTEST_ETCD='$(ETCD)'
 RELEASE_ENV := RELEASE_DIST='$(CURDIR)/.build/dist' HELM='$(HELM)' COSIGN='$(COSIGN)'
 
-# The number of scrapes of the soak test. Shortly before the timeout, it ends early.
+# The number of scrapes of the soak test. Shortly before the timeout, it ends early. With
+# SOAK_FLAGS=-soak.race=false, the exporter is built without the race detector.
 SCRAPES      ?= 30000
+SOAK_FLAGS   ?=
 SOAK_TIMEOUT ?= 3h
 
 # Tests with many dependencies are in a separate module.
@@ -112,10 +114,10 @@ unit: ## Run the hermetic tests only.
 	@command -v $$($(GO) env CC) >/dev/null || { echo 'The race detector needs a C compiler, such as gcc.' >&2; exit 1; }
 	$(GO) test -race ./...
 
-# Only the exporter is built with -race: the test itself would be much slower.
+# Only the exporter is built with -race. The test itself would be much slower.
 .PHONY: soak
 soak: ## Scrape SCRAPES times (30000) during faults and reloads; takes half an hour.
-	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/test/soak -soak.scrapes=$(SCRAPES)
+	$(GO) test -count=1 -v -timeout=$(SOAK_TIMEOUT) ./internal/test/soak -soak.scrapes=$(SCRAPES) $(SOAK_FLAGS)
 
 FUZZTIME ?= 1m
 

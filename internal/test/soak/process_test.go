@@ -3,6 +3,7 @@ package soak
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ import (
 // maxWait is a timeout for events that are immediate unless the machine is busy.
 const maxWait = time.Minute
 
-// exporter is an exporter process with the race detector.
+// exporter is an exporter process.
 type exporter struct {
 	url string
 	cmd *exec.Cmd
@@ -35,7 +36,7 @@ type exporter struct {
 func build(t *testing.T) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "truefoundry_exporter")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", path, "../../..")
+	cmd := exec.CommandContext(t.Context(), "go", "build", fmt.Sprintf("-race=%t", *race), "-o", path, "../../..")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}

@@ -23,6 +23,7 @@ import (
 
 var (
 	scrapes = flag.Int("soak.scrapes", 250, "number of scrapes")
+	race    = flag.Bool("soak.race", true, "build the exporter with the race detector, which makes it several times slower")
 	seed    = flag.Uint64("soak.seed", 0, "seed of the random faults; 0 chooses a random seed")
 )
 

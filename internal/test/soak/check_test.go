@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -29,8 +28,6 @@ type exposition struct {
 	gauges   map[string]float64             // gauges of the exporter without labels
 }
 
-var comments = regexp.MustCompile(`(?m)^#.*\n`)
-
 // parse parses an exposition.
 func parse(body []byte, openMetrics bool) (*exposition, error) {
 	if complete := bytes.HasSuffix(body, []byte("\n# EOF\n")); complete != openMetrics {
@@ -38,7 +35,7 @@ func parse(body []byte, openMetrics bool) (*exposition, error) {
 	}
 	if openMetrics {
 		// The parser of the text format does not accept the types of OpenMetrics.
-		body = comments.ReplaceAll(body, nil)
+		body = withoutComments(body)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
@@ -60,14 +57,23 @@ func parse(body []byte, openMetrics bool) (*exposition, error) {
 	return e, nil
 }
 
+// withoutComments returns the lines that are samples.
+func withoutComments(body []byte) []byte {
+	var samples []byte
+	for line := range bytes.Lines(body) {
+		if line[0] != '#' {
+			samples = append(samples, line...)
+		}
+	}
+	return samples
+}
+
 // add adds a sample.
 func (e *exposition) add(name string, m *dto.Metric) error {
-	labels, parts := map[string]string{}, []string{name}
+	labels := map[string]string{}
 	for _, l := range m.Label {
 		labels[l.GetName()] = l.GetValue()
-		parts = append(parts, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
 	}
-	series := strings.Join(parts, " ")
 	value := m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue()
 	l := listing{labels["target"], client.Kind(labels["kind"])}
 	if l.target != "" {
@@ -76,7 +82,7 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 	switch {
 	case strings.HasPrefix(name, "truefoundry_token_"):
 		if labels["token_name"] != "token-"+labels["token_id"] {
-			return fmt.Errorf("%s has the name of another token", series)
+			return fmt.Errorf("%s has the name of another token", series(name, m))
 		}
 		return setOnce(getOrMake(getOrMake(e.tokens, l), labels["token_id"]), name, value)
 	case name == "truefoundry_up":
@@ -85,7 +91,7 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 		return setOnce(e.success, l, value)
 	case name == "truefoundry_listing_invalid_fields":
 		if value != 0 {
-			return fmt.Errorf("%s is %g", series, value)
+			return fmt.Errorf("%s is %g", series(name, m), value)
 		}
 	case strings.HasSuffix(name, "_total"):
 		var err error
@@ -98,13 +104,22 @@ func (e *exposition) add(name string, m *dto.Metric) error {
 		if err != nil {
 			return err
 		}
-		return setOnce(getOrMake(e.counters, l), series, value)
+		return setOnce(getOrMake(e.counters, l), series(name, m), value)
 	case l.kind != "":
 		return setOnce(getOrMake(e.counts, l), name, value)
 	case len(labels) == 0:
 		return setOnce(e.gauges, name, value)
 	}
 	return nil
+}
+
+// series returns the name and the labels of a sample.
+func series(name string, m *dto.Metric) string {
+	parts := []string{name}
+	for _, l := range m.Label {
+		parts = append(parts, fmt.Sprintf("%s=%q", l.GetName(), l.GetValue()))
+	}
+	return strings.Join(parts, " ")
 }
 
 // getOrMake returns the map of a key and makes it if it is missing.

@@ -30,9 +30,9 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	scrapers = 8
+	scrapers = 24
 	// scrapesPerRound is the number of scrapes between two checks without faults.
-	scrapesPerRound = 250
+	scrapesPerRound = 500
 
 	// maxGrowth is how much the heap may grow because of maps and pools, in bytes. A
 	// leak of 200 bytes per scrape would be more in the short run.

@@ -60,8 +60,12 @@ func TestTargetsOfAHostShareItsConcurrencyLimitAcrossReloads(t *testing.T) {
 func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 	g := newGate()
 	e := newExporter(t, concurrency(1))
-	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t).URL, withKey))
-	e.expectWithin(500*time.Millisecond, "a: timeout, b: up")
+	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t, g.wrap).URL, withKey))
+	go func() {
+		defer close(g.open)
+		g.wait(t, 2)
+	}()
+	e.expect("a: up, b: up")
 }
 
 func TestTargetsMayBeReplacedConcurrently(t *testing.T) {

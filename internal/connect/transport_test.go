@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -197,15 +198,15 @@ func TestProxyOfTheTargetIsUsed(t *testing.T) {
 func TestProxyThatRefusesCONNECT(t *testing.T) {
 	for status, want := range map[int]struct {
 		outcome  string
-		requests int
+		requests int64
 	}{
 		401: {"intermediary", 1}, 403: {"intermediary", 1}, 407: {"intermediary", 1}, 404: {"connection", 3}, 503: {"connection", 3},
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			headers := recordHeader("X-Proxy")
-			requests := 0
+			var requests atomic.Int64
 			url := serve(t, headers.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				requests++
+				requests.Add(1)
 				if r.Method != http.MethodConnect {
 					t.Errorf("the proxy got a %s request", r.Method)
 				}
@@ -214,18 +215,20 @@ func TestProxyThatRefusesCONNECT(t *testing.T) {
 				w.WriteHeader(status)
 				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
 			})))
-			e := newExporter(t)
-			e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
-			e.expect("a: " + want.outcome)
-			if requests != want.requests {
-				t.Errorf("the proxy got %d requests, want %d", requests, want.requests)
+			withoutWaits(t, func(t *testing.T) {
+				e := newExporter(t)
+				e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
+				e.expect("a: " + want.outcome)
+				metricstest.Present(t, e.log.String(), fmt.Sprintf("the proxy %s refused: %d %s (server squid <redacted>, wants NTLM)",
+					strings.TrimPrefix(url, "http://"), status, http.StatusText(status)))
+				metricstest.Absent(t, e.log.String(), "s3cret")
+			})
+			if n := requests.Load(); n != want.requests {
+				t.Errorf("the proxy got %d requests, want %d", n, want.requests)
 			}
 			if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
 				t.Errorf("the proxy got %q", got)
 			}
-			metricstest.Present(t, e.log.String(), fmt.Sprintf("the proxy %s refused: %d %s (server squid <redacted>, wants NTLM)",
-				strings.TrimPrefix(url, "http://"), status, http.StatusText(status)))
-			metricstest.Absent(t, e.log.String(), "s3cret")
 		})
 	}
 }
@@ -242,22 +245,26 @@ func TestProxyThatRequiresAuthentication(t *testing.T) {
 func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
 	url, _ := startProxy(t, newControlPlane(t))
 	for _, address := range []string{"http://acme.example", "https://acme.example"} {
-		e := newExporter(t)
-		e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
-		e.expect("a: connection")
-		metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
-		metricstest.Present(t, e.log.String(), "it begins with http://")
+		withoutWaits(t, func(t *testing.T) {
+			e := newExporter(t)
+			e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
+			e.expect("a: connection")
+			metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
+			metricstest.Present(t, e.log.String(), "it begins with http://")
+		})
 	}
 }
 
 func TestPasswordOfTheProxyIsNotLogged(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	e := newExporter(t)
-	e.use(target("a", "http://acme.example", withKey, "proxy_url: http://user:s3cret@"+closed.Listener.Addr().String()))
-	e.expect("a: connection")
-	metricstest.Present(t, e.log.String(), "refused")
-	metricstest.Absent(t, e.log.String(), "s3cret")
+	withoutWaits(t, func(t *testing.T) {
+		e := newExporter(t)
+		e.use(target("a", "http://acme.example", withKey, "proxy_url: http://user:s3cret@"+closed.Listener.Addr().String()))
+		e.expect("a: connection")
+		metricstest.Present(t, e.log.String(), "refused")
+		metricstest.Absent(t, e.log.String(), "s3cret")
+	})
 }
 
 // net/http does not use proxies for loopback addresses, but for 0.0.0.0 it does.
@@ -407,6 +414,7 @@ func blackHole(t *testing.T) string {
 }
 
 func TestDialTimeoutIsReported(t *testing.T) {
+	t.Parallel()
 	address := blackHole(t)
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
@@ -509,41 +517,46 @@ func waitUntilIdle() { <-time.After(600 * time.Millisecond) }
 func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 	t.Parallel()
 	private := faults.NewAuthority(t)
-	for name, tt := range map[string]struct {
-		configure func(*httptest.Server)
-		scheme    string
-	}{
-		"HTTP/1.1":          {func(*httptest.Server) {}, "http://"},
-		"HTTP/1.1 over TLS": {private.Serves(), "https://"},
-		"HTTP/2":            {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, "https://"},
+	e := newExporter(t)
+	e.write("ca.pem", private.PEM)
+	relays := map[string]*relay{}
+	var entries []string
+	for name, configure := range map[string]func(*httptest.Server){
+		"http1": func(*httptest.Server) {},
+		"https": private.Serves(),
+		"http2": func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cp := newControlPlane(t)
-			url := serve(t, cp, tt.configure)
-			h := newRelay(t, strings.TrimPrefix(url, tt.scheme))
-			e := newExporter(t)
-			e.write("ca.pem", private.PEM)
-			e.use(target("a", tt.scheme+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
-			for range 2 {
-				e.expect("a: up")
-				before := h.connections()
-				e.expect("a: up")
-				if n := h.connections(); n != before {
-					t.Errorf("%d connections were made, want none", n-before)
-				}
-				h.killConnections()
-				waitUntilIdle()
-				e.expectWithin(2*time.Second, "a: up")
-				if n := h.connections() - before; n != 1 {
-					t.Errorf("%d connections were made, want one", n)
-				}
+		scheme, address, _ := strings.Cut(serve(t, newControlPlane(t), configure), "://")
+		relays[name] = newRelay(t, address)
+		entries = append(entries, target(name, scheme+"://"+relays[name].Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+	}
+	e.use(entries...)
+	const up = "http1: up, http2: up, https: up"
+	e.expect(up)
+	for range 2 {
+		before := map[string]int{}
+		for name, relay := range relays {
+			before[name] = relay.connections()
+		}
+		e.expect(up)
+		for name, relay := range relays {
+			if n := relay.connections() - before[name]; n != 0 {
+				t.Errorf("%s: %d connections were made, want none", name, n)
 			}
-		})
+			relay.killConnections()
+		}
+		waitUntilIdle()
+		e.expectWithin(2*time.Second, up)
+		for name, relay := range relays {
+			if n := relay.connections() - before[name]; n != 1 {
+				t.Errorf("%s: %d connections were made, want one", name, n)
+			}
+		}
 	}
 }
 
 func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()
@@ -624,6 +637,9 @@ func resolveTo(t *testing.T, addresses ...[4]byte) {
 }
 
 func TestOtherAddressesAreTriedIfOneDropsPackets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until a dial times out")
+	}
 	dead := blackHole(t)
 	_, port, err := net.SplitHostPort(dead)
 	if err != nil {

@@ -283,7 +283,7 @@ func fuzzSeeds(f *testing.F) (all []seed) {
 }
 
 // fuzzOffset is the TimeoutOffset of the exporter.
-const fuzzOffset = 200 * time.Millisecond
+const fuzzOffset = 50 * time.Millisecond
 
 // FuzzResponse compares how the exporter and parseResponse interpret arbitrary responses of
 // a control plane.

@@ -61,11 +61,13 @@ func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 	g := newGate()
 	e := newExporter(t, concurrency(1))
 	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t, g.wrap).URL, withKey))
-	go func() {
-		defer close(g.open)
-		g.wait(t, 2)
-	}()
-	e.expect("a: up, b: up")
+	outcome := make(chan map[string]bool)
+	go func() { outcome <- upByTarget(e.scrapeFamilies(testTimeout)) }()
+	g.wait(t, 2)
+	close(g.open)
+	if got := <-outcome; !got["a"] || !got["b"] {
+		t.Errorf("up is %v", got)
+	}
 }
 
 func TestTargetsMayBeReplacedConcurrently(t *testing.T) {

@@ -172,9 +172,9 @@ func TestA200ThatIsNotFromTheAPI(t *testing.T) {
 	for _, tc := range []struct{ name, body, summary, detail, advice string }{
 		{"HTML", "<!doctype html><html><head><title>TrueFoundry</title>", "the response is an HTML page instead of a list of tokens", `server nginx, title "TrueFoundry"`, "check the API prefix"},
 		{"HTML after spaces", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
-		{"HTML in gzip", faults.Zipped("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
+		{"HTML in gzip", faults.Gzip("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
 		{"nothing", "", "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
-		{"nothing in gzip", faults.Zipped(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"nothing in gzip", faults.Gzip(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
 		{"text", "OK", "the response is not a list of tokens", "text/plain; charset=utf-8: jsontext: invalid character 'O' at start of value after 0 bytes", "the API prefix"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -311,7 +311,7 @@ func TestTheMessageOfTheServerIsADetail(t *testing.T) {
 		})
 	}
 	t.Run("is decompressed", func(t *testing.T) {
-		e := failure(t, status(code, faults.Zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
+		e := failure(t, status(code, faults.Gzip(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
 		wantEqual(t, e.Detail, "zipped")
 	})
 	t.Run("is left out if it cannot be decompressed", func(t *testing.T) {
@@ -387,7 +387,7 @@ func TestSentHeadersAreRedacted(t *testing.T) {
 
 func TestContentEncodings(t *testing.T) {
 	const page = `{"data":[{"id":"a"}]}`
-	compressed := faults.Zipped(page)
+	compressed := faults.Gzip(page)
 	corrupt := []byte(compressed)
 	corrupt[len(corrupt)/2] ^= 0xff
 	for _, tc := range []struct{ name, encoding, body, want string }{
@@ -402,7 +402,7 @@ func TestContentEncodings(t *testing.T) {
 		{"truncated gzip", "gzip", compressed[:len(compressed)-12], "unexpected EOF"},
 		{"gzip truncated in its header", "gzip", compressed[:5], "unexpected EOF"},
 		{"gzip with data after it", "gzip", compressed + "and some more", "gzip: invalid header"},
-		{"gzip of two parts", "gzip", faults.Zipped(page[:9]) + faults.Zipped(page[9:]), ""},
+		{"gzip of two parts", "gzip", faults.Gzip(page[:9]) + faults.Gzip(page[9:]), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			handler := func(w http.ResponseWriter, r *http.Request) {
@@ -465,7 +465,7 @@ func TestBrokenConnectionsAreRetriedTwice(t *testing.T) {
 		{"reset in the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
 		{"closed in a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
 		{"closed between chunks", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", "unexpected EOF"},
-		{"closed in gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Zipped(`{"data":[`)[:12], "unexpected EOF"},
+		{"closed in gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Gzip(`{"data":[`)[:12], "unexpected EOF"},
 		{"a response that is not HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -149,9 +149,9 @@ func TestConnectionsOfReplacedTargetsAreClosed(t *testing.T) {
 		fields    []string
 	}{
 		"HTTP":                   {func(*httptest.Server) {}, nil},
-		"HTTPS":                  {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
-		"HTTP/2":                 {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
-		"a CA file that changes": {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTPS":                  {private.ServeTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTP/2":                 {func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
+		"a CA file that changes": {private.ServeTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
 		"HTTP headers":           {func(*httptest.Server) {}, []string{"http_headers: {X-A: {values: [x]}}"}},
 		"two kinds":              {func(*httptest.Server) {}, []string{bothKinds}},
 	} {

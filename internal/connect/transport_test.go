@@ -26,7 +26,7 @@ import (
 
 func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.ServeTLS())
 	e := newExporter(t)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"), target("b", startControlPlane(t).URL, withKey))
 	e.expect("a: credentials, b: up")
@@ -57,7 +57,7 @@ func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 
 func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 	good := faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.ServeTLS())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
@@ -73,7 +73,7 @@ func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 func TestTLSConfigIsUsed(t *testing.T) {
 	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
-	url := serve(t, newControlPlane(t), good.Serves(modern))
+	url := serve(t, newControlPlane(t), good.ServeTLS(modern))
 	indented := strings.ReplaceAll(strings.TrimSpace(good.PEM), "\n", "\n      ")
 	for name, tt := range map[string]struct{ fields, want string }{
 		"no configuration":        {"{}", "tls"},
@@ -98,7 +98,7 @@ func TestTLSConfigIsUsed(t *testing.T) {
 func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
-	url := serve(t, protocols.wrap(newControlPlane(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
+	url := serve(t, protocols.wrap(newControlPlane(t)), private.ServeTLS(), func(s *httptest.Server) { s.EnableHTTP2 = true })
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
 	for enabled, want := range map[string]string{"true": "HTTP/2.0", "false": "HTTP/1.1"} {
@@ -112,7 +112,7 @@ func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 
 func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), servers.Serves(clients.Admits))
+	url := serve(t, newControlPlane(t), servers.ServeTLS(clients.RequireClientCert))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key}"))
@@ -144,7 +144,7 @@ func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 
 func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 	servers := faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), servers.Serves(servers.Admits))
+	url := serve(t, newControlPlane(t), servers.ServeTLS(servers.RequireClientCert))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
@@ -154,7 +154,7 @@ func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 func TestTokenEndpointHasItsOwnTLSConfig(t *testing.T) {
 	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.URL = serve(t, o, private.Serves())
+	o.URL = serve(t, o, private.ServeTLS())
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("tls_config: {ca_file: ca.pem}")))
 	e.expect("a: credentials")
@@ -523,8 +523,8 @@ func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 	var entries []string
 	for name, configure := range map[string]func(*httptest.Server){
 		"http1": func(*httptest.Server) {},
-		"https": private.Serves(),
-		"http2": func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true },
+		"https": private.ServeTLS(),
+		"http2": func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true },
 	} {
 		scheme, address, _ := strings.Cut(serve(t, newControlPlane(t), configure), "://")
 		relays[name] = newRelay(t, address)
@@ -560,7 +560,7 @@ func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()
-	url := serve(t, fault.Wrap(newControlPlane(t)), func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true })
+	url := serve(t, fault.Wrap(newControlPlane(t)), func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true })
 	h := newRelay(t, strings.TrimPrefix(url, "https://"))
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)

@@ -1,20 +1,15 @@
 package connect_test
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -387,128 +382,15 @@ func TestPathsAreRelativeToTheConfigFile(t *testing.T) {
 	}
 }
 
-// blackHole returns an address that drops connection requests: the backlog of its listener
-// is full.
-func blackHole(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for { // until the backlog is full
-		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-}
-
 func TestDialTimeoutIsReported(t *testing.T) {
 	t.Parallel()
-	address := blackHole(t)
+	address := faults.DropPackets(t, "127.0.0.1:0")
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
 	e.expectWithin(time.Second, "a: timeout")
 	metricstest.Present(t, e.log.String(), "no connection to "+address)
 	metricstest.Present(t, e.log.String(), "check the firewall, the NetworkPolicy, the proxy")
 	metricstest.Absent(t, e.log.String(), "raise scrape_timeout")
-}
-
-// relay relays connections. killConnections makes it drop all data of the current ones
-// without closing them, like a load balancer whose backend was replaced.
-type relay struct {
-	net.Listener
-	backend string
-
-	mu    sync.Mutex
-	alive chan struct{} // closed when the current connections die
-	conns []net.Conn
-	count int
-}
-
-func newRelay(t *testing.T, backend string) *relay {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &relay{Listener: listener, backend: backend, alive: make(chan struct{})}
-	var relays sync.WaitGroup
-	relays.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := new(net.Dialer).DialContext(t.Context(), "tcp", backend)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			h.mu.Lock()
-			h.count++
-			h.conns = append(h.conns, client, server)
-			alive := h.alive
-			h.mu.Unlock()
-			relays.Go(func() { copyUntilDead(client, server, alive) })
-			relays.Go(func() { copyUntilDead(server, client, alive) })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		h.mu.Lock()
-		for _, conn := range h.conns {
-			conn.Close()
-		}
-		h.mu.Unlock()
-		relays.Wait()
-	})
-	return h
-}
-
-// copyUntilDead copies data until alive is closed, and then drops it.
-func copyUntilDead(from, to net.Conn, alive <-chan struct{}) {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		dead := false
-		select {
-		case <-alive:
-			dead = true
-		default:
-			to.Write(buffer[:n])
-		}
-		if err != nil {
-			if !dead {
-				to.Close()
-			}
-			return
-		}
-	}
-}
-
-// killConnections makes the current connections drop all data.
-func (h *relay) killConnections() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	close(h.alive)
-	h.alive = make(chan struct{})
-}
-
-func (h *relay) connections() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.count
 }
 
 // waitUntilIdle waits until connections count as idle.
@@ -519,36 +401,35 @@ func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 	private := faults.NewAuthority(t)
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
-	relays := map[string]*relay{}
+	listeners := map[string]*faults.Listener{}
 	var entries []string
 	for name, configure := range map[string]func(*httptest.Server){
 		"http1": func(*httptest.Server) {},
 		"https": private.ServeTLS(),
 		"http2": func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true },
 	} {
-		scheme, address, _ := strings.Cut(serve(t, newControlPlane(t), configure), "://")
-		relays[name] = newRelay(t, address)
-		entries = append(entries, target(name, scheme+"://"+relays[name].Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+		url := serve(t, newControlPlane(t), configure, func(s *httptest.Server) { listeners[name] = faults.WrapListener(s) })
+		entries = append(entries, target(name, url, withKey, "tls_config: {ca_file: ca.pem}"))
 	}
 	e.use(entries...)
 	const up = "http1: up, http2: up, https: up"
 	e.expect(up)
 	for range 2 {
-		before := map[string]int{}
-		for name, relay := range relays {
-			before[name] = relay.connections()
+		before := map[string]int64{}
+		for name, listener := range listeners {
+			before[name] = listener.Connections()
 		}
 		e.expect(up)
-		for name, relay := range relays {
-			if n := relay.connections() - before[name]; n != 0 {
+		for name, listener := range listeners {
+			if n := listener.Connections() - before[name]; n != 0 {
 				t.Errorf("%s: %d connections were made, want none", name, n)
 			}
-			relay.killConnections()
+			listener.KillConnections()
 		}
 		waitUntilIdle()
 		e.expectWithin(2*time.Second, up)
-		for name, relay := range relays {
-			if n := relay.connections() - before[name]; n != 1 {
+		for name, listener := range listeners {
+			if n := listener.Connections() - before[name]; n != 1 {
 				t.Errorf("%s: %d connections were made, want one", name, n)
 			}
 		}
@@ -560,17 +441,19 @@ func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()
-	url := serve(t, fault.Wrap(newControlPlane(t)), func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true })
-	h := newRelay(t, strings.TrimPrefix(url, "https://"))
+	var listener *faults.Listener
+	url := serve(t, fault.Wrap(newControlPlane(t)), private.ServeTLS(), func(s *httptest.Server) {
+		s.EnableHTTP2, listener = true, faults.WrapListener(s)
+	})
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
-	e.use(target("a", "https://"+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
 	fault.Set(g.wrap)
 	e.expectWithin(time.Second, "a: timeout") // the connection is new, so there is no second attempt
 	fault.Set(nil)
-	before := h.connections()
+	before := listener.Connections()
 	e.expect("a: up")
-	if n := h.connections() - before; n != 1 {
+	if n := listener.Connections() - before; n != 1 {
 		t.Errorf("%d connections were made, want one", n)
 	}
 }
@@ -592,75 +475,4 @@ func TestSlowResponseOnAnIdleConnectionIsAccepted(t *testing.T) {
 	if !<-outcome {
 		t.Errorf("the scrape failed:\n%s", e.log)
 	}
-}
-
-// resolveTo makes all host names resolve to the IPv4 addresses, in this order.
-func resolveTo(t *testing.T, addresses ...[4]byte) {
-	t.Helper()
-	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var served sync.WaitGroup
-	served.Go(func() {
-		packet := make([]byte, 512)
-		for {
-			n, from, err := server.ReadFrom(packet)
-			if err != nil {
-				return
-			}
-			// Copy the header and the question of RFC 1035.
-			end := 12
-			for end < n && packet[end] > 0 {
-				end += 1 + int(packet[end])
-			}
-			reply := append([]byte{}, packet[:end+5]...)
-			reply[2], reply[3], reply[7], reply[9], reply[11] = 0x80, 0x80, 0, 0, 0
-			if packet[end+2] == 1 { // type A
-				reply[7] = byte(len(addresses))
-				for _, address := range addresses {
-					reply = append(append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), address[:]...)
-				}
-			}
-			server.WriteTo(reply, from)
-		}
-	})
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-	t.Cleanup(func() {
-		net.DefaultResolver = before
-		server.Close()
-		served.Wait()
-	})
-}
-
-func TestOtherAddressesAreTriedIfOneDropsPackets(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits until a dial times out")
-	}
-	dead := blackHole(t)
-	_, port, err := net.SplitHostPort(dead)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: newControlPlane(t), ReadHeaderTimeout: time.Minute}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		server.Serve(listener)
-	}()
-	t.Cleanup(func() {
-		server.Close()
-		<-served
-	})
-	resolveTo(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
-	e := newExporter(t)
-	e.use(target("a", "http://acme.example:"+port, withKey))
-	e.expectWithin(9500*time.Millisecond, "a: up")
 }

@@ -1,11 +1,8 @@
 package faults_test
 
 import (
-	"errors"
 	"net"
-	"net/netip"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -77,27 +74,6 @@ func TestHostNames(t *testing.T) {
 	})
 }
 
-// dropPackets makes an address drop connection requests: the backlog of its listener is full.
-func dropPackets(t *testing.T, address string) {
-	t.Helper()
-	at := netip.MustParseAddrPort(address)
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	for { // until the backlog is full
-		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
-		if err != nil {
-			return
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-}
-
 func TestAddressesThatDropPackets(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for deadlines")
@@ -107,7 +83,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 		t.Parallel()
 		cp := startControlPlane(t)
 		dns.add(t, "dropped.example")
-		dropPackets(t, otherLoopback+cp.port())
+		faults.DropPackets(t, otherLoopback+cp.port())
 		e := startExporter(t, cp, sequential, "url: http://dropped.example"+cp.port())
 
 		dns.set("dropped.example", otherLoopback)
@@ -126,7 +102,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 		t.Parallel()
 		cp := startControlPlane(t)
 		dns.add(t, "two.example")
-		dropPackets(t, otherLoopback+cp.port())
+		faults.DropPackets(t, otherLoopback+cp.port())
 		e := startExporter(t, cp, sequential, "url: http://two.example"+cp.port())
 
 		dns.set("two.example", otherLoopback+" "+loopback)
@@ -150,7 +126,7 @@ func TestAddressesThatDropPackets(t *testing.T) {
 		moved.server.Listener = listener
 		moved.serve(t)
 		dns.set("moving.example", otherLoopback)
-		cp.killConnections()
+		cp.listener.KillConnections()
 		waitUntilIdle()
 		e.timeout = longTimeout
 		e.expectHealthy().expectRequests(0)
@@ -181,7 +157,7 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 		t.Run("an idle connection with "+name, func(t *testing.T) {
 			t.Parallel()
 			cp, e := serve(t)
-			cp.killConnections()
+			cp.listener.KillConnections()
 			waitUntilIdle()
 			e.timeout = longTimeout
 			e.expectHealthy().expectRetries(0)
@@ -198,7 +174,7 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 			s.expectRequests(1)
 
 			cp.setFault(nil)
-			cp.killConnections()
+			cp.listener.KillConnections()
 			e.timeout = 2 * shortTimeout // shorter than the ping timeout of HTTP/2
 			s = e.scrape()
 			s.expectSameTokens(e.before)

@@ -2,12 +2,9 @@ package faults_test
 
 import (
 	"crypto/tls"
-	"io"
-	"net"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
@@ -17,12 +14,10 @@ import (
 // controlPlane is a control plane whose faults and items can be changed while it is served.
 type controlPlane struct {
 	*controlplanetest.ControlPlane
-	tokens int
-	fault  *faults.Switchable
-	server *httptest.Server
-	sent   atomic.Int64 // bytes
-	// generation is the number of calls of killConnections.
-	generation atomic.Int64
+	tokens   int
+	fault    *faults.Switchable
+	server   *httptest.Server
+	listener *faults.Listener
 
 	mu    sync.Mutex
 	items func() []any
@@ -39,7 +34,7 @@ func newControlPlane(t *testing.T, n int) *controlPlane {
 		return cp.items()
 	})
 	cp.server = httptest.NewUnstartedServer(cp.With(cp.fault.Wrap))
-	cp.server.Listener = &listener{cp.server.Listener, cp}
+	cp.listener = faults.WrapListener(cp.server)
 	return cp
 }
 
@@ -96,57 +91,3 @@ func (cp *controlPlane) port() string { return cp.URL[strings.LastIndexByte(cp.U
 // closeConnections closes the connections from the exporter. The exporter must be
 // sequential: another one may be dialing a connection.
 func (cp *controlPlane) closeConnections() { cp.server.CloseClientConnections() }
-
-// killConnections makes the current connections drop all data without closing them, like a
-// load balancer whose backend was replaced.
-func (cp *controlPlane) killConnections() { cp.generation.Add(1) }
-
-// listener counts the bytes that its connections send, and can kill them.
-type listener struct {
-	net.Listener
-	cp *controlPlane
-}
-
-// Accept implements net.Listener.
-func (l *listener) Accept() (net.Conn, error) {
-	accepted, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &conn{accepted.(*net.TCPConn), l.cp, l.cp.generation.Load()}, nil
-}
-
-type conn struct {
-	*net.TCPConn
-	cp         *controlPlane
-	generation int64 // of the control plane, when the connection was accepted
-}
-
-func (c *conn) isDead() bool { return c.cp.generation.Load() != c.generation }
-
-// Read implements io.Reader. A dead connection drops what it receives.
-func (c *conn) Read(p []byte) (int, error) {
-	for {
-		n, err := c.TCPConn.Read(p)
-		if err != nil || !c.isDead() {
-			return n, err
-		}
-	}
-}
-
-// Write implements io.Writer. A dead connection drops what it should send.
-func (c *conn) Write(p []byte) (int, error) {
-	if c.isDead() {
-		return len(p), nil
-	}
-	n, err := c.TCPConn.Write(p)
-	c.cp.sent.Add(int64(n))
-	return n, err
-}
-
-// ReadFrom implements io.ReaderFrom.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) {
-	n, err := c.TCPConn.ReadFrom(r)
-	c.cp.sent.Add(n)
-	return n, err
-}

@@ -178,10 +178,10 @@ func (e *exporter) get(path string) string {
 func (e *exporter) scrape() *scrape {
 	e.t.Helper()
 	s := &scrape{t: e.t, before: e.last}
-	requests, sent, allocated, begin := len(e.controlPlane.Requests()), e.controlPlane.sent.Load(), allocations(), time.Now()
+	requests, sent, allocated, begin := len(e.controlPlane.Requests()), e.controlPlane.listener.Sent(), allocations(), time.Now()
 	s.text = e.get("/metrics")
 	took := time.Since(begin)
-	s.allocated, s.sent, s.requests = allocations()-allocated, e.controlPlane.sent.Load()-sent, len(e.controlPlane.Requests())-requests
+	s.allocated, s.sent, s.requests = allocations()-allocated, e.controlPlane.listener.Sent()-sent, len(e.controlPlane.Requests())-requests
 	s.Families = metricstest.Parse(e.t, s.text)
 	if logged := strings.TrimSpace(e.log.Take()); logged != "" {
 		s.log = strings.Split(logged, "\n")

@@ -428,6 +428,7 @@ func TestContentEncodings(t *testing.T) {
 }
 
 func TestTheDecompressedBodyIsLimited(t *testing.T) {
+	t.Parallel()
 	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
 	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
@@ -436,6 +437,7 @@ func TestTheDecompressedBodyIsLimited(t *testing.T) {
 }
 
 func TestTheDefaultLimitIs100000Items(t *testing.T) {
+	t.Parallel()
 	_, err := listPage(t, `{"data":[`+strings.Repeat(`{"id":"a"},`, 100_000)+`{"id":"a"}]}`)
 	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")

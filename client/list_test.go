@@ -76,6 +76,7 @@ func minimalItem(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i
 // This holds for any number of tokens, page size, page size limit, pagination, and
 // concurrency, and also for the next listing.
 func TestEveryTokenIsListedOnce(t *testing.T) {
+	t.Parallel()
 	totals := map[string]func(n, length int) any{
 		"correct":            func(n, _ int) any { return n },
 		"none":               func(int, int) any { return nil },
@@ -290,6 +291,7 @@ func TestAListThatGrowsIsNotAWrongTotal(t *testing.T) {
 
 // This counts all items, whether they are valid, invalid or duplicates, for any page size.
 func TestTheNumberOfItemsIsLimited(t *testing.T) {
+	t.Parallel()
 	const most = 30
 	mixed := func(n int) []any { // with duplicates and invalid items
 		all := controlplanetest.Tokens(n - 10)
@@ -348,6 +350,7 @@ func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
 // A list that changes while it is read is read again. The listing has all tokens of one
 // moment.
 func TestAListThatChangesOnceIsConsistent(t *testing.T) {
+	t.Parallel()
 	random, rounds := rand.New(rand.NewPCG(3, 4)), 60
 	if testing.Short() {
 		rounds = 20

@@ -283,7 +283,7 @@ func fuzzSeeds(f *testing.F) (all []seed) {
 }
 
 // fuzzOffset is the TimeoutOffset of the exporter.
-const fuzzOffset = 50 * time.Millisecond
+const fuzzOffset = 200 * time.Millisecond
 
 // FuzzResponse compares how the exporter and parseResponse interpret arbitrary responses of
 // a control plane.
@@ -295,6 +295,7 @@ func FuzzResponse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, behavior byte) {
+		t.Parallel() // many inputs wait for the timeout
 		want := parseResponse(raw, behavior)
 		// Complete lists get a long timeout, in case the machine is busy. The other timeouts
 		// are too short for retries.

@@ -445,9 +445,9 @@ func TestTheDefaultLimitIs100000Items(t *testing.T) {
 
 // listWithRetries lists in a synctest bubble, in which the waits before retries take no time.
 // Time stands still there while a connection is open, so each response must end its connection.
-func listWithRetries(t *testing.T, url string, configure ...func(*client.Config)) (err error) {
+func listWithRetries(t *testing.T, baseURL string, configure ...func(*client.Config)) (err error) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { _, err = list(t.Context(), newClient(t, url, configure...)) })
+	synctest.Test(t, func(t *testing.T) { _, err = list(t.Context(), newClient(t, baseURL, configure...)) })
 	return err
 }
 

@@ -74,6 +74,7 @@ func TestAllocationsPerTokenDoNotDependOnTheNumberOfTokens(t *testing.T) {
 // A long list is copied once while it is read. A total that is too large allocates at most
 // ten times the memory of the received tokens.
 func TestALongListGrowsToTheReportedTotal(t *testing.T) {
+	t.Parallel()
 	const pages, perPage = 100, 1000
 	for _, tt := range []struct {
 		name       string
@@ -115,6 +116,9 @@ func TestALongListGrowsToTheReportedTotal(t *testing.T) {
 }
 
 func TestATokenWithMillionsOfValuesTakesNoMoreMemoryThanItsJSON(t *testing.T) {
+	if testing.Short() {
+		t.Skip("decodes 40 MiB")
+	}
 	const size = 8 << 20
 	for _, tt := range []struct {
 		name, head, value, tail string

@@ -13,9 +13,9 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/client"
@@ -172,9 +172,9 @@ func TestA200ThatIsNotFromTheAPI(t *testing.T) {
 	for _, tc := range []struct{ name, body, summary, detail, advice string }{
 		{"HTML", "<!doctype html><html><head><title>TrueFoundry</title>", "the response is an HTML page instead of a list of tokens", `server nginx, title "TrueFoundry"`, "check the API prefix"},
 		{"HTML after spaces", " \n\t<html>", "the response is an HTML page instead of a list of tokens", "server nginx", "check the API prefix"},
-		{"HTML in gzip", faults.Zipped("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
+		{"HTML in gzip", faults.Gzip("<title>x</title>"), "the response is an HTML page instead of a list of tokens", `server nginx, title "x"`, "check the API prefix"},
 		{"nothing", "", "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
-		{"nothing in gzip", faults.Zipped(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
+		{"nothing in gzip", faults.Gzip(""), "the response is empty instead of a list of tokens", "server nginx", "what is in front of it"},
 		{"text", "OK", "the response is not a list of tokens", "text/plain; charset=utf-8: jsontext: invalid character 'O' at start of value after 0 bytes", "the API prefix"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -311,7 +311,7 @@ func TestTheMessageOfTheServerIsADetail(t *testing.T) {
 		})
 	}
 	t.Run("is decompressed", func(t *testing.T) {
-		e := failure(t, status(code, faults.Zipped(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
+		e := failure(t, status(code, faults.Gzip(message("zipped")), "Content-Encoding", "gzip"), client.ReasonClientError)
 		wantEqual(t, e.Detail, "zipped")
 	})
 	t.Run("is left out if it cannot be decompressed", func(t *testing.T) {
@@ -368,14 +368,9 @@ func TestSentHeadersAreRedacted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			_, err := list(ctx, newClient(t, serve(t, handler), func(cfg *client.Config) {
-				transport := new(http.Transport)
-				t.Cleanup(transport.CloseIdleConnections)
-				cfg.Transport = headers{transport, map[string]string{"X-Tenant": "tenant-s3cret", "X-Short": "abc"}}
-			}))
+			err := listWithRetries(t, serve(t, handler), func(cfg *client.Config) {
+				cfg.Transport = headers{&http.Transport{DisableKeepAlives: true}, map[string]string{"X-Tenant": "tenant-s3cret", "X-Short": "abc"}}
+			})
 			if err == nil {
 				t.Fatal("there is no error")
 			}
@@ -392,7 +387,7 @@ func TestSentHeadersAreRedacted(t *testing.T) {
 
 func TestContentEncodings(t *testing.T) {
 	const page = `{"data":[{"id":"a"}]}`
-	compressed := faults.Zipped(page)
+	compressed := faults.Gzip(page)
 	corrupt := []byte(compressed)
 	corrupt[len(corrupt)/2] ^= 0xff
 	for _, tc := range []struct{ name, encoding, body, want string }{
@@ -407,7 +402,7 @@ func TestContentEncodings(t *testing.T) {
 		{"truncated gzip", "gzip", compressed[:len(compressed)-12], "unexpected EOF"},
 		{"gzip truncated in its header", "gzip", compressed[:5], "unexpected EOF"},
 		{"gzip with data after it", "gzip", compressed + "and some more", "gzip: invalid header"},
-		{"gzip of two parts", "gzip", faults.Zipped(page[:9]) + faults.Zipped(page[9:]), ""},
+		{"gzip of two parts", "gzip", faults.Gzip(page[:9]) + faults.Gzip(page[9:]), ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			handler := func(w http.ResponseWriter, r *http.Request) {
@@ -433,6 +428,7 @@ func TestContentEncodings(t *testing.T) {
 }
 
 func TestTheDecompressedBodyIsLimited(t *testing.T) {
+	t.Parallel()
 	_, err := list(t.Context(), newClient(t, serve(t, faults.GzipBomb(64)(nil).ServeHTTP)))
 	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Status, 200)
@@ -440,42 +436,24 @@ func TestTheDecompressedBodyIsLimited(t *testing.T) {
 	wantEqual(t, e.Advice, "lower --truefoundry.page-size")
 }
 
-func TestTheNumberOfItemsOfAPageIsLimited(t *testing.T) {
-	page := func(n int) string {
-		var body strings.Builder
-		body.WriteString(`{"data":[`)
-		for i := range n {
-			fmt.Fprintf(&body, `{"id":"%d"},`, i)
-		}
-		return strings.TrimSuffix(body.String(), ",") + `]}`
-	}
-	l, err := listPage(t, page(100_000))
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantEqual(t, len(l.Tokens), 100_000)
-	_, err = listPage(t, page(100_001))
+func TestTheDefaultLimitIs100000Items(t *testing.T) {
+	t.Parallel()
+	_, err := listPage(t, `{"data":[`+strings.Repeat(`{"id":"a"},`, 100_000)+`{"id":"a"}]}`)
 	e := wantError(t, err, client.ReasonTooLarge)
 	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")
 }
 
-// listErrors lists with all clients concurrently, which takes less time because of retries,
-// and returns their errors.
-func listErrors(t *testing.T, clients []*client.Client) []error {
+// listWithRetries lists in a synctest bubble, in which the waits before retries take no time.
+// Time stands still there while a connection is open, so each response must end its connection.
+func listWithRetries(t *testing.T, baseURL string, configure ...func(*client.Config)) (err error) {
 	t.Helper()
-	all := make([]error, len(clients))
-	var wg sync.WaitGroup
-	for i, c := range clients {
-		wg.Go(func() { _, all[i] = list(t.Context(), c) })
-	}
-	wg.Wait()
-	return all
+	synctest.Test(t, func(t *testing.T) { _, err = list(t.Context(), newClient(t, baseURL, configure...)) })
+	return err
 }
 
 func TestBrokenConnectionsAreRetriedTwice(t *testing.T) {
 	const header = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-	t.Parallel()
-	tests := []struct {
+	for _, tc := range []struct {
 		name  string
 		fault func(text string) controlplanetest.Fault
 		text  string
@@ -489,25 +467,21 @@ func TestBrokenConnectionsAreRetriedTwice(t *testing.T) {
 		{"reset in the body", faults.ResetAfter, header + "Content-Length: 100\r\n\r\n{\"data\":[", ""},
 		{"closed in a chunk", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n64\r\n{\"data\":[", "unexpected EOF"},
 		{"closed between chunks", faults.CloseAfter, header + "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n", "unexpected EOF"},
-		{"closed in gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Zipped(`{"data":[`)[:12], "unexpected EOF"},
+		{"closed in gzip", faults.CloseAfter, header + "Content-Length: 100\r\nContent-Encoding: gzip\r\n\r\n" + faults.Gzip(`{"data":[`)[:12], "unexpected EOF"},
 		{"a response that is not HTTP", faults.CloseAfter, "SSH-2.0-OpenSSH_9.9\r\n", "malformed HTTP"},
-	}
-	requests := make([]atomic.Int32, len(tests))
-	var clients []*client.Client
-	for i, tc := range tests {
-		handler := tc.fault(tc.text)(nil)
-		clients = append(clients, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
-			requests[i].Add(1)
-			handler.ServeHTTP(w, r)
-		})))
-	}
-	for i, err := range listErrors(t, clients) {
-		t.Run(tests[i].name, func(t *testing.T) {
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var requests atomic.Int32
+			handler := tc.fault(tc.text)(nil)
+			err := listWithRetries(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				handler.ServeHTTP(w, r)
+			}))
 			e := wantError(t, err, client.ReasonConnection)
 			wantEqual(t, e.Status, 0)
-			wantEqual(t, requests[i].Load(), int32(3))
+			wantEqual(t, requests.Load(), int32(3))
 			wantText(t, e.Summary, "the connection failed: ")
-			wantText(t, e.Detail, tests[i].want)
+			wantText(t, e.Detail, tc.want)
 		})
 	}
 }
@@ -515,7 +489,7 @@ func TestBrokenConnectionsAreRetriedTwice(t *testing.T) {
 func TestUnreachableControlPlanes(t *testing.T) {
 	refusing := httptest.NewServer(nil)
 	refusing.Close()
-	tests := []struct {
+	for _, tc := range []struct {
 		name, url string
 		transport http.RoundTripper
 		want      string
@@ -536,15 +510,11 @@ func TestUnreachableControlPlanes(t *testing.T) {
 				return url.Parse("http://admin:s3cret@" + refusing.Listener.Addr().String())
 			},
 		}, "proxyconnect"},
-	}
-	var clients []*client.Client
-	for _, tc := range tests {
-		clients = append(clients, newClient(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport }))
-	}
-	for i, err := range listErrors(t, clients) {
-		t.Run(tests[i].name, func(t *testing.T) {
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			err := listWithRetries(t, tc.url, func(cfg *client.Config) { cfg.Transport = tc.transport })
 			e := wantError(t, err, client.ReasonConnection)
-			wantText(t, e.Detail, tests[i].want)
+			wantText(t, e.Detail, tc.want)
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error contains the proxy's password: %v", err)
 			}
@@ -622,35 +592,45 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 func TestServersThatDoNotRespond(t *testing.T) {
-	// Long enough for a connection on a busy machine.
-	const deadline = 2 * time.Second
-	t.Run("no response before the deadline", func(t *testing.T) {
-		t.Parallel()
-		ctx, cancel := context.WithTimeout(t.Context(), deadline)
-		defer cancel()
-		_, err := list(ctx, newClient(t, serve(t, hang)))
+	// run runs a test in a synctest bubble, with a context that ends after a minute.
+	run := func(name string, test func(ctx context.Context, t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				test(ctx, t)
+			})
+		})
+	}
+	// listHandler lists a control plane with this handler.
+	listHandler := func(ctx context.Context, t *testing.T, handler http.HandlerFunc, configure ...func(*http.Transport)) error {
+		transport, stop := controlplanetest.InMemory(handler)
+		defer stop()
+		for _, f := range configure {
+			f(transport)
+		}
+		_, err := list(ctx, newClient(t, "http://acme.example", func(cfg *client.Config) { cfg.Transport = transport }))
+		return err
+	}
+	run("no response before the deadline", func(ctx context.Context, t *testing.T) {
+		err := listHandler(ctx, t, hang)
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.Summary, "no response from 127.0.0.1:", "within the scrape's deadline")
+		wantText(t, e.Summary, "no response from acme.example:80 within the scrape's deadline")
 		wantText(t, e.Advice, "look at the logs of the control plane")
 		wantEqual(t, errors.Is(err, context.DeadlineExceeded), true)
 	})
-	t.Run("no complete body before the deadline", func(t *testing.T) {
-		t.Parallel()
-		ctx, cancel := context.WithTimeout(t.Context(), deadline)
-		defer cancel()
-		_, err := list(ctx, newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+	run("no complete body before the deadline", func(ctx context.Context, t *testing.T) {
+		err := listHandler(ctx, t, func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, `{"data":[`)
 			http.NewResponseController(w).Flush()
 			hang(w, r)
-		})))
+		})
 		// More time only helps if the response has started.
 		e := wantError(t, err, client.ReasonTimeout)
 		wantEqual(t, e.Summary, "the list did not arrive within the scrape's deadline")
 		wantText(t, e.Advice, "scrape_timeout", "--truefoundry.timeout")
 	})
-	t.Run("no connection before the deadline", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
+	run("no connection before the deadline", func(ctx context.Context, t *testing.T) {
 		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
 			cfg.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				<-ctx.Done()
@@ -661,9 +641,7 @@ func TestServersThatDoNotRespond(t *testing.T) {
 		wantEqual(t, e.Summary, "no connection to acme.example:3000")
 		wantText(t, e.Advice, "the firewall, the NetworkPolicy, the proxy")
 	})
-	t.Run("no new connection before the deadline, after a dead one", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		defer cancel()
+	run("no new connection before the deadline, after a dead one", func(ctx context.Context, t *testing.T) {
 		_, err := list(ctx, newClient(t, "http://acme.example:3000", func(cfg *client.Config) {
 			cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 				trace := httptrace.ContextClientTrace(r.Context())
@@ -676,9 +654,9 @@ func TestServersThatDoNotRespond(t *testing.T) {
 		}))
 		wantEqual(t, wantError(t, err, client.ReasonTimeout).Summary, "no connection to acme.example:3000")
 	})
-	t.Run("a timeout of the connection", func(t *testing.T) {
+	run("a timeout of the connection", func(ctx context.Context, t *testing.T) {
 		requests := 0
-		_, err := list(t.Context(), newClient(t, "http://acme.example", func(cfg *client.Config) {
+		_, err := list(ctx, newClient(t, "http://acme.example", func(cfg *client.Config) {
 			cfg.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 				requests++
 				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded}
@@ -703,10 +681,8 @@ func TestServersThatDoNotRespond(t *testing.T) {
 		_, err := list(ctx, newClient(t, serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") })))
 		wantCanceled(t, err)
 	})
-	t.Run("a timeout of the transport", func(t *testing.T) {
-		_, err := list(t.Context(), newClient(t, serve(t, hang), func(cfg *client.Config) {
-			cfg.Transport = &http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond}
-		}))
+	run("a timeout of the transport", func(ctx context.Context, t *testing.T) {
+		err := listHandler(ctx, t, hang, func(transport *http.Transport) { transport.ResponseHeaderTimeout = time.Second })
 		e := wantError(t, err, client.ReasonTimeout)
 		wantEqual(t, e.Summary, "the connection timed out")
 	})

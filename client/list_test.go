@@ -76,6 +76,7 @@ func minimalItem(i int) any { return map[string]any{"id": fmt.Sprintf("t%06d", i
 // This holds for any number of tokens, page size, page size limit, pagination, and
 // concurrency, and also for the next listing.
 func TestEveryTokenIsListedOnce(t *testing.T) {
+	t.Parallel()
 	totals := map[string]func(n, length int) any{
 		"correct":            func(n, _ int) any { return n },
 		"none":               func(int, int) any { return nil },
@@ -95,10 +96,13 @@ func TestEveryTokenIsListedOnce(t *testing.T) {
 		"string":  func(pagination map[string]any) { pagination["limit"] = "1000" },
 		"zero":    func(pagination map[string]any) { pagination["limit"] = 0 },
 	}
-	random := rand.New(rand.NewPCG(1, 2))
+	random, rounds := rand.New(rand.NewPCG(1, 2)), 3
+	if testing.Short() {
+		rounds = 1
+	}
 	for total, totalOf := range totals {
 		for limitName, setLimit := range limits {
-			for range 3 {
+			for range rounds {
 				n, limit, clamp, concurrency := random.IntN(120), 1+random.IntN(40), 1+random.IntN(40), 1+random.IntN(8)
 				name := fmt.Sprintf("%d tokens, total %s, page size %d of at most %d, limit %s, concurrency %d", n, total, limit, clamp, limitName, concurrency)
 				t.Run(name, func(t *testing.T) {
@@ -287,6 +291,7 @@ func TestAListThatGrowsIsNotAWrongTotal(t *testing.T) {
 
 // This counts all items, whether they are valid, invalid or duplicates, for any page size.
 func TestTheNumberOfItemsIsLimited(t *testing.T) {
+	t.Parallel()
 	const most = 30
 	mixed := func(n int) []any { // with duplicates and invalid items
 		all := controlplanetest.Tokens(n - 10)
@@ -345,8 +350,12 @@ func TestAnEndlessListOfNewTokensEndsAtTheLimit(t *testing.T) {
 // A list that changes while it is read is read again. The listing has all tokens of one
 // moment.
 func TestAListThatChangesOnceIsConsistent(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	for i := range 60 {
+	t.Parallel()
+	random, rounds := rand.New(rand.NewPCG(3, 4)), 60
+	if testing.Short() {
+		rounds = 20
+	}
+	for i := range rounds {
 		n, limit, concurrency := 20+random.IntN(80), 1+random.IntN(30), 1+random.IntN(6)
 		at, by, place := 1+random.IntN(12), 1+random.IntN(15), random.IntN(20)
 		grows := i%2 == 0
@@ -424,7 +433,6 @@ func TestWhenAListIsReadAgain(t *testing.T) {
 }
 
 func TestAListWithoutAnEndIsIncomplete(t *testing.T) {
-	var made atomic.Int64
 	always := controlplanetest.Always(controlplanetest.Tokens(10)...)
 	for _, tt := range []struct {
 		name   string
@@ -440,19 +448,30 @@ func TestAListWithoutAnEndIsIncomplete(t *testing.T) {
 			"if every page is invalid", controlplanetest.Always(1, 2, 3, 4),
 			[]controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })},
 		},
-		{"if every page is new", func() []any { return []any{minimalItem(int(made.Add(1)))} }, []controlplanetest.Fault{faults.IgnoreOffset(), faults.Total(func(int) any { return nil })}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cp := controlplanetest.New(t, tt.items)
-			transport, stop := controlplanetest.InMemory(cp.With(tt.faults...))
-			defer stop()
-			got, err := list(t.Context(), newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
-				cfg.PageSize, cfg.Transport = 4, transport
-			}))
-			if reasonOf(err) != client.ReasonIncomplete || got != nil {
-				t.Errorf("got %v, %v", got, err)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { expectIncomplete(t, tt.items, tt.faults...) })
+	}
+	t.Run("if every page is new", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("lists 10,000 pages")
+		}
+		var made atomic.Int64
+		newItem := func() []any { return []any{minimalItem(int(made.Add(1)))} }
+		expectIncomplete(t, newItem, faults.IgnoreOffset(), faults.Total(func(int) any { return nil }))
+	})
+}
+
+// expectIncomplete lists a control plane and fails the test unless the list is incomplete.
+func expectIncomplete(t *testing.T, items func() []any, fs ...controlplanetest.Fault) {
+	t.Helper()
+	cp := controlplanetest.New(t, items)
+	transport, stop := controlplanetest.InMemory(cp.With(fs...))
+	defer stop()
+	got, err := list(t.Context(), newClient(t, "http://acme.example", withTestKey, func(cfg *client.Config) {
+		cfg.PageSize, cfg.Transport = 4, transport
+	}))
+	if reasonOf(err) != client.ReasonIncomplete || got != nil {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 

@@ -132,6 +132,7 @@ func TestReplaced(t *testing.T) {
 // The results for random lists are compared with the definition, which is evaluated for
 // each pair of tokens.
 func TestReplacedMatchesItsDefinition(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 8))
 	oneOf := func(values ...any) any { return values[random.IntN(len(values))] }
 	// These are in the order of expiries: an unreadable expiry is first, and null is never.

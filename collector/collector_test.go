@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
@@ -225,12 +226,15 @@ func expositions() []goldenTest {
 // golden files and random tokens.
 func TestWriteAndCollectExposeTheSameMetrics(t *testing.T) {
 	tests := expositions()
-	random := rand.New(rand.NewPCG(5, 6))
+	random, rounds := rand.New(rand.NewPCG(5, 6)), 20
+	if testing.Short() {
+		rounds = 5
+	}
 	text := func() string {
 		parts := []string{"", "a", "b", "A b", `"`, `\`, "\n", "\r", "\x00", "\xff", "é", "🚀", "\u202e", "{", "}", "=", ",", " ", "`", "'", `\n`, `\\"`, `\x41`, `\u0041`}
 		return parts[random.IntN(len(parts))] + parts[random.IntN(len(parts))]
 	}
-	for i := range 20 {
+	for i := range rounds {
 		items := make([]any, random.IntN(40))
 		for i := range items {
 			token := controlplanetest.Token(i)
@@ -343,8 +347,11 @@ func TestControlPlaneMayHaveAPath(t *testing.T) {
 	metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example/tfy",target="acme"} 1`)
 }
 
+// expirySeries matches a series of the expiry of a token.
+var expirySeries = regexp.MustCompile(`(?m)^truefoundry_token_expiry_timestamp_seconds\{.*\btoken_id="([^"]*)"`)
+
 func TestEachTokenIsExposedOnceForAnyPageSize(t *testing.T) {
-	const n = 2500
+	const n = 1050 // more than fit on one page
 	for _, limit := range []int{1000, 100, 7} {
 		for name, fault := range map[string]controlplanetest.Fault{
 			"granted": func(next http.Handler) http.Handler { return next },
@@ -358,8 +365,8 @@ func TestEachTokenIsExposedOnceForAnyPageSize(t *testing.T) {
 					}
 				})
 				ids := map[string]int{}
-				for _, metric := range metricstest.Parse(t, scrape(t, c, time.Minute))["truefoundry_token_expiry_timestamp_seconds"].Metric {
-					ids[labelValue(metric, "token_id")]++
+				for _, series := range expirySeries.FindAllStringSubmatch(scrape(t, c, time.Minute), -1) {
+					ids[series[1]]++
 				}
 				for i := range n {
 					if id := controlplanetest.Token(i).ID; ids[id] != 1 {
@@ -376,31 +383,6 @@ func TestEachTokenIsExposedOnceForAnyPageSize(t *testing.T) {
 
 // A failed scrape must not expose a part of the tokens: the others would seem deleted.
 func TestFailuresAreExposedUntilTheNextSuccess(t *testing.T) {
-	key := filepath.Join(t.TempDir(), "key")
-	writeKey := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(key, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	writeKey(controlplanetest.Key)
-	fault := faults.Switch()
-	cp := controlplanetest.Start(t, controlplanetest.Always(controlplanetest.Tokens(30)...), fault.Wrap)
-	c := newCollector(t, cp.URL, func(s *testConfig) {
-		s.Credentials = controlplanetest.KeyFile(key)
-		s.PageSize = 10
-	})
-	listings := 0
-	wantSuccess := func() {
-		t.Helper()
-		got := scrape(t, c)
-		metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
-		metricstest.Present(t, got, `truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 30`)
-		listings++
-		metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listings_total{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} %d`, listings))
-	}
-	wantSuccess()
-	failures := map[string]int{}
 	for _, tt := range []struct {
 		name   string
 		fault  controlplanetest.Fault
@@ -415,36 +397,58 @@ func TestFailuresAreExposedUntilTheNextSuccess(t *testing.T) {
 		{"no such path", faults.Status(http.StatusNotFound), controlplanetest.Key, "client_error"},
 		{"moved", faults.Status(http.StatusFound, "Location", "https://elsewhere.example/"), controlplanetest.Key, "redirect"},
 		{"too many requests", faults.Status(http.StatusTooManyRequests), controlplanetest.Key, "rate_limited"},
-		{"connection reset", faults.Reset(), controlplanetest.Key, "connection"},
+		{"connection closed", faults.CloseAfter(""), controlplanetest.Key, "connection"},
 		{"not JSON", faults.Body("<html>"), controlplanetest.Key, "bad_response"},
 		{"endless list", faults.IgnoreOffset(), controlplanetest.Key, "incomplete"},
 		{"no response", faults.Hang(), controlplanetest.Key, "timeout"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			writeKey(tt.key)
-			fault.Set(tt.fault)
-			timeout := time.Minute
-			if tt.reason == "timeout" {
-				timeout = 200 * time.Millisecond
-			}
-			got := scrape(t, c, timeout)
-			failures[tt.reason]++
-			listings++
-			metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 0`)
-			metricstest.Present(t, got, `truefoundry_listing_success{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 0`)
-			metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason=%q,target="acme"} %d`, tt.reason, failures[tt.reason]))
-			metricstest.Present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
-			metricstest.Absent(t, got, "truefoundry_token_")
-			metricstest.Absent(t, got, "truefoundry_listing_tokens")
-			if tt.key != "other-key" {
-				metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{control_plane="acme.truefoundry.example",target="acme"} 1.79e+09`)
-			}
-
-			writeKey(controlplanetest.Key)
-			fault.Set(nil)
-			wantSuccess()
+			// In a bubble, retries and deadlines take no time.
+			synctest.Test(t, func(t *testing.T) { testFailure(t, tt.fault, tt.key, tt.reason) })
 		})
 	}
+}
+
+// testFailure scrapes a control plane that fails twice between two successes.
+func testFailure(t *testing.T, failing controlplanetest.Fault, wrongKey, reason string) {
+	t.Helper()
+	key := filepath.Join(t.TempDir(), "key")
+	fault := faults.Switch()
+	transport, stop := controlplanetest.InMemory(controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(30)...)).With(fault.Wrap))
+	defer stop()
+	c := newCollector(t, "", func(s *testConfig) {
+		s.Credentials = controlplanetest.KeyFile(key)
+		s.PageSize, s.Transport = 10, transport
+	})
+	scrapeWith := func(text string, f controlplanetest.Fault) string {
+		t.Helper()
+		if err := os.WriteFile(key, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fault.Set(f)
+		return scrape(t, c)
+	}
+	wantSuccess := func(listings int) {
+		t.Helper()
+		got := scrapeWith(controlplanetest.Key, nil)
+		metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 1`)
+		metricstest.Present(t, got, `truefoundry_listing_tokens{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 30`)
+		metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listings_total{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} %d`, listings))
+	}
+	wantSuccess(1)
+	for failures := range 2 {
+		got := scrapeWith(wrongKey, failing)
+		metricstest.Present(t, got, `truefoundry_up{control_plane="acme.truefoundry.example",target="acme"} 0`)
+		metricstest.Present(t, got, `truefoundry_listing_success{control_plane="acme.truefoundry.example",kind="personal-access-token",target="acme"} 0`)
+		metricstest.Present(t, got, fmt.Sprintf(`truefoundry_listing_errors_total{control_plane="acme.truefoundry.example",kind="personal-access-token",reason=%q,target="acme"} %d`, reason, failures+1))
+		metricstest.Present(t, got, "truefoundry_listing_last_success_timestamp_seconds{")
+		metricstest.Absent(t, got, "truefoundry_token_")
+		metricstest.Absent(t, got, "truefoundry_listing_tokens")
+		if wrongKey != "other-key" {
+			metricstest.Present(t, got, `truefoundry_api_key_expiry_timestamp_seconds{control_plane="acme.truefoundry.example",target="acme"} 1.79e+09`)
+		}
+	}
+	wantSuccess(4)
 }
 
 func TestKeyFileMayBeCreatedLater(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
@@ -210,6 +211,14 @@ func serve(t *testing.T, handler http.Handler, configure ...func(*httptest.Serve
 	return server.URL
 }
 
+// withoutWaits runs a test in a synctest bubble, in which the waits before retries take no
+// time. Time stands still there while a connection is open: all servers must be outside,
+// and all connections to them must fail.
+func withoutWaits(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
 // newControlPlane returns a control plane that is not served yet.
 func newControlPlane(t *testing.T) *controlplanetest.ControlPlane {
 	t.Helper()
@@ -283,7 +292,7 @@ func (c *connections) count() int {
 // waitForNone waits until all connections are closed.
 func (c *connections) waitForNone(t *testing.T) {
 	t.Helper()
-	timeout := time.After(5 * time.Second)
+	timeout := time.After(testTimeout)
 	for c.count() > 0 {
 		select {
 		case <-c.changed:

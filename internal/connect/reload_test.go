@@ -97,6 +97,7 @@ func TestReloadKeepsTheTargetsIfTheFileIsInvalid(t *testing.T) {
 }
 
 func TestReloadsDoNotDisturbScrapes(t *testing.T) {
+	const scrapers, perScraper = 4, 15
 	cp := startControlPlane(t)
 	e := newExporter(t)
 	files := []string{
@@ -107,7 +108,7 @@ func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 
 	var scrapes, reloads sync.WaitGroup
 	stop, end := context.WithCancel(t.Context())
-	for i := range 4 {
+	for i := range 2 {
 		reloads.Go(func() {
 			for n := 0; stop.Err() == nil; n++ {
 				if i == 0 { // only one goroutine writes the file
@@ -119,10 +120,10 @@ func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 			}
 		})
 	}
-	seen := make(chan string, 1000)
-	for range 4 {
+	seen := make(chan string, scrapers*perScraper)
+	for range scrapers {
 		scrapes.Go(func() {
-			for range 25 {
+			for range perScraper {
 				var names []string
 				for name, up := range upByTarget(e.scrapeFamilies(testTimeout)) {
 					if !up {
@@ -142,7 +143,7 @@ func TestReloadsDoNotDisturbScrapes(t *testing.T) {
 	for names := range seen {
 		counts[names]++
 	}
-	if counts["ab"]+counts["bcd"] != 100 || counts["ab"] == 0 || counts["bcd"] == 0 {
+	if counts["ab"]+counts["bcd"] != scrapers*perScraper || counts["ab"] == 0 || counts["bcd"] == 0 {
 		t.Errorf("the scrapes had the targets %v", counts)
 	}
 	if t.Failed() {

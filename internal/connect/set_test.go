@@ -60,8 +60,14 @@ func TestTargetsOfAHostShareItsConcurrencyLimitAcrossReloads(t *testing.T) {
 func TestHostsHaveSeparateConcurrencyLimits(t *testing.T) {
 	g := newGate()
 	e := newExporter(t, concurrency(1))
-	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t).URL, withKey))
-	e.expectWithin(500*time.Millisecond, "a: timeout, b: up")
+	e.use(target("a", startControlPlane(t, g.wrap).URL, withKey), target("b", startControlPlane(t, g.wrap).URL, withKey))
+	outcome := make(chan map[string]bool)
+	go func() { outcome <- upByTarget(e.scrapeFamilies(testTimeout)) }()
+	g.wait(t, 2)
+	close(g.open)
+	if got := <-outcome; !got["a"] || !got["b"] {
+		t.Errorf("up is %v", got)
+	}
 }
 
 func TestHangingTokenEndpointHoldsNoRequestSlotOfItsHost(t *testing.T) {
@@ -171,9 +177,9 @@ func TestConnectionsOfReplacedTargetsAreClosed(t *testing.T) {
 		fields    []string
 	}{
 		"HTTP":                   {func(*httptest.Server) {}, nil},
-		"HTTPS":                  {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
-		"HTTP/2":                 {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
-		"a CA file that changes": {private.Serves(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTPS":                  {private.ServeTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
+		"HTTP/2":                 {func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true }, []string{"tls_config: {ca_file: ca.pem}"}},
+		"a CA file that changes": {private.ServeTLS(), []string{"tls_config: {ca_file: ca.pem}"}},
 		"HTTP headers":           {func(*httptest.Server) {}, []string{"http_headers: {X-A: {values: [x]}}"}},
 		"two kinds":              {func(*httptest.Server) {}, []string{bothKinds}},
 	} {

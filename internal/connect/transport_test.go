@@ -1,19 +1,15 @@
 package connect_test
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +21,7 @@ import (
 
 func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 	good, other := faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.ServeTLS())
 	e := newExporter(t)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"), target("b", startControlPlane(t).URL, withKey))
 	e.expect("a: credentials, b: up")
@@ -56,7 +52,7 @@ func TestCAFileMayBeCreatedLaterAndReplaced(t *testing.T) {
 
 func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 	good := faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), good.Serves())
+	url := serve(t, newControlPlane(t), good.ServeTLS())
 	for name, text := range map[string]string{"empty": "", "no PEM": "no PEM", "a key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
 		t.Run(name, func(t *testing.T) {
 			e := newExporter(t)
@@ -72,7 +68,7 @@ func TestCAFileThatIsInvalidAtTheStartMayBeCorrected(t *testing.T) {
 func TestTLSConfigIsUsed(t *testing.T) {
 	good := faults.NewAuthority(t)
 	modern := func(cfg *tls.Config) { cfg.MinVersion = tls.VersionTLS13 }
-	url := serve(t, newControlPlane(t), good.Serves(modern))
+	url := serve(t, newControlPlane(t), good.ServeTLS(modern))
 	indented := strings.ReplaceAll(strings.TrimSpace(good.PEM), "\n", "\n      ")
 	for name, tt := range map[string]struct{ fields, want string }{
 		"no configuration":        {"{}", "tls"},
@@ -97,7 +93,7 @@ func TestTLSConfigIsUsed(t *testing.T) {
 func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 	private := faults.NewAuthority(t)
 	protocols := &recorder{part: func(r *http.Request) string { return r.Proto }}
-	url := serve(t, protocols.wrap(newControlPlane(t)), private.Serves(), func(s *httptest.Server) { s.EnableHTTP2 = true })
+	url := serve(t, protocols.wrap(newControlPlane(t)), private.ServeTLS(), func(s *httptest.Server) { s.EnableHTTP2 = true })
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
 	for enabled, want := range map[string]string{"true": "HTTP/2.0", "false": "HTTP/1.1"} {
@@ -111,7 +107,7 @@ func TestHTTP2IsUsedUnlessDisabled(t *testing.T) {
 
 func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 	servers, clients, others := faults.NewAuthority(t), faults.NewAuthority(t), faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), servers.Serves(clients.Admits))
+	url := serve(t, newControlPlane(t), servers.ServeTLS(clients.RequireClientCert))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem, cert_file: client.pem, key_file: client.key}"))
@@ -143,7 +139,7 @@ func TestClientCertificateMayBeCreatedLaterAndReplaced(t *testing.T) {
 
 func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 	servers := faults.NewAuthority(t)
-	url := serve(t, newControlPlane(t), servers.Serves(servers.Admits))
+	url := serve(t, newControlPlane(t), servers.ServeTLS(servers.RequireClientCert))
 	e := newExporter(t)
 	e.write("ca.pem", servers.PEM)
 	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
@@ -153,7 +149,7 @@ func TestMissingClientCertificateIsATLSFailure(t *testing.T) {
 func TestTokenEndpointHasItsOwnTLSConfig(t *testing.T) {
 	private := faults.NewAuthority(t)
 	cp, o := startControlPlane(t), newEndpoint(t)
-	o.URL = serve(t, o, private.Serves())
+	o.URL = serve(t, o, private.ServeTLS())
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2("tls_config: {ca_file: ca.pem}")))
 	e.expect("a: credentials")
@@ -197,15 +193,15 @@ func TestProxyOfTheTargetIsUsed(t *testing.T) {
 func TestProxyThatRefusesCONNECT(t *testing.T) {
 	for status, want := range map[int]struct {
 		outcome  string
-		requests int
+		requests int64
 	}{
 		401: {"intermediary", 1}, 403: {"intermediary", 1}, 407: {"intermediary", 1}, 404: {"connection", 3}, 503: {"connection", 3},
 	} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			headers := recordHeader("X-Proxy")
-			requests := 0
+			var requests atomic.Int64
 			url := serve(t, headers.wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				requests++
+				requests.Add(1)
 				if r.Method != http.MethodConnect {
 					t.Errorf("the proxy got a %s request", r.Method)
 				}
@@ -214,18 +210,20 @@ func TestProxyThatRefusesCONNECT(t *testing.T) {
 				w.WriteHeader(status)
 				fmt.Fprint(w, `{"statusCode":401,"message":"not the API's"}`)
 			})))
-			e := newExporter(t)
-			e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
-			e.expect("a: " + want.outcome)
-			if requests != want.requests {
-				t.Errorf("the proxy got %d requests, want %d", requests, want.requests)
+			withoutWaits(t, func(t *testing.T) {
+				e := newExporter(t)
+				e.use(target("a", "https://acme.example", withKey, "proxy_url: "+strings.Replace(url, "//", "//user:s3cret@", 1), "proxy_connect_header: {X-Proxy: [s3cret]}"))
+				e.expect("a: " + want.outcome)
+				metricstest.Present(t, e.log.String(), fmt.Sprintf("the proxy %s refused: %d %s (server squid <redacted>, wants NTLM)",
+					strings.TrimPrefix(url, "http://"), status, http.StatusText(status)))
+				metricstest.Absent(t, e.log.String(), "s3cret")
+			})
+			if n := requests.Load(); n != want.requests {
+				t.Errorf("the proxy got %d requests, want %d", n, want.requests)
 			}
 			if got := headers.take(); !slices.Equal(got, []string{"s3cret"}) {
 				t.Errorf("the proxy got %q", got)
 			}
-			metricstest.Present(t, e.log.String(), fmt.Sprintf("the proxy %s refused: %d %s (server squid <redacted>, wants NTLM)",
-				strings.TrimPrefix(url, "http://"), status, http.StatusText(status)))
-			metricstest.Absent(t, e.log.String(), "s3cret")
 		})
 	}
 }
@@ -242,22 +240,26 @@ func TestProxyThatRequiresAuthentication(t *testing.T) {
 func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
 	url, _ := startProxy(t, newControlPlane(t))
 	for _, address := range []string{"http://acme.example", "https://acme.example"} {
-		e := newExporter(t)
-		e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
-		e.expect("a: connection")
-		metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
-		metricstest.Present(t, e.log.String(), "it begins with http://")
+		withoutWaits(t, func(t *testing.T) {
+			e := newExporter(t)
+			e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
+			e.expect("a: connection")
+			metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
+			metricstest.Present(t, e.log.String(), "it begins with http://")
+		})
 	}
 }
 
 func TestPasswordOfTheProxyIsNotLogged(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	e := newExporter(t)
-	e.use(target("a", "http://acme.example", withKey, "proxy_url: http://user:s3cret@"+closed.Listener.Addr().String()))
-	e.expect("a: connection")
-	metricstest.Present(t, e.log.String(), "refused")
-	metricstest.Absent(t, e.log.String(), "s3cret")
+	withoutWaits(t, func(t *testing.T) {
+		e := newExporter(t)
+		e.use(target("a", "http://acme.example", withKey, "proxy_url: http://user:s3cret@"+closed.Listener.Addr().String()))
+		e.expect("a: connection")
+		metricstest.Present(t, e.log.String(), "refused")
+		metricstest.Absent(t, e.log.String(), "s3cret")
+	})
 }
 
 // net/http does not use proxies for loopback addresses, but for 0.0.0.0 it does.
@@ -380,34 +382,9 @@ func TestPathsAreRelativeToTheConfigFile(t *testing.T) {
 	}
 }
 
-// blackHole returns an address that drops connection requests: the backlog of its listener
-// is full.
-func blackHole(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for { // until the backlog is full
-		conn, err := (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext(t.Context(), "tcp", address)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { conn.Close() })
-	}
-}
-
 func TestDialTimeoutIsReported(t *testing.T) {
-	address := blackHole(t)
+	t.Parallel()
+	address := faults.DropPackets(t, "127.0.0.1:0")
 	e := newExporter(t)
 	e.use(target("a", "http://"+address, withKey))
 	e.expectWithin(time.Second, "a: timeout")
@@ -416,148 +393,67 @@ func TestDialTimeoutIsReported(t *testing.T) {
 	metricstest.Absent(t, e.log.String(), "raise scrape_timeout")
 }
 
-// relay relays connections. killConnections makes it drop all data of the current ones
-// without closing them, like a load balancer whose backend was replaced.
-type relay struct {
-	net.Listener
-	backend string
-
-	mu    sync.Mutex
-	alive chan struct{} // closed when the current connections die
-	conns []net.Conn
-	count int
-}
-
-func newRelay(t *testing.T, backend string) *relay {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &relay{Listener: listener, backend: backend, alive: make(chan struct{})}
-	var relays sync.WaitGroup
-	relays.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := new(net.Dialer).DialContext(t.Context(), "tcp", backend)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			h.mu.Lock()
-			h.count++
-			h.conns = append(h.conns, client, server)
-			alive := h.alive
-			h.mu.Unlock()
-			relays.Go(func() { copyUntilDead(client, server, alive) })
-			relays.Go(func() { copyUntilDead(server, client, alive) })
-		}
-	})
-	t.Cleanup(func() {
-		listener.Close()
-		h.mu.Lock()
-		for _, conn := range h.conns {
-			conn.Close()
-		}
-		h.mu.Unlock()
-		relays.Wait()
-	})
-	return h
-}
-
-// copyUntilDead copies data until alive is closed, and then drops it.
-func copyUntilDead(from, to net.Conn, alive <-chan struct{}) {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		dead := false
-		select {
-		case <-alive:
-			dead = true
-		default:
-			to.Write(buffer[:n])
-		}
-		if err != nil {
-			if !dead {
-				to.Close()
-			}
-			return
-		}
-	}
-}
-
-// killConnections makes the current connections drop all data.
-func (h *relay) killConnections() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	close(h.alive)
-	h.alive = make(chan struct{})
-}
-
-func (h *relay) connections() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.count
-}
-
 // waitUntilIdle waits until connections count as idle.
 func waitUntilIdle() { <-time.After(600 * time.Millisecond) }
 
 func TestRequestOnADeadConnectionIsRepeated(t *testing.T) {
 	t.Parallel()
 	private := faults.NewAuthority(t)
-	for name, tt := range map[string]struct {
-		configure func(*httptest.Server)
-		scheme    string
-	}{
-		"HTTP/1.1":          {func(*httptest.Server) {}, "http://"},
-		"HTTP/1.1 over TLS": {private.Serves(), "https://"},
-		"HTTP/2":            {func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true }, "https://"},
+	e := newExporter(t)
+	e.write("ca.pem", private.PEM)
+	listeners := map[string]*faults.Listener{}
+	var entries []string
+	for name, configure := range map[string]func(*httptest.Server){
+		"http1": func(*httptest.Server) {},
+		"https": private.ServeTLS(),
+		"http2": func(s *httptest.Server) { private.ServeTLS()(s); s.EnableHTTP2 = true },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cp := newControlPlane(t)
-			url := serve(t, cp, tt.configure)
-			h := newRelay(t, strings.TrimPrefix(url, tt.scheme))
-			e := newExporter(t)
-			e.write("ca.pem", private.PEM)
-			e.use(target("a", tt.scheme+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
-			for range 2 {
-				e.expect("a: up")
-				before := h.connections()
-				e.expect("a: up")
-				if n := h.connections(); n != before {
-					t.Errorf("%d connections were made, want none", n-before)
-				}
-				h.killConnections()
-				waitUntilIdle()
-				e.expectWithin(2*time.Second, "a: up")
-				if n := h.connections() - before; n != 1 {
-					t.Errorf("%d connections were made, want one", n)
-				}
+		url := serve(t, newControlPlane(t), configure, func(s *httptest.Server) { listeners[name] = faults.WrapListener(s) })
+		entries = append(entries, target(name, url, withKey, "tls_config: {ca_file: ca.pem}"))
+	}
+	e.use(entries...)
+	const up = "http1: up, http2: up, https: up"
+	e.expect(up)
+	for range 2 {
+		before := map[string]int64{}
+		for name, listener := range listeners {
+			before[name] = listener.Connections()
+		}
+		e.expect(up)
+		for name, listener := range listeners {
+			if n := listener.Connections() - before[name]; n != 0 {
+				t.Errorf("%s: %d connections were made, want none", name, n)
 			}
-		})
+			listener.KillConnections()
+		}
+		waitUntilIdle()
+		e.expectWithin(2*time.Second, up)
+		for name, listener := range listeners {
+			if n := listener.Connections() - before[name]; n != 1 {
+				t.Errorf("%s: %d connections were made, want one", name, n)
+			}
+		}
 	}
 }
 
 func TestNewConnectionIsUsedAfterATimeout(t *testing.T) {
+	t.Parallel()
 	private := faults.NewAuthority(t)
 	g := newGate()
 	fault := faults.Switch()
-	url := serve(t, fault.Wrap(newControlPlane(t)), func(s *httptest.Server) { private.Serves()(s); s.EnableHTTP2 = true })
-	h := newRelay(t, strings.TrimPrefix(url, "https://"))
+	var listener *faults.Listener
+	url := serve(t, fault.Wrap(newControlPlane(t)), private.ServeTLS(), func(s *httptest.Server) {
+		s.EnableHTTP2, listener = true, faults.WrapListener(s)
+	})
 	e := newExporter(t)
 	e.write("ca.pem", private.PEM)
-	e.use(target("a", "https://"+h.Addr().String(), withKey, "tls_config: {ca_file: ca.pem}"))
+	e.use(target("a", url, withKey, "tls_config: {ca_file: ca.pem}"))
 	fault.Set(g.wrap)
 	e.expectWithin(time.Second, "a: timeout") // the connection is new, so there is no second attempt
 	fault.Set(nil)
-	before := h.connections()
+	before := listener.Connections()
 	e.expect("a: up")
-	if n := h.connections() - before; n != 1 {
+	if n := listener.Connections() - before; n != 1 {
 		t.Errorf("%d connections were made, want one", n)
 	}
 }
@@ -579,72 +475,4 @@ func TestSlowResponseOnAnIdleConnectionIsAccepted(t *testing.T) {
 	if !<-outcome {
 		t.Errorf("the scrape failed:\n%s", e.log)
 	}
-}
-
-// resolveTo makes all host names resolve to the IPv4 addresses, in this order.
-func resolveTo(t *testing.T, addresses ...[4]byte) {
-	t.Helper()
-	server, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var served sync.WaitGroup
-	served.Go(func() {
-		packet := make([]byte, 512)
-		for {
-			n, from, err := server.ReadFrom(packet)
-			if err != nil {
-				return
-			}
-			// Copy the header and the question of RFC 1035.
-			end := 12
-			for end < n && packet[end] > 0 {
-				end += 1 + int(packet[end])
-			}
-			reply := append([]byte{}, packet[:end+5]...)
-			reply[2], reply[3], reply[7], reply[9], reply[11] = 0x80, 0x80, 0, 0, 0
-			if packet[end+2] == 1 { // type A
-				reply[7] = byte(len(addresses))
-				for _, address := range addresses {
-					reply = append(append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4), address[:]...)
-				}
-			}
-			server.WriteTo(reply, from)
-		}
-	})
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-	t.Cleanup(func() {
-		net.DefaultResolver = before
-		server.Close()
-		served.Wait()
-	})
-}
-
-func TestOtherAddressesAreTriedIfOneDropsPackets(t *testing.T) {
-	dead := blackHole(t)
-	_, port, err := net.SplitHostPort(dead)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.2:"+port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: newControlPlane(t), ReadHeaderTimeout: time.Minute}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		server.Serve(listener)
-	}()
-	t.Cleanup(func() {
-		server.Close()
-		<-served
-	})
-	resolveTo(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
-	e := newExporter(t)
-	e.use(target("a", "http://acme.example:"+port, withKey))
-	e.expectWithin(9500*time.Millisecond, "a: up")
 }

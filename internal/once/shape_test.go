@@ -72,7 +72,7 @@ func TestStructureOfResponses(t *testing.T) {
 	zipped := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
-		fmt.Fprint(w, faults.Zipped(`[1]`))
+		fmt.Fprint(w, faults.Gzip(`[1]`))
 	}
 	for _, tt := range []struct {
 		name    string

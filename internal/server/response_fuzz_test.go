@@ -295,6 +295,7 @@ func FuzzResponse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, behavior byte) {
+		t.Parallel() // many inputs wait for the timeout
 		want := parseResponse(raw, behavior)
 		// Complete lists get a long timeout, in case the machine is busy. The other timeouts
 		// are too short for retries.

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Authority signs certificates.
+// Authority is a certificate authority.
 type Authority struct {
-	// PEM is its own certificate.
+	// PEM is the certificate of the authority.
 	PEM string
 
 	t    testing.TB
@@ -25,13 +25,13 @@ type Authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// NewAuthority returns an Authority that nobody knows.
+// NewAuthority returns an Authority that no system trusts.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t}
 	a.key = a.newKey()
 	a.cert = a.sign(&x509.Certificate{
-		Subject:               pkix.Name{CommonName: "test authority"}, // OpenSSL takes equal names for a certificate that signs itself
+		Subject:               pkix.Name{CommonName: "test authority"}, // OpenSSL assumes that a certificate is self-signed if both names are equal
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
@@ -49,7 +49,7 @@ func (a *Authority) newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// sign completes a certificate for the key. The first one signs itself.
+// sign signs a certificate for a key. The first certificate is self-signed.
 func (a *Authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	a.t.Helper()
 	template.SerialNumber = big.NewInt(1)
@@ -72,8 +72,8 @@ func (a *Authority) sign(template *x509.Certificate, key *ecdsa.PrivateKey) *x50
 	return cert
 }
 
-// Issue returns a certificate, and its key, as PEM. Unless it is changed, it is
-// for 127.0.0.1 and acme.example.
+// Issue returns a certificate and its key in PEM. The certificate is for 127.0.0.1 and
+// acme.example, unless it is changed.
 func (a *Authority) Issue(change ...func(*x509.Certificate)) (cert, key string) {
 	a.t.Helper()
 	private := a.newKey()
@@ -97,7 +97,7 @@ func encode(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// Config is that of a server with a certificate of the Authority.
+// Config returns the configuration of a server with a certificate of the authority.
 func (a *Authority) Config(change ...func(*x509.Certificate)) *tls.Config {
 	a.t.Helper()
 	cert, key := a.Issue(change...)
@@ -108,18 +108,18 @@ func (a *Authority) Config(change ...func(*x509.Certificate)) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{pair}}
 }
 
-// Serves makes a server one of HTTPS.
-func (a *Authority) Serves(choose ...func(*tls.Config)) func(*httptest.Server) {
+// ServeTLS returns a function that gives a server a certificate of the authority.
+func (a *Authority) ServeTLS(configure ...func(*tls.Config)) func(*httptest.Server) {
 	a.t.Helper()
 	cfg := a.Config()
-	for _, f := range choose {
+	for _, f := range configure {
 		f(cfg)
 	}
 	return func(server *httptest.Server) { server.TLS = cfg }
 }
 
-// Admits makes a server let in who has a certificate of the Authority.
-func (a *Authority) Admits(cfg *tls.Config) {
+// RequireClientCert makes a server require client certificates of the authority.
+func (a *Authority) RequireClientCert(cfg *tls.Config) {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, pool

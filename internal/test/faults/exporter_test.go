@@ -26,75 +26,75 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// Each exporter has two targets: the control plane of the first one is faulty,
-// and the second one has nothing to do with that.
+// Each exporter has two targets: the control plane of one has faults, and the other must
+// not be affected by them.
 const (
 	faulty    = "faulty"
 	neighbour = "neighbour"
 )
 
-// The tokens that they list while all is well, on several pages each.
+// Without faults, the targets list these numbers of tokens, on several pages.
 const (
 	faultyTokens    = 9
 	neighbourTokens = 5
 	pageSize        = 4
-	// lastPage is the offset of the last page that has tokens.
+	// lastPage is the offset of the last page.
 	lastPage = faultyTokens / pageSize * pageSize
 )
 
 const (
-	// patience is the timeout of scrapes that end long before it, even where the
-	// machine is busy.
-	patience = 5 * time.Minute
-	// short is the timeout of scrapes that would take for ever.
-	short = 5 * time.Second
-	// long is the timeout of scrapes that succeed at half of it.
-	long = 3 * short
+	// maxTimeout is the timeout of scrapes that end long before it, even on a busy
+	// machine.
+	maxTimeout = 5 * time.Minute
+	// shortTimeout is the timeout of scrapes that last until their deadline.
+	shortTimeout = 5 * time.Second
+	// longTimeout is the timeout of scrapes that succeed after half of it.
+	longTimeout = 3 * shortTimeout
 )
 
-// How many requests an exporter sends at a time.
+// Limits of concurrent requests.
 const (
-	oneByOne = 1
-	several  = 4
+	sequential = 1
+	concurrent = 4
 )
 
-// clock is that of the machine, unless it is set to another time.
-type clock struct{ ahead atomic.Int64 }
+// clock is the system's clock with an offset.
+type clock struct{ offset atomic.Int64 }
 
 // Now returns the time.
-func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-func (c *clock) set(ahead time.Duration) { c.ahead.Store(int64(ahead)) }
+func (c *clock) set(offset time.Duration) { c.offset.Store(int64(offset)) }
 
-// exporter is an exporter as main makes one of a file of targets.
+// exporter is an exporter with a configuration file.
 type exporter struct {
 	clock
 	t *testing.T
-	// controlPlane is the faulty one.
+	// controlPlane is the one with faults.
 	controlPlane, neighbour *controlPlane
-	// keyFile is the file of the API key for the faulty control plane.
+	// keyFile contains the API key of the faulty target.
 	keyFile string
-	// timeout is that of the scraper.
+	// timeout is the timeout of scrapes.
 	timeout time.Duration
 	url     string
 	log     metricstest.Log
-	// before is the scrape from before there was a fault, and last the latest one.
+	// before is the scrape before any faults, and last the latest scrape.
 	before, last *scrape
 }
 
-// start starts an exporter for a control plane that it asks directly by HTTP.
-// Like startExporter, it returns after a scrape in which all was well.
+// start starts an exporter of a control plane without TLS or a proxy. Like startExporter,
+// it returns after a successful scrape.
 func start(t *testing.T) *exporter {
 	t.Helper()
 	cp := startControlPlane(t)
-	return startExporter(t, cp, several, "url: "+cp.URL)
+	return startExporter(t, cp, concurrent, "url: "+cp.URL)
 }
 
-// startExporter starts an exporter that sends so many requests at a time to a
-// control plane. The lines are those of the target in the file of targets.
+// startExporter starts an exporter of a control plane. The lines are the fields of the
+// target in the configuration file.
 func startExporter(t *testing.T, cp *controlPlane, concurrency int, lines ...string) *exporter {
 	t.Helper()
-	e := &exporter{t: t, controlPlane: cp, neighbour: newControlPlane(t, neighbourTokens), timeout: patience}
+	e := &exporter{t: t, controlPlane: cp, neighbour: newControlPlane(t, neighbourTokens), timeout: maxTimeout}
 	e.neighbour.serve(t)
 	dir := t.TempDir()
 	write := func(name, content string) (path string) {
@@ -115,7 +115,7 @@ func startExporter(t *testing.T, cp *controlPlane, concurrency int, lines ...str
 		t.Fatal(err)
 	}
 	logger := log.NewLogfmtLogger(&e.log)
-	c, err := collector.New(collector.Options{Timeout: patience, Logger: logger, Now: e.Now})
+	c, err := collector.New(collector.Options{Timeout: maxTimeout, Logger: logger, Now: e.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func startExporter(t *testing.T, cp *controlPlane, concurrency int, lines ...str
 	return e
 }
 
-// get asks for a page of the exporter.
+// get returns a page of the exporter.
 func (e *exporter) get(path string) string {
 	e.t.Helper()
 	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, e.url+path, nil)
@@ -174,25 +174,24 @@ func (e *exporter) get(path string) string {
 	return string(body)
 }
 
-// scrape scrapes as Prometheus does, and looks at the landing page. It checks
-// what holds for each scrape, whatever becomes of the faulty target.
+// scrape scrapes, gets the landing page, and checks what must hold for each scrape.
 func (e *exporter) scrape() *scrape {
 	e.t.Helper()
 	s := &scrape{t: e.t, before: e.last}
-	requests, sent, allocated, begin := len(e.controlPlane.Requests()), e.controlPlane.sent.Load(), allocations(), time.Now()
+	requests, sent, allocated, begin := len(e.controlPlane.Requests()), e.controlPlane.listener.Sent(), allocations(), time.Now()
 	s.text = e.get("/metrics")
 	took := time.Since(begin)
-	s.allocated, s.sent, s.requests = allocations()-allocated, e.controlPlane.sent.Load()-sent, len(e.controlPlane.Requests())-requests
+	s.allocated, s.sent, s.requests = allocations()-allocated, e.controlPlane.listener.Sent()-sent, len(e.controlPlane.Requests())-requests
 	s.Families = metricstest.Parse(e.t, s.text)
 	if logged := strings.TrimSpace(e.log.Take()); logged != "" {
 		s.log = strings.Split(logged, "\n")
 	}
 	s.page = metricstest.PageText(e.get("/"))
 
-	// A busy machine is slower than it should be, but does not wait for ever.
-	const slack = 10 * time.Second
-	if took > e.timeout+slack {
-		e.t.Errorf("it took %v with a timeout of %v", took, e.timeout)
+	// A busy machine may exceed the timeout.
+	const tolerance = 10 * time.Second
+	if took > e.timeout+tolerance {
+		e.t.Errorf("the scrape took %v with a timeout of %v", took, e.timeout)
 	}
 	for _, line := range s.log {
 		if len(line) > 4<<10 || !strings.Contains(line, "target="+faulty) {
@@ -200,7 +199,7 @@ func (e *exporter) scrape() *scrape {
 		}
 	}
 	if all := fmt.Sprint(s.text, s.log, s.page); strings.Contains(all, controlplanetest.Key) {
-		e.t.Errorf("the key is in %s", all)
+		e.t.Errorf("the key is exposed in %s", all)
 	}
 	if e.before != nil {
 		s.expectTokensOf(neighbour, e.before)
@@ -210,58 +209,66 @@ func (e *exporter) scrape() *scrape {
 	return s
 }
 
-// expectHealthy scrapes twice: the tokens are those from before the fault, and
-// nothing is logged.
+// expectHealthy scrapes and expects the tokens from before the fault, and no log.
 func (e *exporter) expectHealthy() *scrape {
 	e.t.Helper()
-	return e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) })
+	return e.expect(func(s *scrape) { s.expectSameTokens(e.before) })
 }
 
-// expectListing scrapes twice: so many tokens are listed, and nothing is logged.
+// expectListing scrapes and expects a number of tokens, and no log.
 func (e *exporter) expectListing(tokens int) *scrape {
 	e.t.Helper()
-	return e.expectTwice(func(s *scrape) { s.expectListed(tokens) })
+	return e.expect(func(s *scrape) { s.expectListed(tokens) })
 }
 
-// expectFailure scrapes twice: the listing fails with the reason, which is logged
-// once, with the text.
+// expectFailure scrapes and expects that the listing fails, which is logged once.
 func (e *exporter) expectFailure(reason client.Reason, logged string) *scrape {
 	e.t.Helper()
-	return e.expectTwice(func(s *scrape) { s.expectFailed(reason) },
+	return e.expect(func(s *scrape) { s.expectFailed(reason) },
 		"level=error", `msg="listing failed"`, "reason="+string(reason), logged)
 }
 
-// expectLoss scrapes twice: so many tokens are listed, but parts of them cannot be
-// read. That is logged once, with the text.
-func (e *exporter) expectLoss(tokens int, logged string) *scrape {
+// expectDecodeErrors scrapes and expects a number of tokens, parts of which are invalid.
+// That is logged once.
+func (e *exporter) expectDecodeErrors(tokens int, logged string) *scrape {
 	e.t.Helper()
-	return e.expectTwice(func(s *scrape) { s.expectListed(tokens) },
+	return e.expect(func(s *scrape) { s.expectListed(tokens) },
 		"level=warn", `msg="parts of the listing cannot be read"`, logged)
 }
 
-// expectRecovery scrapes twice, with patience: the tokens are those from before
-// the fault, and it is logged once that the listing works again.
+// expectRecovery scrapes and expects the tokens from before the failure. The recovery is
+// logged once.
 func (e *exporter) expectRecovery() {
 	e.t.Helper()
-	e.timeout = patience
-	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, fmt.Sprintf("tokens=%d", faultyTokens))
+	e.timeout = maxTimeout
+	e.expect(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="listing works again"`, fmt.Sprintf("tokens=%d", faultyTokens))
 }
 
-// expectRepair is expectRecovery after a loss.
-func (e *exporter) expectRepair() {
+// expectDecodeErrorsEnd is like expectRecovery, after decode errors.
+func (e *exporter) expectDecodeErrorsEnd() {
 	e.t.Helper()
-	e.expectTwice(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="everything in the listing can be read again"`)
+	e.expect(func(s *scrape) { s.expectSameTokens(e.before) }, "level=info", `msg="everything in the listing can be read again"`)
 }
 
-// expectTwice expects the same of two scrapes, and that the first one logs a line
-// with these parts. It returns the first one.
-func (e *exporter) expectTwice(expect func(*scrape), logged ...string) *scrape {
+// scrapesPerCheck is the number of scrapes of a check. With -short, nothing is repeated.
+func scrapesPerCheck() int {
+	if testing.Short() {
+		return 1
+	}
+	return 2
+}
+
+// expect checks scrapes. The first one must log one line with these parts, if there are
+// any, and the others nothing. expect returns the first scrape.
+func (e *exporter) expect(check func(*scrape), logged ...string) *scrape {
 	e.t.Helper()
 	first := e.scrape()
-	expect(first)
+	check(first)
 	first.expectLog(logged...)
-	second := e.scrape()
-	expect(second)
-	second.expectLog()
+	for range scrapesPerCheck() - 1 {
+		repeated := e.scrape()
+		check(repeated)
+		repeated.expectLog()
+	}
 	return first
 }

@@ -1,4 +1,4 @@
-// Package faults puts faults around a control plane, for tests.
+// Package faults provides faults of control planes, for tests.
 package faults
 
 import (
@@ -18,9 +18,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 )
 
-// Clamp grants at most limit items at a time, whatever was asked for.
+// Clamp limits the page size.
 func Clamp(limit int) controlplanetest.Fault {
-	return query(func(name string, value int) int {
+	return rewriteQuery(func(name string, value int) int {
 		if name == "limit" {
 			return min(limit, value)
 		}
@@ -28,21 +28,21 @@ func Clamp(limit int) controlplanetest.Fault {
 	})
 }
 
-// Shrink grants at most limit items at first, and fewer with each request, down
-// to least.
+// Shrink limits the page size: to limit for the first request, and to fewer items for each
+// further request, but at least to least.
 func Shrink(limit, by, least int) controlplanetest.Fault {
-	var seen atomic.Int64
-	return query(func(name string, value int) int {
+	var requests atomic.Int64
+	return rewriteQuery(func(name string, value int) int {
 		if name == "limit" {
-			return min(value, max(least, limit-by*int(seen.Add(1)-1)))
+			return min(value, max(least, limit-by*int(requests.Add(1)-1)))
 		}
 		return value
 	})
 }
 
-// IgnoreOffset answers each request with the first page.
+// IgnoreOffset responds with the first page to each request.
 func IgnoreOffset() controlplanetest.Fault {
-	return query(func(name string, value int) int {
+	return rewriteQuery(func(name string, value int) int {
 		if name == "offset" {
 			return 0
 		}
@@ -50,7 +50,8 @@ func IgnoreOffset() controlplanetest.Fault {
 	})
 }
 
-func query(change func(name string, value int) int) controlplanetest.Fault {
+// rewriteQuery changes the numbers in the query of each request.
+func rewriteQuery(change func(name string, value int) int) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			changed := r.Clone(r.Context())
@@ -66,9 +67,9 @@ func query(change func(name string, value int) int) controlplanetest.Fault {
 	}
 }
 
-// Total tells another total than the true one; nil tells none.
+// Total changes the total of each page. If change returns nil, there is no total.
 func Total(change func(total int) any) controlplanetest.Fault {
-	return page(func(_ int, data []any, pagination map[string]any) []any {
+	return rewritePage(func(_ int, data []any, pagination map[string]any) []any {
 		if total := change(int(pagination["total"].(float64))); total != nil {
 			pagination["total"] = total
 		} else {
@@ -78,9 +79,9 @@ func Total(change func(total int) any) controlplanetest.Fault {
 	})
 }
 
-// EmptyPage answers the request for the offset with an empty page.
+// EmptyPage responds with an empty page at an offset.
 func EmptyPage(offset int) controlplanetest.Fault {
-	return page(func(at int, data []any, _ map[string]any) []any {
+	return rewritePage(func(at int, data []any, _ map[string]any) []any {
 		if at == offset {
 			return []any{}
 		}
@@ -88,14 +89,15 @@ func EmptyPage(offset int) controlplanetest.Fault {
 	})
 }
 
-func page(change func(offset int, data []any, pagination map[string]any) []any) controlplanetest.Fault {
-	return rewrite(func(r *http.Request, answer *Answer) {
+// rewritePage changes the data and the pagination of each page.
+func rewritePage(change func(offset int, data []any, pagination map[string]any) []any) controlplanetest.Fault {
+	return rewrite(func(r *http.Request, resp *Response) {
 		var page struct {
 			Data       []any          `json:"data"`
 			Pagination map[string]any `json:"pagination"`
 		}
-		if answer.Status != http.StatusOK || json.Unmarshal([]byte(answer.Body), &page) != nil {
-			panic("a fault in pages needs a page: " + answer.Body)
+		if resp.Status != http.StatusOK || json.Unmarshal([]byte(resp.Body), &page) != nil {
+			panic("not a page: " + resp.Body)
 		}
 		offset, _ := strconv.Atoi(r.URL.Query().Get("offset"))
 		page.Data = change(offset, page.Data, page.Pagination)
@@ -103,61 +105,61 @@ func page(change func(offset int, data []any, pagination map[string]any) []any) 
 		if err != nil {
 			panic(err)
 		}
-		answer.Body = string(body)
+		resp.Body = string(body)
 	})
 }
 
-// Answer is an answer that is about to be sent.
-type Answer struct {
+// Response is a response that is about to be sent.
+type Response struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// Rewrite changes each answer, whose body is not compressed.
-func Rewrite(change func(*Answer)) controlplanetest.Fault {
-	return rewrite(func(_ *http.Request, answer *Answer) { change(answer) })
+// Rewrite changes each response. The body is not compressed.
+func Rewrite(change func(*Response)) controlplanetest.Fault {
+	return rewrite(func(_ *http.Request, resp *Response) { change(resp) })
 }
 
-func rewrite(change func(*http.Request, *Answer)) controlplanetest.Fault {
+func rewrite(change func(*http.Request, *Response)) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			plain := r.Clone(r.Context())
 			plain.Header.Del("Accept-Encoding")
-			recorded := httptest.NewRecorder()
-			next.ServeHTTP(recorded, plain)
-			answer := &Answer{recorded.Code, recorded.Header(), recorded.Body.String()}
-			change(r, answer)
-			maps.Copy(w.Header(), answer.Header)
-			w.WriteHeader(answer.Status)
-			fmt.Fprint(w, answer.Body)
+			recorder := httptest.NewRecorder()
+			next.ServeHTTP(recorder, plain)
+			resp := &Response{recorder.Code, recorder.Header(), recorder.Body.String()}
+			change(r, resp)
+			maps.Copy(w.Header(), resp.Header)
+			w.WriteHeader(resp.Status)
+			fmt.Fprint(w, resp.Body)
 		})
 	}
 }
 
-// First lets the fault answer the first n requests.
+// First applies the fault to the first n requests.
 func First(n int64, fault controlplanetest.Fault) controlplanetest.Fault {
-	var seen atomic.Int64
-	return when(func(*http.Request) bool { return seen.Add(1) <= n }, fault)
+	var requests atomic.Int64
+	return when(func(*http.Request) bool { return requests.Add(1) <= n }, fault)
 }
 
-// At lets the fault answer the requests for the offset.
+// At applies the fault to requests for an offset.
 func At(offset int, fault controlplanetest.Fault) controlplanetest.Fault {
 	return when(func(r *http.Request) bool { return r.URL.Query().Get("offset") == strconv.Itoa(offset) }, fault)
 }
 
-// Switchable is a fault that changes while the control plane serves.
+// Switchable is a fault that can be changed while the control plane is served.
 type Switchable struct {
 	fault atomic.Pointer[controlplanetest.Fault]
 }
 
-// Switch returns a Switchable that is no fault yet.
+// Switch returns a Switchable without a fault.
 func Switch() *Switchable { return new(Switchable) }
 
-// Set makes it this fault; nil is none.
+// Set sets the fault. nil is no fault.
 func (s *Switchable) Set(fault controlplanetest.Fault) { s.fault.Store(&fault) }
 
-// Wrap puts it around a handler.
+// Wrap is a controlplanetest.Fault.
 func (s *Switchable) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if fault := s.fault.Load(); fault != nil && *fault != nil {
@@ -168,6 +170,7 @@ func (s *Switchable) Wrap(next http.Handler) http.Handler {
 	})
 }
 
+// when applies the fault to some requests.
 func when(applies func(*http.Request) bool, fault controlplanetest.Fault) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		faulty := fault(next)
@@ -181,19 +184,19 @@ func when(applies func(*http.Request) bool, fault controlplanetest.Fault) contro
 	}
 }
 
-// Status answers with an error as the API does. header is of names and values.
+// Status responds with an error of the API. header has pairs of names and values.
 func Status(code int, header ...string) controlplanetest.Fault {
 	return Text(code, fmt.Sprintf(`{"statusCode":%d,"message":"out of order"}`, code), header...)
 }
 
-// Page answers with an error as a proxy does: in HTML, with a title that names the
-// status. header is of names and values.
-func Page(code int, header ...string) controlplanetest.Fault {
+// ErrorPage responds with an error of a proxy: an HTML page with the status in its title.
+// header has pairs of names and values.
+func ErrorPage(code int, header ...string) controlplanetest.Fault {
 	title := fmt.Sprint(code, " ", http.StatusText(code))
 	return Text(code, "<html><head><title>"+title+"</title></head><body><h1>"+title+"</h1></body></html>", append(header, "Server", "proxy/1.0")...)
 }
 
-// Text answers with a status and the text. header is of names and values.
+// Text responds with a status and a text. header has pairs of names and values.
 func Text(code int, text string, header ...string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(header); i += 2 {
@@ -204,7 +207,7 @@ func Text(code int, text string, header ...string) controlplanetest.Fault {
 	})
 }
 
-// Redirect leads to the same path of another server, whose URL begins with base.
+// Redirect redirects to the same path and query at another base URL.
 func Redirect(code int, base string) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", base+r.URL.RequestURI())
@@ -212,15 +215,15 @@ func Redirect(code int, base string) controlplanetest.Fault {
 	})
 }
 
-// Body answers 200 with the text.
+// Body responds with the status 200 and a text.
 func Body(text string) controlplanetest.Fault { return Text(http.StatusOK, text) }
 
-// Hang does not answer until the client goes away.
+// Hang does not respond until the client disconnects.
 func Hang() controlplanetest.Fault {
 	return instead(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 }
 
-// Drip answers 200 with the text, a byte at a time.
+// Drip responds with the status 200 and a text, one byte at a time.
 func Drip(text string, every time.Duration) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, r *http.Request) {
 		ticker := time.NewTicker(every)
@@ -237,55 +240,54 @@ func Drip(text string, every time.Duration) controlplanetest.Fault {
 	})
 }
 
-// GzipBomb answers 200 with a list of blanks, packed to a thousandth.
+// GzipBomb responds with a list that consists of blanks. It is compressed to a thousandth.
 func GzipBomb(mebibytes int) controlplanetest.Fault {
-	blanks := Zipped(strings.Repeat(" ", 1<<20))
+	blanks := Gzip(strings.Repeat(" ", 1<<20))
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		fmt.Fprint(w, Zipped(`{"data":[`))
+		fmt.Fprint(w, Gzip(`{"data":[`))
 		for range mebibytes {
 			if _, err := fmt.Fprint(w, blanks); err != nil {
 				return
 			}
 		}
-		fmt.Fprint(w, Zipped(`]}`))
+		fmt.Fprint(w, Gzip(`]}`))
 	})
 }
 
-// Zipped is text as gzip packs it.
-func Zipped(text string) string {
-	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
+// Gzip returns the compressed text.
+func Gzip(text string) string {
+	var compressed bytes.Buffer
+	w := gzip.NewWriter(&compressed)
 	fmt.Fprint(w, text)
 	w.Close()
-	return packed.String()
+	return compressed.String()
 }
 
-// Reset resets the connection instead of answering.
+// Reset resets the connection instead of responding.
 func Reset() controlplanetest.Fault { return ResetAfter("") }
 
-// ResetAfter writes the text to the connection instead of an answer, and resets
-// it. That may overtake the end of a long text.
+// ResetAfter writes a text to the connection instead of a response, and then resets it. The
+// client may not receive the end of a long text.
 func ResetAfter(text string) controlplanetest.Fault {
 	return onConnection(func(conn net.Conn) {
 		fmt.Fprint(conn, text)
-		// What is in memory cannot be reset.
+		// Connections in memory can only be closed.
 		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
 			tcp.SetLinger(0)
 		}
 	})
 }
 
-// CloseAfter writes the text to the connection instead of an answer, and closes
-// it.
+// CloseAfter writes a text to the connection instead of a response, and then closes it.
 func CloseAfter(text string) controlplanetest.Fault {
 	return onConnection(func(conn net.Conn) { fmt.Fprint(conn, text) })
 }
 
-// Endless writes the text to the connection instead of an answer, and then the
-// other one until the client goes away.
-func Endless(text, forEver string) controlplanetest.Fault {
-	block := []byte(strings.Repeat(forEver, 1+(64<<10)/len(forEver)))
+// Endless writes a text to the connection instead of a response, and then repeats another
+// one until the client disconnects.
+func Endless(text, repeated string) controlplanetest.Fault {
+	block := []byte(strings.Repeat(repeated, 1+(64<<10)/len(repeated)))
 	return onConnection(func(conn net.Conn) {
 		_, err := fmt.Fprint(conn, text)
 		for err == nil {
@@ -294,7 +296,8 @@ func Endless(text, forEver string) controlplanetest.Fault {
 	})
 }
 
-// onConnection does it instead of an answer, and closes the connection.
+// onConnection calls a function with the connection instead of responding, and then closes
+// the connection.
 func onConnection(do func(net.Conn)) controlplanetest.Fault {
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -306,8 +309,8 @@ func onConnection(do func(net.Conn)) controlplanetest.Fault {
 	})
 }
 
-// Hold closes begun when it is asked, which may be once, and lets the request go
-// on when finish is closed.
+// Hold closes begun when the request arrives, and responds when finish is closed. It is for
+// a single request.
 func Hold(begun chan<- struct{}, finish <-chan struct{}) controlplanetest.Fault {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -321,13 +324,14 @@ func Hold(begun chan<- struct{}, finish <-chan struct{}) controlplanetest.Fault 
 	}
 }
 
-func instead(answer http.HandlerFunc) controlplanetest.Fault {
-	return func(http.Handler) http.Handler { return answer }
+// instead calls a handler instead of the control plane.
+func instead(respond http.HandlerFunc) controlplanetest.Fault {
+	return func(http.Handler) http.Handler { return respond }
 }
 
-// Pagination changes what a page of so many items says about the list.
+// Pagination changes the pagination of each page. length is the number of items of the page.
 func Pagination(change func(length int, pagination map[string]any)) controlplanetest.Fault {
-	return page(func(_ int, data []any, pagination map[string]any) []any {
+	return rewritePage(func(_ int, data []any, pagination map[string]any) []any {
 		change(len(data), pagination)
 		return data
 	})

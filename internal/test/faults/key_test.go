@@ -10,7 +10,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
 )
 
-// writeKey replaces the file of the API key.
+// writeKey overwrites the file of the API key.
 func (e *exporter) writeKey(content []byte) {
 	e.t.Helper()
 	if err := os.WriteFile(e.keyFile, content, 0o600); err != nil {
@@ -18,27 +18,27 @@ func (e *exporter) writeKey(content []byte) {
 	}
 }
 
-func inUTF16(text string, order binary.AppendByteOrder) (raw []byte) {
+func encodeUTF16(text string, order binary.AppendByteOrder) (encoded []byte) {
 	for _, unit := range utf16.Encode([]rune(text)) {
-		raw = order.AppendUint16(raw, unit)
+		encoded = order.AppendUint16(encoded, unit)
 	}
-	return raw
+	return encoded
 }
 
-func TestKeyFilesOfOtherEncodings(t *testing.T) {
+func TestKeyFilesWithOtherEncodings(t *testing.T) {
 	t.Parallel()
 	const mark = "\ufeff"
 	for name, content := range map[string][]byte{
-		"a key file in UTF-16 is named as such":                   inUTF16(mark+controlplanetest.Key, binary.LittleEndian),
-		"a key file in UTF-16 of the other byte order is named":   inUTF16(mark+controlplanetest.Key, binary.BigEndian),
-		"a key file in UTF-16 without a byte order mark is named": inUTF16(controlplanetest.Key, binary.LittleEndian),
-		"the same of the other byte order":                        inUTF16(controlplanetest.Key, binary.BigEndian),
+		"little-endian UTF-16 is reported":                           encodeUTF16(mark+controlplanetest.Key, binary.LittleEndian),
+		"big-endian UTF-16 is reported":                              encodeUTF16(mark+controlplanetest.Key, binary.BigEndian),
+		"little-endian UTF-16 without a byte order mark is reported": encodeUTF16(controlplanetest.Key, binary.LittleEndian),
+		"big-endian UTF-16 without a byte order mark is reported":    encodeUTF16(controlplanetest.Key, binary.BigEndian),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := start(t)
 			e.writeKey(content)
-			s := e.expectTwice(func(s *scrape) { s.expectFailed(client.ReasonCredentials) },
+			s := e.expect(func(s *scrape) { s.expectFailed(client.ReasonCredentials) },
 				"level=error", "reason=credentials", e.keyFile+": is in UTF-16, as PowerShell writes it: save it as UTF-8")
 			s.expectPage("save it as UTF-8")
 			s.expectRequests(0)
@@ -48,7 +48,7 @@ func TestKeyFilesOfOtherEncodings(t *testing.T) {
 		})
 	}
 
-	t.Run("a key file with a byte order mark works", func(t *testing.T) {
+	t.Run("UTF-8 with a byte order mark works", func(t *testing.T) {
 		t.Parallel()
 		e := start(t)
 		e.writeKey([]byte(mark + controlplanetest.Key + "\r\n"))

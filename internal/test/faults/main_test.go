@@ -11,11 +11,16 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// Most of the tests wait for what takes a while on purpose.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	// The tests mostly wait: for retries, and without -short also for deadlines, which a
+	// busy machine must not miss.
+	parallel := "8"
+	if testing.Short() {
+		parallel = "24"
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil {
 		panic(err)
 	}
-	if err := names.start(); err != nil {
+	if err := dns.start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

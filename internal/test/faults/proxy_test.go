@@ -16,34 +16,34 @@ import (
 
 func TestProxies(t *testing.T) {
 	t.Parallel()
-	t.Run("a proxy that cannot be reached fails the listing", func(t *testing.T) {
+	t.Run("an unreachable proxy fails the listing", func(t *testing.T) {
 		t.Parallel()
 		cp := startControlPlane(t)
-		names.add(t, "proxy.example")
-		e := startExporter(t, cp, oneByOne, "url: http://acme.example", "proxy_url: http://user:s3cret@proxy.example"+cp.port())
+		dns.add(t, "proxy.example")
+		e := startExporter(t, cp, sequential, "url: http://acme.example", "proxy_url: http://user:s3cret@proxy.example"+cp.port())
 
-		names.set("proxy.example", nobody)
+		dns.set("proxy.example", otherLoopback)
 		cp.closeConnections()
 		s := e.expectFailure(client.ReasonConnection, "connect: connection refused")
 		s.expectRequests(0)
 		s.expectRetries(2)
 
-		names.set("proxy.example", loopback)
+		dns.set("proxy.example", loopback)
 		e.expectRecovery()
 	})
 
 	t.Run("a proxy that refuses to forward fails the listing", func(t *testing.T) {
 		t.Parallel()
-		cp := startControlPlane(t) // is asked for another host
-		e := startExporter(t, cp, several, "url: http://acme.example", "proxy_url: "+cp.URL)
+		cp := startControlPlane(t) // it is the proxy, too
+		e := startExporter(t, cp, concurrent, "url: http://acme.example", "proxy_url: "+cp.URL)
 
-		cp.answers(faults.Status(http.StatusProxyAuthRequired))
+		cp.setFault(faults.Status(http.StatusProxyAuthRequired))
 		s := e.expectFailure(client.ReasonIntermediary, "the proxy "+cp.server.Listener.Addr().String()+" refused: 407 Proxy Authentication Required")
 		s.expectPage("the API key is not the problem")
 		s.expectRequests(1)
 		s.expectRetries(0)
 
-		cp.answers(nil)
+		cp.setFault(nil)
 		e.expectRecovery()
 	})
 
@@ -52,18 +52,18 @@ func TestProxies(t *testing.T) {
 		refusal      controlplanetest.Fault
 		reason       client.Reason
 		logged, page string
-		tunnels      int // that are asked for
+		requests     int // to the proxy
 	}{
 		{
-			"a proxy that wants a password for a tunnel is asked once", faults.Page(http.StatusProxyAuthRequired, "Proxy-Authenticate", `Basic realm="proxy"`), client.ReasonIntermediary,
+			"a proxy that requires a password fails the listing without a retry", faults.ErrorPage(http.StatusProxyAuthRequired, "Proxy-Authenticate", `Basic realm="proxy"`), client.ReasonIntermediary,
 			"refused: 407 Proxy Authentication Required (server proxy/1.0, wants Basic)", "the API key is not the problem", 1,
 		},
 		{
-			"a proxy that denies a tunnel is asked once", faults.Status(http.StatusForbidden), client.ReasonIntermediary,
+			"a proxy that denies CONNECT fails the listing without a retry", faults.Status(http.StatusForbidden), client.ReasonIntermediary,
 			"refused: 403 Forbidden", "the API key is not the problem", 1,
 		},
 		{
-			"a proxy that cannot reach the control plane is asked again", faults.Page(http.StatusServiceUnavailable), client.ReasonConnection,
+			"a proxy that cannot reach the control plane is retried", faults.ErrorPage(http.StatusServiceUnavailable), client.ReasonConnection,
 			"refused: 503 Service Unavailable (server proxy/1.0)", "check the proxy, and that it may and can reach the control plane", 3,
 		},
 	} {
@@ -72,20 +72,20 @@ func TestProxies(t *testing.T) {
 			authority := faults.NewAuthority(t)
 			cp := startTLS(t, authority.Config())
 			refusal := faults.Switch()
-			var tunnels atomic.Int64
-			proxy := httptest.NewServer(count(&tunnels, refusal.Wrap(tunnel(cp.server.Listener.Addr().String()))))
+			var requests atomic.Int64
+			proxy := httptest.NewServer(count(&requests, refusal.Wrap(connectProxy(cp.server.Listener.Addr().String()))))
 			t.Cleanup(proxy.Close)
-			e := startExporter(t, cp, oneByOne, "url: https://acme.example", trusting(t, authority), "proxy_url: "+proxy.URL)
+			e := startExporter(t, cp, sequential, "url: https://acme.example", trusting(t, authority), "proxy_url: "+proxy.URL)
 
 			refusal.Set(tt.refusal)
 			cp.closeConnections()
-			tunnels.Store(0)
+			requests.Store(0)
 			s := e.expectFailure(tt.reason, "the proxy "+proxy.Listener.Addr().String()+" "+tt.logged)
 			s.expectPage(tt.page)
 			s.expectRequests(0)
-			s.expectRetries(float64(tt.tunnels - 1))
-			if n := tunnels.Load(); n != 2*int64(tt.tunnels) {
-				t.Errorf("%d tunnels were asked for in two scrapes, want %d", n, 2*tt.tunnels)
+			s.expectRetries(float64(tt.requests - 1))
+			if n := requests.Load(); n != int64(tt.requests*scrapesPerCheck()) {
+				t.Errorf("the proxy got %d requests in %d scrapes, want %d in each", n, scrapesPerCheck(), tt.requests)
 			}
 
 			refusal.Set(nil)
@@ -93,14 +93,14 @@ func TestProxies(t *testing.T) {
 		})
 	}
 
-	t.Run("a proxy of https that speaks plain http is no TLS problem of the control plane", func(t *testing.T) {
+	t.Run("an HTTPS proxy that does not speak TLS fails the listing", func(t *testing.T) {
 		t.Parallel()
 		authority := faults.NewAuthority(t)
-		cp := newControlPlane(t, faultyTokens) // is asked for another host
-		listener := &sometimesTLS{Listener: cp.server.Listener, config: authority.Config()}
+		cp := newControlPlane(t, faultyTokens) // it is the proxy, too
+		listener := &switchableTLS{Listener: cp.server.Listener, config: authority.Config()}
 		cp.server.Listener = listener
 		cp.serve(t)
-		e := startExporter(t, cp, oneByOne, "url: http://acme.example", trusting(t, authority), "proxy_url: https://"+listener.Addr().String())
+		e := startExporter(t, cp, sequential, "url: http://acme.example", trusting(t, authority), "proxy_url: https://"+listener.Addr().String())
 
 		listener.plain.Store(true)
 		cp.closeConnections()
@@ -114,7 +114,7 @@ func TestProxies(t *testing.T) {
 	})
 }
 
-// count counts the requests.
+// count counts requests.
 func count(n *atomic.Int64, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n.Add(1)
@@ -122,15 +122,15 @@ func count(n *atomic.Int64, next http.Handler) http.Handler {
 	})
 }
 
-// sometimesTLS speaks TLS, unless it is plain.
-type sometimesTLS struct {
+// switchableTLS is a listener for TLS, or for plain connections while plain is true.
+type switchableTLS struct {
 	net.Listener
 	config *tls.Config
 	plain  atomic.Bool
 }
 
 // Accept implements net.Listener.
-func (l *sometimesTLS) Accept() (net.Conn, error) {
+func (l *switchableTLS) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil || l.plain.Load() {
 		return conn, err
@@ -138,28 +138,28 @@ func (l *sometimesTLS) Accept() (net.Conn, error) {
 	return tls.Server(conn, l.config), nil
 }
 
-// tunnel is a proxy that leads to the address, whatever it is asked for.
-func tunnel(address string) http.Handler {
+// connectProxy returns a proxy that connects to the address, whatever the request says.
+func connectProxy(address string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			faults.Status(http.StatusMethodNotAllowed)(nil).ServeHTTP(w, r)
 			return
 		}
-		there, err := new(net.Dialer).DialContext(r.Context(), "tcp", address)
+		server, err := new(net.Dialer).DialContext(r.Context(), "tcp", address)
 		if err != nil {
 			faults.Status(http.StatusBadGateway)(nil).ServeHTTP(w, r)
 			return
 		}
-		here, _, err := http.NewResponseController(w).Hijack()
+		client, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
-		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
+		io.WriteString(client, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go func() {
-			io.Copy(there, here)
-			there.Close()
+			io.Copy(server, client)
+			server.Close()
 		}()
-		io.Copy(here, there)
-		here.Close()
+		io.Copy(client, server)
+		client.Close()
 	})
 }

@@ -14,43 +14,43 @@ const notFollowed = "redirects are not followed, so that the API key goes nowher
 
 func TestRedirects(t *testing.T) {
 	t.Parallel()
-	expectFailures(t, []badAnswer{
+	expectFailures(t, []failureTest{
 		{
-			name: "a redirect to itself is not followed", answer: faults.Redirect(http.StatusSeeOther, ""), requests: 1,
+			name: "a redirect to the same URL is not followed", fault: faults.Redirect(http.StatusSeeOther, ""), requests: 1,
 			reason: client.ReasonRedirect, logged: notFollowed + "it leads to the same path again", page: notFollowed + "it leads to the same path again",
 		},
 		{
-			name: "a redirect of a later page is not followed", answer: faults.At(pageSize, faults.Redirect(http.StatusFound, "")),
+			name: "a redirect of a later page is not followed", fault: faults.At(pageSize, faults.Redirect(http.StatusFound, "")),
 			reason: client.ReasonRedirect, logged: notFollowed, page: notFollowed,
 		},
 	})
 	for name, location := range map[string]string{
-		"a redirect to a login page of another host names it in the log alone":  "https://login.example/sign-in",
-		"a redirect to a login page of the same host names it in the log alone": "/sign-in",
+		"the log names the login page on another host":  "https://login.example/sign-in",
+		"the log names the login page on the same host": "/sign-in",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := start(t)
-			e.controlPlane.answers(faults.Text(http.StatusFound, "", "Location", location+"?next=%2F"))
+			e.controlPlane.setFault(faults.Text(http.StatusFound, "", "Location", location+"?next=%2F"))
 			s := e.expectFailure(client.ReasonRedirect, "302 Found (to ")
 			metricstest.Present(t, s.log[0], location+")")
 			s.expectPage(notFollowed + "most likely a login stands in front of the control plane")
 			metricstest.Absent(t, s.page, "login.example")
 			s.expectRequests(1)
 
-			e.controlPlane.answers(nil)
+			e.controlPlane.setFault(nil)
 			e.expectRecovery()
 		})
 	}
-	t.Run("a redirect to https on the same host says what to do", func(t *testing.T) {
+	t.Run("the advice for a redirect to HTTPS is to use it", func(t *testing.T) {
 		t.Parallel()
 		e := start(t)
-		e.controlPlane.answers(faults.Redirect(http.StatusMovedPermanently, "https://"+loopback))
+		e.controlPlane.setFault(faults.Redirect(http.StatusMovedPermanently, "https://"+loopback))
 		s := e.expectFailure(client.ReasonRedirect, "(to https://127.0.0.1/api/svc/v1/personal-access-tokens)")
 		s.expectPage(notFollowed + "the URL should start with https://")
 		s.expectRequests(1)
 
-		e.controlPlane.answers(nil)
+		e.controlPlane.setFault(nil)
 		e.expectRecovery()
 	})
 	for _, tt := range []struct {
@@ -65,40 +65,39 @@ func TestRedirects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cp := startControlPlane(t)
-			names.add(t, tt.host)
-			e := startExporter(t, cp, several, "url: http://"+tt.host+cp.port())
+			dns.add(t, tt.host)
+			e := startExporter(t, cp, concurrent, "url: http://"+tt.host+cp.port())
 			expectNotFollowed(t, e, tt.status, tt.elsewhere)
 		})
 	}
-	t.Run("a redirect to http on the same host is not followed", func(t *testing.T) {
+	t.Run("a redirect to HTTP on the same host is not followed", func(t *testing.T) {
 		t.Parallel()
 		authority := faults.NewAuthority(t)
 		cp := startTLS(t, authority.Config())
-		e := startExporter(t, cp, several, "url: "+cp.URL, trusting(t, authority))
+		e := startExporter(t, cp, concurrent, "url: "+cp.URL, trusting(t, authority))
 		expectNotFollowed(t, e, http.StatusMovedPermanently, loopback)
 	})
 }
 
-// expectNotFollowed checks what becomes of a redirect to another server of the
-// host, which would answer as it should.
+// expectNotFollowed checks that a redirect to another control plane is not followed.
 func expectNotFollowed(t *testing.T, e *exporter, status int, host string) {
 	t.Helper()
-	trap := newControlPlane(t, faultyTokens)
-	trap.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+	other := newControlPlane(t, faultyTokens)
+	other.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			t.Error("somebody followed the redirect")
+			t.Error("the redirect was followed")
 		}
 	}
-	trap.serve(t)
-	names.add(t, host)
-	elsewhere := "http://" + host + trap.port()
+	other.serve(t)
+	dns.add(t, host)
+	location := "http://" + host + other.port()
 
-	e.controlPlane.answers(faults.Redirect(status, elsewhere))
-	s := e.expectFailure(client.ReasonRedirect, "(to "+elsewhere+"/")
+	e.controlPlane.setFault(faults.Redirect(status, location))
+	s := e.expectFailure(client.ReasonRedirect, "(to "+location+"/")
 	s.expectPage(notFollowed + "the control plane may have moved")
-	metricstest.Absent(t, s.page, elsewhere)
+	metricstest.Absent(t, s.page, location)
 	s.expectRequests(1)
 
-	e.controlPlane.answers(nil)
+	e.controlPlane.setFault(nil)
 	e.expectRecovery()
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// trusting are the lines of a target that trusts the authority.
+// trusting returns the field of a target that trusts the authority.
 func trusting(t *testing.T, authority *faults.Authority) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -30,8 +30,8 @@ func trusting(t *testing.T, authority *faults.Authority) string {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	authority := faults.NewAuthority(t)
-	wantsCertificate := authority.Config()
-	authority.Admits(wantsCertificate)
+	requiresCertificate := authority.Config()
+	authority.RequireClientCert(requiresCertificate)
 	for _, tt := range []struct {
 		name   string
 		config *tls.Config
@@ -49,12 +49,12 @@ func TestTLS(t *testing.T) {
 		},
 		{
 			"the certificate of another host fails the listing",
-			authority.Config(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.ParseIP(nobody)} }),
+			authority.Config(func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.ParseIP(otherLoopback)} }),
 			"certificate is valid for 127.0.0.2, not 127.0.0.1",
 		},
 		{
-			"a client certificate that is required fails the listing",
-			wantsCertificate,
+			"a missing client certificate fails the listing",
+			requiresCertificate,
 			"tls: certificate required",
 		},
 	} {
@@ -64,7 +64,7 @@ func TestTLS(t *testing.T) {
 			var current atomic.Pointer[tls.Config]
 			current.Store(good)
 			cp := startTLS(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }})
-			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
+			e := startExporter(t, cp, sequential, "url: "+cp.URL, trusting(t, authority))
 
 			current.Store(tt.config)
 			cp.closeConnections()
@@ -78,26 +78,26 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Over TLS, a 400 that is not the API's is about the certificate or the size of the key.
+// With TLS, the advice for a 400 is about the client certificate or the size of the key.
 func TestAPageWith400OverTLS(t *testing.T) {
 	t.Parallel()
 	authority := faults.NewAuthority(t)
 	for name, tt := range map[string]struct{ key, page string }{
-		"is most likely about the client certificate": {controlplanetest.Key, "most likely a client certificate is missing or refused: check tls_config"},
-		"is most likely about a key of six kilobytes": {controlplanetest.Key + strings.Repeat("k", 6000), "is too large for what is in front of the control plane: allow larger headers there"},
+		"with a key of normal size":   {controlplanetest.Key, "most likely a client certificate is missing or refused: check tls_config"},
+		"with a key of six kilobytes": {controlplanetest.Key + strings.Repeat("k", 6000), "is too large for what is in front of the control plane: allow larger headers there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cp := startTLS(t, authority.Config())
-			e := startExporter(t, cp, oneByOne, "url: "+cp.URL, trusting(t, authority))
+			e := startExporter(t, cp, sequential, "url: "+cp.URL, trusting(t, authority))
 			e.writeKey([]byte(tt.key))
-			cp.answers(faults.Page(http.StatusBadRequest))
+			cp.setFault(faults.ErrorPage(http.StatusBadRequest))
 			s := e.expectFailure(client.ReasonClientError, "400 Bad Request, which did not come from the API (server proxy/1.0")
 			s.expectPage(tt.page)
 			s.expectRequests(1)
 
 			e.writeKey([]byte(controlplanetest.Key))
-			cp.answers(nil)
+			cp.setFault(nil)
 			e.expectRecovery()
 		})
 	}

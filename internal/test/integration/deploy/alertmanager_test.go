@@ -8,7 +8,7 @@ import (
 
 const slackAndPagerDuty = "alertmanager/slack-pagerduty.yml"
 
-func TestAlertmanagerUnderstandsSlackAndPagerDuty(t *testing.T) {
+func TestAlertmanagerConfigForSlackAndPagerDuty(t *testing.T) {
 	file := filepath.Join(deploy, slackAndPagerDuty)
 	run(t, amtool, "check-config", file)
 	for receiver, labels := range map[string][]string{
@@ -22,13 +22,13 @@ func TestAlertmanagerUnderstandsSlackAndPagerDuty(t *testing.T) {
 	run(t, amtool, "config", "routes", "test", "--config.file="+file, "--verify.receivers=truefoundry-pagerduty", "alertname=SomethingElse")
 }
 
-// What people get says what is wrong, once for all alerts of a group.
+// The messages contain the summary of each alert in a group.
 func TestMessages(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data.json")
 	write(t, data, `{
 		"commonLabels": {"alertname": "TrueFoundryTokenExpiringSoon", "severity": "warning"},
 		"commonAnnotations": {"runbook_url": "https://runbook.example/a"},
-		"alerts": [{"annotations": {"summary": "the first ends"}}, {"annotations": {"summary": "the second ends"}}]
+		"alerts": [{"annotations": {"summary": "the first expires"}}, {"annotations": {"summary": "the second expires"}}]
 	}`)
 	for _, name := range []string{slackAndPagerDuty, "alertmanager/alertmanagerconfig.yaml"} {
 		var file any
@@ -38,18 +38,18 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s has no messages", name)
 		}
 		for _, message := range messages {
-			// The tool wants files of templates; there are none.
-			said, _ := run(t, amtool, "template", "render", "--template.glob="+filepath.Join(t.TempDir(), "*"), "--template.data="+data, "--template.text="+message)
-			switch said = strings.TrimSpace(said); said {
-			case "https://runbook.example/a", "warning", "TrueFoundryTokenExpiringSoon", "TrueFoundryTokenExpiringSoon (2): the first ends", "• the first ends\n• the second ends":
+			// amtool requires the flag for files of templates, although there are none.
+			rendered, _ := run(t, amtool, "template", "render", "--template.glob="+filepath.Join(t.TempDir(), "*"), "--template.data="+data, "--template.text="+message)
+			switch rendered = strings.TrimSpace(rendered); rendered {
+			case "https://runbook.example/a", "warning", "TrueFoundryTokenExpiringSoon", "TrueFoundryTokenExpiringSoon (2): the first expires", "• the first expires\n• the second expires":
 			default:
-				t.Errorf("%s: %s says %q", name, message, said)
+				t.Errorf("%s: %s is rendered as %q", name, message, rendered)
 			}
 		}
 	}
 }
 
-// templates returns the texts in a file that are templates.
+// templates returns the strings in a YAML value that are templates.
 func templates(value any) (found []string) {
 	switch value := value.(type) {
 	case string:

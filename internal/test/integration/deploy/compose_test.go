@@ -23,7 +23,7 @@ import (
 // loadProject loads compose.yml as docker compose does.
 func loadProject(t *testing.T) *types.Project {
 	t.Helper()
-	hook := logrustest.NewLocal(logrus.StandardLogger()) // to which the loader writes its warnings
+	hook := logrustest.NewLocal(logrus.StandardLogger()) // the loader logs its warnings
 	options, err := cli.NewProjectOptions([]string{filepath.Join(deploy, "compose", "compose.yml")})
 	if err != nil {
 		t.Fatal(err)
@@ -53,25 +53,25 @@ func TestCompose(t *testing.T) {
 			t.Errorf("%s: the image %s is not pinned", name, service.Image)
 		}
 		if len(service.Ports) == 0 {
-			t.Errorf("%s: nobody can open it", name)
+			t.Errorf("%s has no ports", name)
 		}
 		for _, port := range service.Ports {
 			if port.HostIP != "127.0.0.1" {
-				t.Errorf("%s: port %s is open to %q", name, port.Published, port.HostIP)
+				t.Errorf("%s: port %s is published at %q, want loopback only", name, port.Published, port.HostIP)
 			}
 		}
 		for _, volume := range service.Volumes {
 			if volume.Type != types.VolumeTypeBind || !volume.ReadOnly {
-				t.Errorf("%s: %s is a %s, and read-only is %t", name, volume.Target, volume.Type, volume.ReadOnly)
+				t.Errorf("%s: the mount %s is a %s, read-only %t; want a read-only bind mount", name, volume.Target, volume.Type, volume.ReadOnly)
 			}
 			if info, err := os.Stat(volume.Source); err != nil || !info.Mode().IsRegular() {
-				t.Errorf("%s: docker would make a folder of %s, which is no file: %v", name, volume.Source, err)
+				t.Errorf("%s: %s is not a file, so that Docker would create a directory: %v", name, volume.Source, err)
 			}
 		}
 	}
 }
 
-// The images are of the versions that everything else is tested with.
+// The versions of the images are those of the other tests.
 func TestComposeImages(t *testing.T) {
 	makefile := read(t, "../Makefile")
 	pinned := func(name, pattern string) string {
@@ -81,7 +81,7 @@ func TestComposeImages(t *testing.T) {
 		}
 		return match[1]
 	}
-	// As a module, Prometheus 3.16.0 is v0.316.0: the minor version has two digits.
+	// The version of the module v0.316.0 is 3.16.0: the first digit is the major version.
 	module := pinned("PROMETHEUS_VERSION", `v0\.(\d{3,}\.\d+)`)
 	want := map[string]string{
 		"prometheus":   "prom/prometheus:v" + module[:1] + "." + strings.TrimPrefix(module[1:3], "0") + module[3:],
@@ -115,7 +115,7 @@ func TestComposeImages(t *testing.T) {
 	}
 }
 
-// mounted copies what a service mounts below a folder to a folder of the same shape.
+// mounted copies the files that a service mounts below a directory, and returns the copy.
 func mounted(t *testing.T, service types.ServiceConfig, below string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -135,7 +135,7 @@ func mounted(t *testing.T, service types.ServiceConfig, below string) (dir strin
 
 func TestComposePrometheus(t *testing.T) {
 	project := loadProject(t)
-	// Where the image's own command looks for it.
+	// This is the directory in the default command of the image.
 	dir := mounted(t, project.Services["prometheus"], "/etc/prometheus")
 	run(t, promtool, "check", "config", filepath.Join(dir, "prometheus.yml"))
 
@@ -154,7 +154,7 @@ func TestComposePrometheus(t *testing.T) {
 		}
 	}
 	if want := []string{"exporter:10140", "alertmanager:9093"}; !slices.Equal(targets, want) {
-		t.Errorf("Prometheus asks and tells %q, want %q", targets, want)
+		t.Errorf("the targets and Alertmanagers of Prometheus are %q, want %q", targets, want)
 	}
 	for _, target := range targets {
 		hasPort(t, project, target)
@@ -206,13 +206,13 @@ func TestComposeGrafana(t *testing.T) {
 	}
 	home := grafana.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
 	if home == nil || filepath.Dir(*home) != dashboards.Providers[0].Options.Path {
-		t.Errorf("the dashboard is not where Grafana looks for it, in %s", dashboards.Providers[0].Options.Path)
+		t.Errorf("the dashboard is not in the directory of the provider, %s", dashboards.Providers[0].Options.Path)
 	} else if _, err := os.Stat(filepath.Join(mounted(t, grafana, filepath.Dir(*home)), filepath.Base(*home))); err != nil {
 		t.Error(err)
 	}
 }
 
-// hasPort tests that an address, as others in the network use it, is that of a service.
+// hasPort checks that an address in the network of the project is the port of a service.
 func hasPort(t *testing.T, project *types.Project, address string) {
 	t.Helper()
 	for name, service := range project.Services {
@@ -222,9 +222,10 @@ func hasPort(t *testing.T, project *types.Project, address string) {
 			}
 		}
 	}
-	t.Errorf("no service is %s", address)
+	t.Errorf("no service has the address %s", address)
 }
 
+// loadStrictly decodes a YAML file, and rejects unknown fields.
 func loadStrictly(t *testing.T, path string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Where the rules are not loaded, the dashboard's variables stand for their
-// thresholds, as the colours always do.
+// The dashboard uses the thresholds of the rules. Its variables have the same values, for
+// installations without the rules, and so do its colours.
 func TestDashboardHasTheThresholdsOfTheRules(t *testing.T) {
 	text := read(t, "grafana/dashboard.json")
 	var dashboard struct {
@@ -27,12 +27,12 @@ func TestDashboardHasTheThresholdsOfTheRules(t *testing.T) {
 	days := map[string]float64{}
 	for _, variable := range dashboard.Templating.List {
 		if value, ok := variable.Current.Value.(string); ok {
-			days[variable.Name], _ = strconv.ParseFloat(value, 64) // 0 of what is no number
+			days[variable.Name], _ = strconv.ParseFloat(value, 64) // 0 if it is not a number
 		}
 	}
 	uses := regexp.MustCompile(`max\(last_over_time\((truefoundry:[a-z_:]+)\[4h\]\)\) or vector\(\$(\w+) \* 86400\)`).FindAllStringSubmatch(text, -1)
 	if records := strings.Count(text, "truefoundry:"); len(uses) == 0 || records != len(uses) {
-		t.Errorf("%d uses of thresholds, of which %d have a variable", records, len(uses))
+		t.Errorf("%d of %d thresholds have a variable", len(uses), records)
 	}
 	for _, use := range uses {
 		if want := threshold(t, use[1]); days[use[2]]*86400 != want {
@@ -40,16 +40,16 @@ func TestDashboardHasTheThresholdsOfTheRules(t *testing.T) {
 		}
 	}
 
-	// red, orange, yellow and green: expired, critical, soon and later
+	// The steps are red (expired), orange (critical), yellow (warning) and green.
 	steps := regexp.MustCompile(`"yellow",\s+"value": (\d+)\s+\},\s+\{\s+"color": "green",\s+"value": (\d+)`).FindAllStringSubmatch(text, -1)
 	if len(steps) == 0 {
-		t.Error("nothing has a colour")
+		t.Error("there are no colours")
 	}
 	critical, warning := threshold(t, "truefoundry:critical_lead:seconds"), threshold(t, "truefoundry:warning_lead:seconds")
 	inSeconds, inDays := fmt.Sprint(int(critical), int(warning)), fmt.Sprint(int(critical/86400), int(warning/86400))
 	for _, step := range steps {
 		if got := step[1] + " " + step[2]; got != inSeconds && got != inDays {
-			t.Errorf("yellow and green begin at %s, want %s or %s", got, inSeconds, inDays)
+			t.Errorf("the thresholds of yellow and green are %s, want %s or %s", got, inSeconds, inDays)
 		}
 	}
 }

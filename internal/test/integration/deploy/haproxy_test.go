@@ -14,8 +14,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// haproxyConfig is to be completed with the socket of its runtime API, the address, the
-// rules of the frontend, and the control plane's address.
+// haproxyConfig is the configuration of HAProxy. The words in capitals are replaced: SOCKET is
+// the socket of the runtime API, and SERVER the address of the control plane.
 const haproxyConfig = `
 global
 	log stdout format raw local0
@@ -40,13 +40,13 @@ backend slow
 	server control-plane SERVER
 `
 
-// haproxy is one that runs.
+// haproxy is a running HAProxy.
 type haproxy struct {
 	*process
 	socket string
 }
 
-// startHAProxy starts one in front of the control plane, with rules of its frontend.
+// startHAProxy starts HAProxy in front of a control plane, with rules of its frontend.
 func startHAProxy(t *testing.T, address, rules, controlPlane string) *haproxy {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,27 +56,27 @@ func startHAProxy(t *testing.T, address, rules, controlPlane string) *haproxy {
 	return &haproxy{start(t, regexp.MustCompile(`Loading success`), command(t, "haproxy", "-W", "-db", "-f", config)), socket}
 }
 
-// order has HAProxy change something while it runs.
-func (h *haproxy) order(t *testing.T, words string) {
+// command sends a command to the runtime API.
+func (h *haproxy) command(t *testing.T, text string) {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, words+"\n"); err != nil {
+	if _, err := io.WriteString(conn, text+"\n"); err != nil {
 		t.Fatal(err)
 	}
 	reply, err := io.ReadAll(conn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := strings.TrimSpace(string(reply)); text != "" && !strings.Contains(text, "changed from") {
-		t.Fatalf("%s: %s", words, text)
+	if message := strings.TrimSpace(string(reply)); message != "" && !strings.Contains(message, "changed from") {
+		t.Fatalf("%s: %s", text, message)
 	}
 }
 
-// HAProxy does not say who it is.
+// The responses of HAProxy do not identify it.
 func TestHAProxy(t *testing.T) {
 	working := startControlPlane(t, controlplanetest.Key).URL
 	broken := startControlPlane(t, controlplanetest.Key, faults.CloseAfter("nonsense")).URL
@@ -97,7 +97,7 @@ func TestHAProxy(t *testing.T) {
 			request: "GET 503", times: 3,
 		},
 		{
-			name: "denies by a rule", rules: "http-request deny if { path_beg /api/ }", controlPlane: working,
+			name: "denies the request", rules: "http-request deny if { path_beg /api/ }", controlPlane: working,
 			want: failure{
 				client.ReasonIntermediary,
 				[]string{"403 Forbidden, which did not come from the API"},
@@ -115,7 +115,7 @@ func TestHAProxy(t *testing.T) {
 			request: "GET 429", times: 3,
 		},
 		{
-			name: "does not wait for the request", rules: "http-request deny deny_status 408", controlPlane: working,
+			name: "times out waiting for the request", rules: "http-request deny deny_status 408", controlPlane: working,
 			want: failure{
 				client.ReasonClientError,
 				[]string{"408 Request Timeout, which did not come from the API"},
@@ -124,7 +124,7 @@ func TestHAProxy(t *testing.T) {
 			request: "GET 408", times: 3,
 		},
 		{
-			name: "does not understand the response", controlPlane: broken,
+			name: "gets an invalid response", controlPlane: broken,
 			want: failure{
 				client.ReasonServerError,
 				[]string{"502 Bad Gateway, which did not come from the API"},
@@ -145,7 +145,7 @@ func TestHAProxy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			address := reservePort(t)
 			h := startHAProxy(t, address, tt.rules, tt.controlPlane)
-			x := startTarget(t, controlplanetest.Key, []string{"url: http://" + address})
+			x := startExporter(t, controlplanetest.Key, []string{"url: http://" + address})
 			x.expectFailure(t, tt.want)
 			expectRequests(t, h.process, slices.Repeat([]string{tt.request}, 2*tt.times)...)
 
@@ -156,13 +156,13 @@ func TestHAProxy(t *testing.T) {
 	}
 }
 
-// A control plane that moves to another address is back with the next scrape, although
-// the connections to HAProxy are the same.
+// When the control plane moves to another address, the next scrape succeeds, although the
+// connection to HAProxy is the same.
 func TestHAProxyFollowsTheControlPlane(t *testing.T) {
 	address, closed := reservePort(t), reservePort(t)
-	here, there := startControlPlane(t, controlplanetest.Key), startControlPlane(t, controlplanetest.Key)
-	h := startHAProxy(t, address, "", here.URL)
-	x := startTarget(t, controlplanetest.Key, []string{"url: http://" + address})
+	before, after := startControlPlane(t, controlplanetest.Key), startControlPlane(t, controlplanetest.Key)
+	h := startHAProxy(t, address, "", before.URL)
+	x := startExporter(t, controlplanetest.Key, []string{"url: http://" + address})
 	x.expectHealthy(t)
 
 	moveTo := func(address string) {
@@ -170,7 +170,7 @@ func TestHAProxyFollowsTheControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.order(t, "set server back/control-plane addr "+host+" port "+port)
+		h.command(t, "set server back/control-plane addr "+host+" port "+port)
 	}
 	moveTo(closed)
 	x.expectFailure(t, failure{
@@ -178,17 +178,17 @@ func TestHAProxyFollowsTheControlPlane(t *testing.T) {
 		[]string{"503 Service Unavailable, which did not come from the API"},
 		"something in front of the control plane cannot reach it",
 	})
-	moveTo(strings.TrimPrefix(there.URL, "http://"))
+	moveTo(strings.TrimPrefix(after.URL, "http://"))
 	x.expectRecovery(t)
-	if n := len(there.Requests()); n != 2 {
-		t.Errorf("%d requests at the other address, want 2", n)
+	if n := len(after.Requests()); n != 2 {
+		t.Errorf("the control plane got %d requests at its new address, want 2", n)
 	}
-	h.order(t, "set server back/control-plane state maint")
+	h.command(t, "set server back/control-plane state maint")
 	x.expectFailure(t, failure{
 		client.ReasonServerError,
 		[]string{"503 Service Unavailable, which did not come from the API"},
 		"something in front of the control plane cannot reach it",
 	})
-	h.order(t, "set server back/control-plane state ready")
+	h.command(t, "set server back/control-plane state ready")
 	x.expectRecovery(t)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// nginx in front of the control plane tells in HTML what it does not like.
+// nginx responds to errors with HTML.
 func TestNginx(t *testing.T) {
 	dir := t.TempDir()
 	certificates(t, dir)
@@ -26,13 +26,13 @@ func TestNginx(t *testing.T) {
 
 	for _, tt := range []struct {
 		name, scheme string
-		fault        string // the server
+		fault        string // the directives of the server
 		want         failure
 		request      string
 		times        int // in each scrape
 	}{
 		{
-			name: "wants a client certificate", scheme: "https",
+			name: "requires a client certificate", scheme: "https",
 			fault: encrypted + "ssl_client_certificate " + dir + "/ca.pem; ssl_verify_client on;" + working,
 			want: failure{
 				client.ReasonClientError,
@@ -52,7 +52,7 @@ func TestNginx(t *testing.T) {
 			request: "GET 400", times: 1,
 		},
 		{
-			name: "wants a password", scheme: "http",
+			name: "requires a password", scheme: "http",
 			fault: listens["http"] + "auth_basic internal; auth_basic_user_file users;" + working,
 			want: failure{
 				client.ReasonIntermediary,
@@ -62,7 +62,7 @@ func TestNginx(t *testing.T) {
 			request: "GET 401", times: 1,
 		},
 		{
-			name: "denies", scheme: "http",
+			name: "denies access", scheme: "http",
 			fault: listens["http"] + "deny all;" + working,
 			want: failure{
 				client.ReasonIntermediary,
@@ -72,7 +72,7 @@ func TestNginx(t *testing.T) {
 			request: "GET 403", times: 1,
 		},
 		{
-			name: "finds the control plane's port closed", scheme: "http",
+			name: "cannot connect to the control plane", scheme: "http",
 			fault: listens["http"] + pass("http://"+reservePort(t)),
 			want: failure{
 				client.ReasonServerError,
@@ -82,7 +82,7 @@ func TestNginx(t *testing.T) {
 			request: "GET 502", times: 3,
 		},
 		{
-			name: "finds the control plane silent", scheme: "http",
+			name: "gets no response from the control plane", scheme: "http",
 			fault: listens["http"] + "proxy_read_timeout 100ms;" + pass(silent.URL),
 			want: failure{
 				client.ReasonServerError,
@@ -112,7 +112,7 @@ func TestNginx(t *testing.T) {
 			request: "GET 301", times: 1,
 		},
 		{
-			name: "responds with nothing", scheme: "http",
+			name: "responds with an empty body", scheme: "http",
 			fault: listens["http"] + "return 200;",
 			want: failure{
 				client.ReasonBadResponse,
@@ -124,7 +124,7 @@ func TestNginx(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			nginx := runNginx(t, dir, "server {"+tt.fault+"}")
-			x := startTarget(t, controlplanetest.Key, []string{"url: " + tt.scheme + "://" + address, "tls_config: {ca_file: " + dir + "/ca.pem}"})
+			x := startExporter(t, controlplanetest.Key, []string{"url: " + tt.scheme + "://" + address, "tls_config: {ca_file: " + dir + "/ca.pem}"})
 			x.expectFailure(t, tt.want)
 			expectRequests(t, nginx, slices.Repeat([]string{tt.request}, 2*tt.times)...)
 
@@ -135,8 +135,8 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// A key may be larger than what nginx accepts of a header.
-func TestNginxAndALargeKey(t *testing.T) {
+// The key is larger than the headers that nginx accepts.
+func TestNginxRefusesALargeKey(t *testing.T) {
 	dir := t.TempDir()
 	certificates(t, dir)
 	key := strings.Repeat("k", 6000)
@@ -149,13 +149,13 @@ func TestNginxAndALargeKey(t *testing.T) {
 			address := reservePort(t)
 			server := "listen " + address + tt.ssl + ";" + working
 			nginx := runNginx(t, dir, "server {"+server+"large_client_header_buffers 4 4k; }")
-			x := startTarget(t, key, []string{"url: " + scheme + "://" + address, "api_key_token: token-t0000", "tls_config: {ca_file: " + dir + "/ca.pem}"})
+			x := startExporter(t, key, []string{"url: " + scheme + "://" + address, "api_key_token: token-t0000", "tls_config: {ca_file: " + dir + "/ca.pem}"})
 			x.expectFailure(t, failure{
 				client.ReasonClientError,
 				[]string{"400 Bad Request", "server nginx/", `title \"400 Request Header Or Cookie Too Large\"`},
 				"most likely the API key, which has 6000 bytes, is too large for what is in front of the control plane",
 			})
-			metricstest.Present(t, metricstest.PageText(x.ask(t, http.MethodGet, "/")), tt.page)
+			metricstest.Present(t, metricstest.PageText(x.request(t, http.MethodGet, "/")), tt.page)
 			expectRequests(t, nginx, "GET 400", "GET 400")
 
 			nginx = runNginx(t, dir, "server {"+server+"}")
@@ -165,7 +165,7 @@ func TestNginxAndALargeKey(t *testing.T) {
 	}
 }
 
-// A client certificate of another authority is refused as one that is missing is.
+// The client certificate is of another authority.
 func TestNginxRefusesAClientCertificate(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	certificates(t, dir)
@@ -173,10 +173,10 @@ func TestNginxRefusesAClientCertificate(t *testing.T) {
 	address := reservePort(t)
 	nginx := runNginx(t, dir, "server { listen "+address+" ssl; ssl_certificate "+dir+"/cert.pem; ssl_certificate_key "+dir+"/key.pem;"+
 		"ssl_client_certificate "+dir+"/ca.pem; ssl_verify_client on; location / { proxy_pass "+startControlPlane(t, controlplanetest.Key).URL+"; } }")
-	lines := func(of string) []string {
-		return []string{"url: https://" + address, "tls_config: {ca_file: " + dir + "/ca.pem, cert_file: " + of + "/cert.pem, key_file: " + of + "/key.pem}"}
+	lines := func(certificate string) []string {
+		return []string{"url: https://" + address, "tls_config: {ca_file: " + dir + "/ca.pem, cert_file: " + certificate + "/cert.pem, key_file: " + certificate + "/key.pem}"}
 	}
-	x := startTarget(t, controlplanetest.Key, lines(other))
+	x := startExporter(t, controlplanetest.Key, lines(other))
 	x.expectFailure(t, failure{
 		client.ReasonClientError,
 		[]string{"400 Bad Request", "server nginx/", `title \"400 The SSL certificate error\"`},
@@ -187,7 +187,7 @@ func TestNginxRefusesAClientCertificate(t *testing.T) {
 	expectRequests(t, nginx, "GET 400", "GET 400", "GET 200", "GET 200")
 }
 
-// Below a wrong prefix there is the application of a single page.
+// Below a wrong API prefix, there is the user interface.
 func TestNginxServesASinglePageApplication(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "app", "index.html"), "<!doctype html><html><head><title>TrueFoundry</title></head><body><div id=root></div></body></html>")
@@ -195,7 +195,7 @@ func TestNginxServesASinglePageApplication(t *testing.T) {
 	runNginx(t, dir, "server { listen "+address+"; gzip on; gzip_min_length 1; root "+dir+"/app;"+
 		"location / { try_files $uri /index.html; } location /api/svc/ { proxy_pass "+startControlPlane(t, controlplanetest.Key).URL+"; } }")
 
-	x := startTarget(t, controlplanetest.Key, []string{"url: http://" + address, "api_prefix: /svc"})
+	x := startExporter(t, controlplanetest.Key, []string{"url: http://" + address, "api_prefix: /svc"})
 	x.expectFailure(t, failure{
 		client.ReasonBadResponse,
 		[]string{"the response is an HTML page instead of a list of tokens (server nginx/", `title \"TrueFoundry\"`},

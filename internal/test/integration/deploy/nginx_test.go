@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// nginxConfig has everything below one folder. The servers are to be added.
+// nginxConfig is the configuration of nginx without its servers. All paths are relative.
 const nginxConfig = `
-user root; # which is ignored unless root starts it, who alone can read the folder
+user root; # only used if root starts nginx: the directory belongs to root then
 daemon off;
 worker_processes 1;
 pid nginx.pid;
@@ -36,13 +36,13 @@ http {
 }
 `
 
-// The landing page works behind nginx as docs/configuration.md configures it, and below a
-// deeper path as well.
+// The landing page works behind nginx with the configuration in docs/configuration.md, and
+// below a deeper path.
 func TestLandingPageBehindNginx(t *testing.T) {
 	exporterURL := "http://" + start(t, exporterListens, command(t, exporter, "--demo", "--web.listen-address=127.0.0.1:0")).ready[1]
 	documented := regexp.MustCompile("(?s)```nginx\n(location (\\S+) .*?)```").FindStringSubmatch(read(t, "../docs/configuration.md"))
 	if documented == nil {
-		t.Fatal("docs/configuration.md does not configure nginx")
+		t.Fatal("docs/configuration.md has no configuration of nginx")
 	}
 	location := strings.Replace(documented[1], "http://127.0.0.1:10140", exporterURL, 1)
 	prefix := documented[2]
@@ -63,14 +63,14 @@ func TestLandingPageBehindNginx(t *testing.T) {
 					t.Fatal(err)
 				}
 				if strings.HasSuffix(to.Path, "/docs/troubleshooting.md") {
-					continue // on GitHub; the page has it once a target has failed
+					continue // on GitHub; the link appears after the first failure
 				}
 				paths = append(paths, strings.TrimPrefix(to.Path, test.prefix))
 				if status, body, _ := get(t, client, to.String()); status != http.StatusOK || strings.Contains(body, "<html") {
 					t.Errorf("%s leads to %s: %d\n%.300s", link[1], to, status, body)
 				}
 			}
-			// The last stands in the text, until something has been scraped.
+			// Until the first scrape, the text links to the metrics, too.
 			if want := []string{"metrics", "-/healthy", "-/ready"}; !slices.Equal(paths, want) && !slices.Equal(paths, append(want, "metrics")) {
 				t.Errorf("the links lead to %q, want %q", paths, want)
 			}
@@ -78,12 +78,12 @@ func TestLandingPageBehindNginx(t *testing.T) {
 	}
 }
 
-// startNginx starts an nginx with a location, and returns a client that reaches
-// nothing else.
+// startNginx starts nginx with a location, and returns a client that sends all requests to
+// it.
 func startNginx(t *testing.T, location string) *http.Client {
 	t.Helper()
 	dir := t.TempDir()
-	// On a socket, there is no port that somebody else could have.
+	// A Unix socket needs no free port.
 	socket := filepath.Join(dir, "nginx.sock")
 	runNginx(t, dir, "server { listen unix:"+socket+"; "+location+" }")
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -93,7 +93,7 @@ func startNginx(t *testing.T, location string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// runNginx starts an nginx with these servers and its files in dir.
+// runNginx starts nginx with these servers and its files in dir.
 func runNginx(t *testing.T, dir, servers string) *process {
 	t.Helper()
 	config := filepath.Join(dir, "nginx.conf")
@@ -101,7 +101,7 @@ func runNginx(t *testing.T, dir, servers string) *process {
 	return start(t, regexp.MustCompile(`start worker process \d+`), command(t, "nginx", "-p", dir, "-e", "stderr", "-c", config))
 }
 
-// get returns an answer, and the URL that redirects have led to.
+// get returns a response, and its URL after redirects.
 func get(t *testing.T, client *http.Client, from string) (status int, body string, at *url.URL) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, from, http.NoBody)

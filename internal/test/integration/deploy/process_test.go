@@ -16,56 +16,51 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/integration/subprocess"
 )
 
-// command returns the command that starts a program, which ends with the test.
-// Nothing of the environment reaches the program: there may be a proxy or a key.
+// command returns a command with an empty environment, because the environment may contain
+// a key or a proxy. The program ends with the test.
 func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	t.Helper()
-	// A program that does not say what a test waits for must not hang the test.
+	// The test must not wait forever for the output of the program.
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := subprocess.Command(ctx, path, args...)
 	cmd.Env = []string{}
-	// HAProxy starts itself again by this name.
+	// HAProxy executes itself by this name.
 	cmd.Args[0] = cmd.Path
-	// nginx and HAProxy end their workers then.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.SysProcAttr = subprocess.EndWithParent()
 	return cmd
 }
 
-// process is a program that runs.
+// process is a running program.
 type process struct {
 	cmd *exec.Cmd
-	// ready is what the groups of the pattern matched that the program was ready
-	// with.
+	// ready is the match of the line with which the program was ready.
 	ready []string
-	// output is what the program writes to its standard output and error, and log
-	// what of that has been read.
+	// output is the standard output and error of the program. log is the part of it that
+	// has been read.
 	output *bufio.Reader
 	log    strings.Builder
 	ended  bool
 }
 
-// start starts a program, and waits until a line that it writes matches. The program
-// ends with the test, unless it is stopped before.
+// start starts a program, and waits until a line of its output matches ready. The program
+// ends with the test.
 func start(t *testing.T, ready *regexp.Regexp, cmd *exec.Cmd) *process {
 	t.Helper()
-	from, to, err := os.Pipe()
+	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = to, to
+	cmd.Stdout, cmd.Stderr = writer, writer
 	err = cmd.Start()
-	to.Close()
+	writer.Close()
 	if err != nil {
-		from.Close()
+		reader.Close()
 		t.Fatal(err)
 	}
-	p := &process{cmd: cmd, output: bufio.NewReader(from)}
+	p := &process{cmd: cmd, output: bufio.NewReader(reader)}
 	t.Cleanup(func() {
 		p.stop(t)
-		from.Close()
+		reader.Close()
 	})
 	for p.ready == nil {
 		p.ready = ready.FindStringSubmatch(p.nextLine(t))
@@ -73,7 +68,7 @@ func start(t *testing.T, ready *regexp.Regexp, cmd *exec.Cmd) *process {
 	return p
 }
 
-// nextLine returns the next line that the program writes.
+// nextLine returns the next line of the output.
 func (p *process) nextLine(t *testing.T) string {
 	t.Helper()
 	line, err := p.output.ReadString('\n')
@@ -84,20 +79,19 @@ func (p *process) nextLine(t *testing.T) string {
 	return line
 }
 
-// stop ends the program, and all that it has started, and returns everything that it
-// wrote.
+// stop ends the program and its children. It returns the whole output.
 func (p *process) stop(t *testing.T) string {
 	t.Helper()
 	if p.ended {
 		return p.log.String()
 	}
 	p.ended = true
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	rest, err := io.ReadAll(p.output)
 	if err != nil {
 		t.Errorf("%s: %v", filepath.Base(p.cmd.Path), err)
 	}
 	p.log.Write(rest)
-	_ = p.cmd.Wait() // it was told to end
+	_ = p.cmd.Wait() // some programs fail when they get a signal
 	return p.log.String()
 }

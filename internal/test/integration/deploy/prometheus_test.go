@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-func TestPrometheusUnderstandsItsConfiguration(t *testing.T) {
+func TestPrometheusConfig(t *testing.T) {
 	run(t, promtool, "check", "config", filepath.Join(deploy, "prometheus", "prometheus.yml"))
 }
 
-func TestAlertmanagerUnderstandsItsConfiguration(t *testing.T) {
+func TestAlertmanagerConfig(t *testing.T) {
 	run(t, amtool, "check-config", filepath.Join(deploy, "prometheus", "alertmanager.yml"))
 }
 
-func TestAlertsGoTo(t *testing.T) {
+func TestRoutesOfAlerts(t *testing.T) {
 	for name, test := range map[string]struct {
 		labels   []string
 		receiver string
@@ -22,16 +22,16 @@ func TestAlertsGoTo(t *testing.T) {
 		"an expired token": {
 			[]string{"alertname=TrueFoundryTokenExpired", "severity=critical", "tenant=acme", "owner_team=ml"}, "truefoundry-expired",
 		},
-		"a critical alert of a token": {
+		"a critical alert about a token": {
 			[]string{"alertname=TrueFoundryTokenExpiryImminent", "severity=critical", "tenant=acme", "owner_team=ml"}, "truefoundry-critical",
 		},
-		"a critical alert of a target, which has no team": {
+		"a critical alert about a target": {
 			[]string{"alertname=TrueFoundryTargetBlind", "severity=critical", "target=acme-ci"}, "truefoundry-critical",
 		},
 		"a warning": {
 			[]string{"alertname=TrueFoundryTokenExpiringSoon", "severity=warning", "tenant=acme", "owner_team="}, "truefoundry-warning",
 		},
-		"a piece of information": {
+		"an alert for information": {
 			[]string{"alertname=TrueFoundryTokensUnused", "severity=info", "tenant=acme", "owner_team=ml"}, "truefoundry-info",
 		},
 		"an alert without a severity": {
@@ -64,12 +64,12 @@ type alertmanager struct {
 	InhibitRules []any `yaml:"inhibit_rules"`
 }
 
-func TestMailsComeWhenTheyAreOfUse(t *testing.T) {
+func TestScheduleOfMails(t *testing.T) {
 	var config alertmanager
 	load(t, "prometheus/alertmanager.yml", &config)
 
 	if route := config.Route; !slices.Equal(route.GroupBy, []string{"alertname", "tenant", "owner_team"}) || route.RepeatInterval != "1d" {
-		t.Errorf("mails are grouped by %q, and repeated after %s", route.GroupBy, route.RepeatInterval)
+		t.Errorf("mails are grouped by %q and repeated after %s", route.GroupBy, route.RepeatInterval)
 	}
 	if len(config.InhibitRules) > 0 {
 		t.Errorf("there are inhibit rules: %v", config.InhibitRules)
@@ -81,21 +81,21 @@ func TestMailsComeWhenTheyAreOfUse(t *testing.T) {
 		}
 	}
 	if resolved["truefoundry-expired"] || !resolved["truefoundry-critical"] || !resolved["truefoundry-warning"] {
-		t.Errorf(`"resolved" is sent to %v, want it to critical and warning, and not to expired`, resolved)
+		t.Errorf(`send_resolved is %v, want it for critical and warning, and not for expired`, resolved)
 	}
 	for _, route := range config.Route.Routes {
-		waits := slices.Equal(route.ActiveTimeIntervals, []string{"working-hours"})
-		if want := route.Receiver == "truefoundry-warning" || route.Receiver == "truefoundry-info"; waits != want {
-			t.Errorf("%s waits for %q", route.Receiver, route.ActiveTimeIntervals)
+		delayed := slices.Equal(route.ActiveTimeIntervals, []string{"working-hours"})
+		if want := route.Receiver == "truefoundry-warning" || route.Receiver == "truefoundry-info"; delayed != want {
+			t.Errorf("%s is only active in %q", route.Receiver, route.ActiveTimeIntervals)
 		}
 		weekly := route.RepeatInterval == "1w"
 		if want := route.Receiver == "truefoundry-info"; weekly != want || !weekly && route.RepeatInterval != "" {
-			t.Errorf("%s repeats after %q", route.Receiver, route.RepeatInterval)
+			t.Errorf("%s is repeated after %q", route.Receiver, route.RepeatInterval)
 		}
 	}
 }
 
-// What can fire is routed by its severity.
+// Each alert has a severity that has a route.
 func TestSeverities(t *testing.T) {
 	var rules struct {
 		Groups []struct {
@@ -110,7 +110,7 @@ func TestSeverities(t *testing.T) {
 	for _, group := range rules.Groups {
 		for _, rule := range group.Rules {
 			if rule.Alert == "" {
-				continue // it records
+				continue // a recording rule
 			}
 			alerts++
 			if !slices.Contains([]string{"critical", "warning", "info"}, rule.Labels.Severity) {

@@ -21,8 +21,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
 )
 
-// squidConfig is to be completed with a folder, the address, and the rules. It caches
-// nothing, and asks no name server.
+// squidConfig is the configuration of Squid. The words in capitals are replaced: DIR is a
+// directory. Squid caches nothing and sends no DNS queries.
 const squidConfig = `
 http_port ADDRESS
 pid_filename none
@@ -43,18 +43,18 @@ acl known proxy_auth REQUIRED
 RULES
 `
 
-// squid is one that runs.
+// squid is a running Squid.
 type squid struct {
 	*process
 	dir string
 }
 
-// startSquid starts one with these rules. It knows the user ci with the password
-// s3cret, and acme.svc as a name of this machine.
+// startSquid starts Squid with rules. Its only user is ci with the password s3cret. For Squid,
+// acme.svc is a name of this machine.
 func startSquid(t *testing.T, address, rules string) *squid {
 	t.Helper()
 	dir := t.TempDir()
-	// If root starts it, Squid runs as a user who could not get there.
+	// If root starts Squid, it runs as another user.
 	for path, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o777} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
@@ -73,7 +73,7 @@ func startSquid(t *testing.T, address, rules string) *squid {
 	return &squid{start(t, regexp.MustCompile(`Accepting HTTP Socket connections`), command(t, "squid", "-N", "-d1", "-f", filepath.Join(dir, "squid.conf"))), dir}
 }
 
-// expectRequests stops Squid, and checks which requests it got.
+// expectRequests stops Squid and checks the requests in its log.
 func (s *squid) expectRequests(t *testing.T, want ...string) {
 	t.Helper()
 	s.stop(t)
@@ -86,10 +86,10 @@ func (s *squid) expectRequests(t *testing.T, want ...string) {
 	}
 }
 
-// origins are the control planes behind Squid, one for each scheme.
+// origins are a control plane behind Squid, served with both schemes.
 type origins struct{ http, https *httptest.Server }
 
-// startOrigins starts them. The authority of the one that speaks TLS is in caFile.
+// startOrigins starts a control plane. caFile contains its certificate authority.
 func startOrigins(t *testing.T) (o origins, caFile string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -103,15 +103,15 @@ func startOrigins(t *testing.T) (o origins, caFile string) {
 	return o, filepath.Join(dir, "ca.pem")
 }
 
-// behindSquid are the lines of a target whose name Squid alone knows.
+// behindSquid returns the fields of a target whose name only Squid can resolve.
 func behindSquid(origin *httptest.Server, caFile, proxy string) []string {
 	return []string{"url: " + byName(origin.URL), "tls_config: {ca_file: " + caFile + "}", "proxy_url: " + proxy}
 }
 
+// byName returns a URL with a name that only Squid can resolve.
 func byName(url string) string { return strings.Replace(url, "127.0.0.1", "acme.svc", 1) }
 
-// Squid refuses in its own words. A refusal is asked for once in each scrape, since a
-// proxy may lock accounts.
+// Requests that Squid refuses are not retried, since a proxy may lock accounts.
 func TestSquid(t *testing.T) {
 	o, caFile := startOrigins(t)
 	address := reservePort(t)
@@ -123,17 +123,17 @@ func TestSquid(t *testing.T) {
 		works       []string
 	}{
 		{
-			name: "wants a password for a target of http", rules: "http_access allow known", origin: o.http,
+			name: "requires a password for HTTP", rules: "http_access allow known", origin: o.http,
 			logged:  []string{"the proxy " + address + " refused: 407 Proxy Authentication Required (server squid/", `title \"ERROR: Cache Access Denied\"`, "wants Basic)"},
 			refused: "GET 407", works: []string{"GET 200", "GET 200"},
 		},
 		{
-			name: "wants a password for a target of https", rules: "http_access allow known", origin: o.https,
+			name: "requires a password for HTTPS", rules: "http_access allow known", origin: o.https,
 			logged:  []string{"the proxy " + address + " refused: 407 Proxy Authentication Required (server squid/", "wants Basic)"},
 			refused: "CONNECT 407", works: []string{"CONNECT 200"},
 		},
 		{
-			name: "denies a target of http", rules: "http_access deny all", origin: o.http,
+			name: "denies a request", rules: "http_access deny all", origin: o.http,
 			logged:  []string{"403 Forbidden, which did not come from the API (server squid/", `title \"ERROR: The requested URL could not be retrieved\"`},
 			refused: "GET 403", works: []string{"GET 200", "GET 200"},
 		},
@@ -145,7 +145,7 @@ func TestSquid(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startSquid(t, address, tt.rules)
-			x := startTarget(t, controlplanetest.Key, behindSquid(tt.origin, caFile, "http://"+address))
+			x := startExporter(t, controlplanetest.Key, behindSquid(tt.origin, caFile, "http://"+address))
 			x.expectFailure(t, failure{client.ReasonIntermediary, tt.logged, "the API key is not the problem"})
 			s.expectRequests(t, tt.refused, tt.refused)
 
@@ -156,7 +156,7 @@ func TestSquid(t *testing.T) {
 	}
 }
 
-// The proxy of the environment has a password, which is in no log.
+// The password of the proxy in the environment is not logged.
 func TestSquidOfTheEnvironment(t *testing.T) {
 	o, caFile := startOrigins(t)
 	for name, origin := range map[string]*httptest.Server{"HTTP_PROXY": o.http, "HTTPS_PROXY": o.https} {
@@ -164,11 +164,11 @@ func TestSquidOfTheEnvironment(t *testing.T) {
 			address := reservePort(t)
 			startSquid(t, address, "http_access allow known")
 			lines := []string{"url: " + byName(origin.URL), "tls_config: {ca_file: " + caFile + "}"}
-			x := startTarget(t, controlplanetest.Key, lines, name+"=http://ci:s3cret@"+address)
+			x := startExporter(t, controlplanetest.Key, lines, name+"=http://ci:s3cret@"+address)
 			x.expectHealthy(t)
 			metricstest.Absent(t, x.stop(t), "s3cret")
 
-			x = startTarget(t, controlplanetest.Key, lines, name+"=http://ci:wr0ng@"+address)
+			x = startExporter(t, controlplanetest.Key, lines, name+"=http://ci:wr0ng@"+address)
 			x.expectFailure(t, failure{
 				client.ReasonIntermediary,
 				[]string{"the proxy " + address + " refused: 407 Proxy Authentication Required (server squid/"},
@@ -179,7 +179,7 @@ func TestSquidOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// A proxy of the environment that is no URL ends the exporter, and is not ignored.
+// If the proxy in the environment is invalid, the exporter does not start.
 func TestSquidOfTheEnvironmentMustBeAURL(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "targets.yml")
 	write(t, filepath.Join(filepath.Dir(file), "key"), controlplanetest.Key)
@@ -202,7 +202,7 @@ func TestSquidOfTheEnvironmentMustBeAURL(t *testing.T) {
 	}
 }
 
-// What Squid cannot reach is tried again, and found as soon as it is there.
+// The requests are retried, and the next scrape succeeds when Squid can reach the control plane.
 func TestSquidCannotReachTheControlPlane(t *testing.T) {
 	caFile := filepath.Join(t.TempDir(), "ca.pem")
 	authority := faults.NewAuthority(t)
@@ -236,7 +236,7 @@ func TestSquidCannotReachTheControlPlane(t *testing.T) {
 			s := startSquid(t, address, "http_access allow all")
 			origin := httptest.NewUnstartedServer(controlplanetest.New(t, controlplanetest.Always(controlplanetest.Tokens(tokens)...)))
 			origin.Listener.Close()
-			x := startTarget(t, controlplanetest.Key, []string{"url: " + scheme + "://" + byName(closed), "tls_config: {ca_file: " + caFile + "}", "proxy_url: http://" + address})
+			x := startExporter(t, controlplanetest.Key, []string{"url: " + scheme + "://" + byName(closed), "tls_config: {ca_file: " + caFile + "}", "proxy_url: http://" + address})
 			x.expectFailure(t, tt.want)
 
 			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", closed)
@@ -257,14 +257,14 @@ func TestSquidCannotReachTheControlPlane(t *testing.T) {
 	}
 }
 
-// A proxy that speaks plain HTTP is not to be reached by https://.
+// The scheme of the proxy's URL is https, but Squid does not speak TLS.
 func TestSquidDoesNotSpeakTLS(t *testing.T) {
 	o, caFile := startOrigins(t)
 	address := reservePort(t)
 	startSquid(t, address, "http_access allow all")
 	for scheme, origin := range map[string]*httptest.Server{"http": o.http, "https": o.https} {
 		t.Run(scheme, func(t *testing.T) {
-			x := startTarget(t, controlplanetest.Key, behindSquid(origin, caFile, "https://"+address))
+			x := startExporter(t, controlplanetest.Key, behindSquid(origin, caFile, "https://"+address))
 			x.expectFailure(t, failure{
 				client.ReasonConnection,
 				[]string{"no trusted TLS connection to the proxy: the server does not speak TLS"},

@@ -13,11 +13,11 @@ import (
 
 const installed = "/usr/local/bin/truefoundry_exporter"
 
-// stageUnits copies the units to where their exporter is there to be found, with
-// or without the drop-in.
+// stageUnits copies the units, with or without the drop-in, and replaces the path of the
+// exporter with that of an existing program.
 func stageUnits(t *testing.T, dropIn bool) (dir string) {
 	t.Helper()
-	executable, err := os.Executable() // any will do
+	executable, err := os.Executable() // any program
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,20 +37,20 @@ func TestSystemdUnits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := stageUnits(t, dropIn)
 			for _, unit := range []string{"truefoundry_exporter.service", "truefoundry_exporter-key.path", "truefoundry_exporter-key.service"} {
-				// What systemd ignores, such as a misspelled setting, is no failure to it.
+				// systemd-analyze succeeds if it ignores something, such as a misspelled setting.
 				stdout, stderr := run(t, "systemd-analyze", "verify", "--man=no", filepath.Join(dir, unit))
 				if stdout+stderr != "" {
 					t.Errorf("systemd-analyze verify %s:\n%s%s", unit, stdout, stderr)
 				}
 			}
-			// In tenths: an exposure of 2.0 at the most.
+			// The threshold is an exposure of 2.0.
 			run(t, "systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", filepath.Join(dir, "truefoundry_exporter.service"))
 		})
 	}
 }
 
-// Proves that the checks above check something.
-func TestSystemdSeesMistakes(t *testing.T) {
+// This tests the check of TestSystemdUnits.
+func TestSystemdAnalyzeFindsMisspelledSettings(t *testing.T) {
 	unit := filepath.Join(stageUnits(t, false), "truefoundry_exporter.service")
 	text, err := os.ReadFile(unit)
 	if err != nil {
@@ -62,7 +62,7 @@ func TestSystemdSeesMistakes(t *testing.T) {
 	}
 }
 
-// The keys that are copied at the start are those that are watched.
+// The key files that systemd passes as credentials are those that the path unit watches.
 func TestSystemdWatchesTheKeys(t *testing.T) {
 	settings := func(name string, file ...string) (values []string) {
 		for _, f := range file {
@@ -75,11 +75,11 @@ func TestSystemdWatchesTheKeys(t *testing.T) {
 	copied := settings("LoadCredential", "truefoundry_exporter.service", "several-targets.conf")
 	watched := settings("PathChanged", "truefoundry_exporter-key.path")
 	if len(copied) != 2 || strings.Join(copied, " ") != strings.Join(watched, " ") {
-		t.Errorf("credentials are copied from %q, and %q is watched", copied, watched)
+		t.Errorf("the credentials are %q, but the path unit watches %q", copied, watched)
 	}
 }
 
-// setting returns the last value of a setting of a unit that starts so.
+// setting returns the rest of the last line in a file that begins with start.
 func setting(t *testing.T, file, start string) string {
 	t.Helper()
 	all := regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(start)+`(.*)$`).FindAllStringSubmatch(read(t, file), -1)
@@ -89,8 +89,8 @@ func setting(t *testing.T, file, start string) string {
 	return all[len(all)-1][1]
 }
 
-// The exporter finds nothing wrong with what the unit starts it with.
-func TestSystemdStartsTheExporter(t *testing.T) {
+// The exporter accepts the arguments in the unit.
+func TestSystemdArguments(t *testing.T) {
 	args, err := strconv.Unquote(setting(t, "systemd/truefoundry_exporter.default", "ARGS="))
 	if err != nil {
 		t.Fatal(err)
@@ -98,32 +98,32 @@ func TestSystemdStartsTheExporter(t *testing.T) {
 	credentials := t.TempDir()
 	const key = "api-key"
 	if loaded := setting(t, "systemd/truefoundry_exporter.service", "LoadCredential="); !strings.HasPrefix(loaded, key+":") {
-		t.Errorf("the credential is %s, want it as %s", loaded, key)
+		t.Errorf("the credential is %s, want the name %s", loaded, key)
 	}
-	write(t, filepath.Join(credentials, key), "not-a-key-of-anybody\n")
+	write(t, filepath.Join(credentials, key), "not-a-real-key\n")
 
 	command := setting(t, "systemd/truefoundry_exporter.service", "ExecStart="+installed+" ")
 	if !strings.Contains(command, "%d/") || !strings.HasSuffix(command, " $ARGS") {
-		t.Fatalf("ExecStart= has neither the credential nor $ARGS: %s", command)
+		t.Fatalf("ExecStart= lacks the credential or $ARGS: %s", command)
 	}
-	// systemd splits $ARGS at spaces, too.
+	// Like here, systemd splits $ARGS at spaces.
 	check := func(credentials string) *exec.Cmd {
 		flags := strings.Fields(strings.NewReplacer("%d", credentials, "$ARGS", args).Replace(command))
 		cmd := exec.CommandContext(t.Context(), exporter, append(flags, "--config.check")...)
-		cmd.Env = []string{} // in which a key may be
+		cmd.Env = []string{} // without a key
 		return cmd
 	}
 	if output, err := check(credentials).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, output)
 	}
-	// Proves that it reads the key.
+	// Without the key file, the check must fail.
 	if output, err := check(t.TempDir()).CombinedOutput(); err == nil {
-		t.Errorf("without a key all is well, too:\n%s", output)
+		t.Errorf("the exporter does not read the key:\n%s", output)
 	}
 }
 
-// A scrape in flight has the time that the exporter gives it.
-func TestSystemdWaitsForAScrape(t *testing.T) {
+// systemd waits longer than a scrape in flight may take.
+func TestSystemdWaitsForScrapes(t *testing.T) {
 	match := regexp.MustCompile("\\| `--truefoundry.timeout` \\| `([^`]+)`").FindStringSubmatch(read(t, "../docs/configuration.md"))
 	if match == nil {
 		t.Fatal("docs/configuration.md has no default of --truefoundry.timeout")
@@ -134,11 +134,11 @@ func TestSystemdWaitsForAScrape(t *testing.T) {
 	}
 	stop, err := time.ParseDuration(setting(t, "systemd/truefoundry_exporter.service", "TimeoutStopSec="))
 	if err != nil || stop <= timeout {
-		t.Errorf("systemd waits for %v (%v), and a scrape may take %v", stop, err, timeout)
+		t.Errorf("systemd waits for %v (%v), but a scrape may take %v", stop, err, timeout)
 	}
 }
 
-// docs/configuration.md has all flags; a test of the exporter compares it with the code.
+// docs/configuration.md documents all flags, which another test checks.
 func TestFlagsExist(t *testing.T) {
 	document := read(t, "../docs/configuration.md")
 	files, err := filepath.Glob(filepath.Join(deploy, "systemd", "*"))

@@ -2,8 +2,8 @@ package subprocess
 
 import "syscall"
 
-// EndWithParent makes the kernel send SIGTERM to a process when the thread that started it
+// endWithParent makes the kernel send SIGTERM to a process when the thread that started it
 // ends. Go only ends threads that were locked by a goroutine.
-func EndWithParent() *syscall.SysProcAttr {
+func endWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 }

@@ -4,5 +4,5 @@ package subprocess
 
 import "syscall"
 
-// EndWithParent does nothing: only Linux supports it.
-func EndWithParent() *syscall.SysProcAttr { return nil }
+// endWithParent does nothing: only Linux supports it.
+func endWithParent() *syscall.SysProcAttr { return nil }

@@ -1,4 +1,4 @@
-// Package subprocess has what tests share that run other programs.
+// Package subprocess helps tests that run other programs.
 package subprocess
 
 import (
@@ -6,12 +6,12 @@ import (
 	"os"
 )
 
-// RequireEnv returns an error unless all of the environment variables are set. They say
-// where programs are; the commands set them.
+// RequireEnv returns an error unless all of the environment variables are set. They contain
+// the paths of programs. The commands set them.
 func RequireEnv(commands string, variables ...string) error {
 	for _, variable := range variables {
 		if os.Getenv(variable) == "" {
-			return fmt.Errorf("%s is not set, which says where a program or a release is: run %s at the top of the repository", variable, commands)
+			return fmt.Errorf("%s is not set, which is the path of a program or a release: run %s at the top of the repository", variable, commands)
 		}
 	}
 	return nil

@@ -19,14 +19,11 @@ import (
 // busy machine.
 const Patience = 30 * time.Second
 
-// Command returns a command with an empty environment, because the environment may contain
-// a key or a proxy. It gets SIGTERM when ctx ends and, on Linux, when this process ends.
+// Command is like subprocess.Command with an empty environment, because the environment may
+// contain a key or a proxy.
 func Command(ctx context.Context, path string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the programs are from FromEnvironment
+	cmd := subprocess.Command(ctx, path, args...)
 	cmd.Env = []string{}
-	cmd.SysProcAttr = subprocess.EndWithParent()
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = Patience
 	return cmd
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 )
 
-// reservePort returns an address of loopback at which nothing listens, until a program
-// of the test does. Nobody else gets the port before the test has ended.
+// reservePort returns a loopback address for a program that the test starts. No other
+// program gets the port until the test ends.
 func reservePort(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -22,8 +22,8 @@ func reservePort(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Close(fd) })
-	// Who binds a port like this shares it with others that do so too, but is not given
-	// one that is taken.
+	// With this option, the program that the test starts can bind the port, too. The kernel
+	// does not choose it for other sockets.
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -37,17 +37,17 @@ func reservePort(t *testing.T) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
 }
 
-// expectRequests stops a proxy or a load balancer, which has written a line for each
-// request that it got, and checks which those were. Each is a method and a status.
-func expectRequests(t *testing.T, box *process, want ...string) {
+// expectRequests stops a proxy and checks the requests in its log. Each is a method and a
+// status.
+func expectRequests(t *testing.T, proxy *process, want ...string) {
 	t.Helper()
-	got := requests(box.stop(t))
+	got := requests(proxy.stop(t))
 	if !slices.Equal(got, want) {
-		t.Errorf("the requests are %q, want %q:\n%s", got, want, &box.log)
+		t.Errorf("the requests are %q, want %q:\n%s", got, want, &proxy.log)
 	}
 }
 
-// requests returns those of a log.
+// requests returns the requests in the log of a proxy.
 func requests(log string) (found []string) {
 	for line := range strings.Lines(log) {
 		if request, ok := strings.CutPrefix(line, "request "); ok {
@@ -57,8 +57,8 @@ func requests(log string) (found []string) {
 	return found
 }
 
-// certificates writes a certificate for 127.0.0.1 and acme.example, its key, both in
-// one file, and its authority: cert.pem, key.pem, both.pem and ca.pem.
+// certificates writes a certificate for 127.0.0.1 and acme.example, and its key, to cert.pem,
+// key.pem and (together) both.pem, and its authority to ca.pem.
 func certificates(t *testing.T, dir string) *faults.Authority {
 	t.Helper()
 	authority := faults.NewAuthority(t)

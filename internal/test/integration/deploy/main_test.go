@@ -1,5 +1,4 @@
-// Package deploy tests the files in deploy/ with the tools of those who read
-// them.
+// Package deploy tests the files in deploy/ with the programs that read them.
 package deploy
 
 import (
@@ -19,7 +18,7 @@ import (
 
 const deploy = "../../../../deploy"
 
-// make installs the programs, and says where they are.
+// The Makefile sets these.
 var (
 	exporter = os.Getenv("E2E_EXPORTER")
 	promtool = filepath.Join(os.Getenv("E2E_PROMETHEUS_DIR"), "promtool")
@@ -31,9 +30,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	for program, in := range map[string]string{"haproxy": "haproxy", "nginx": "nginx-light", "squid": "squid", "systemd-analyze": "systemd"} {
+	for program, debianPackage := range map[string]string{"haproxy": "haproxy", "nginx": "nginx-light", "squid": "squid", "systemd-analyze": "systemd"} {
 		if _, err := exec.LookPath(program); err != nil {
-			fmt.Fprintf(os.Stderr, "These tests run %s, which is not there. Debian has it in the package %s.\n", program, in)
+			fmt.Fprintf(os.Stderr, "%s is not installed. On Debian, it is in the package %s.\n", program, debianPackage)
 			os.Exit(1)
 		}
 	}
@@ -44,7 +43,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// run runs a program that has to succeed, and returns what it wrote.
+// run runs a program, which must succeed, and returns its output.
 func run(t *testing.T, path string, args ...string) (stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), path, args...)
@@ -66,7 +65,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// write writes a file, and the folders that it is in.
+// write writes a file and creates its directory.
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -124,7 +124,7 @@ func ContextError(ctx context.Context) *Error {
 		}
 	}
 	return &Error{
-		Summary: "the listing was cancelled because nobody waits for it any more",
+		Summary: "the listing was cancelled because no scrape was waiting for it any more",
 		Advice:  "nothing to do if that was a person or a restart; else raise the scraper's timeout",
 		err:     cause,
 	}

@@ -61,7 +61,7 @@ func TestErrorsByStatus(t *testing.T) {
 		{206, "206 Partial Content", client.ReasonBadResponse, client.ReasonBadResponse, "check that the URL", "check that the URL"},
 		{400, "400 Bad Request", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "should start with https://"},
 		{401, "401 Unauthorized", client.ReasonUnauthorized, client.ReasonIntermediary, "replace it", "the API key is not the problem"},
-		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "somebody who may", "the API key is not the problem"},
+		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "a key whose owner may", "the API key is not the problem"},
 		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something else than the control plane's API"},
 		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "gave up waiting for the request"},
 		{409, "409 Conflict", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},

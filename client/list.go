@@ -358,7 +358,7 @@ func (l *lister) acquire(ctx context.Context) (*slot, *Error) {
 			slot.release()
 			return nil, &Error{
 				Reason:  ReasonRateLimited,
-				Summary: fmt.Sprintf("nothing is sent until %s, as the response %q demanded with Retry-After", end.UTC().Format(time.RFC3339), cause),
+				Summary: fmt.Sprintf("no request is sent before %s, because of the Retry-After of the response %q", end.UTC().Format(time.RFC3339), cause),
 				Advice:  "scrape less often if this happens again",
 			}
 		}

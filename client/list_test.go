@@ -641,7 +641,7 @@ func TestTheContextEndsBeforeARetry(t *testing.T) {
 		want   string
 	}{
 		{"at the deadline", context.DeadlineExceeded, client.ReasonServerError, "503 Service Unavailable, and the scrape's deadline passed before a retry succeeded"},
-		{"because it is cancelled", context.Canceled, "", "the listing was cancelled because nobody waits for it any more"},
+		{"because it is cancelled", context.Canceled, "", "the listing was cancelled because no scrape was waiting for it any more"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -725,7 +725,7 @@ func TestARetryAfterBeyondTheDeadlineIsRespectedForAtMostFiveMinutes(t *testing.
 				if reasonOf(err) != client.ReasonRateLimited || took != 0 || requests.Load() != 1 {
 					t.Errorf("before its end: %v after %v and %d requests", err, took, requests.Load())
 				}
-				wantText(t, err.Error(), `as the response "429 Too Many Requests" demanded with Retry-After`)
+				wantText(t, err.Error(), `because of the Retry-After of the response "429 Too Many Requests"`)
 				<-time.After(time.Second)
 				if _, _, err := list(); err != nil {
 					t.Errorf("after its end: %v", err)

@@ -63,7 +63,7 @@ func classifyAPIError(code int) (reason Reason, advice string) {
 	case code == http.StatusUnauthorized:
 		return ReasonUnauthorized, "the API key is not valid here, or no longer: check that it is this control plane's, or replace it"
 	case code == http.StatusForbidden:
-		return ReasonForbidden, "the API key may not list these tokens: use the key of somebody who may"
+		return ReasonForbidden, "the API key may not list these tokens: use a key whose owner may list them"
 	case code == http.StatusTooManyRequests:
 		return ReasonRateLimited, "scrape less often, or lower --truefoundry.max-concurrency"
 	case code == http.StatusBadRequest || code == http.StatusUnprocessableEntity:

@@ -150,7 +150,7 @@ func TestRetryAfter(t *testing.T) {
 			s = e.scrape()
 			s.expectFailed(client.ReasonRateLimited)
 			s.expectLog()
-			s.expectPage(`as the response "429 Too Many Requests" demanded with Retry-After`)
+			s.expectPage(`because of the Retry-After of the response "429 Too Many Requests"`)
 			s.expectRequests(0)
 
 			e.set(5 * time.Minute)
@@ -170,8 +170,8 @@ func TestRetryAfter(t *testing.T) {
 		e.controlPlane.setFault(nil)
 		s = e.scrape()
 		s.expectFailed(client.ReasonRateLimited)
-		s.expectLog("reason=rate_limited", `as the response \"503 Service Unavailable, which did not come from the API\" demanded with Retry-After`)
-		s.expectPage(`as the response "503 Service Unavailable, which did not come from the API" demanded`)
+		s.expectLog("reason=rate_limited", `because of the Retry-After of the response \"503 Service Unavailable, which did not come from the API\"`)
+		s.expectPage(`because of the Retry-After of the response "503 Service Unavailable, which did not come from the API"`)
 		s.expectRequests(0)
 
 		e.set(5 * time.Minute)
@@ -449,7 +449,7 @@ func TestEachChangeIsLoggedOnce(t *testing.T) {
 		{nil, nil},
 		{faults.Status(401), []string{"level=error", "reason=unauthorized"}},
 		{faults.Status(503, "Retry-After", "3600"), []string{"level=error", "reason=server_error"}},
-		{nil, []string{"level=error", "reason=rate_limited", "nothing is sent until"}},
+		{nil, []string{"level=error", "reason=rate_limited", "no request is sent before"}},
 		{nil, nil},
 	} {
 		e.controlPlane.setFault(step.fault)

@@ -240,18 +240,21 @@ func Drip(text string, every time.Duration) controlplanetest.Fault {
 	})
 }
 
-// GzipBomb responds with a list that consists of blanks. It is compressed to a thousandth.
+// GzipBomb responds with a page that has a huge unknown member. It is compressed to a
+// thousandth. The member is a list of strings, because a decoder with the race detector is slow
+// with a single large value.
 func GzipBomb(mebibytes int) controlplanetest.Fault {
-	blanks := Gzip(strings.Repeat(" ", 1<<20))
+	text := `"` + strings.Repeat("a", 1021) + `",`
+	block := Gzip(strings.Repeat(text, 1<<20/len(text)))
 	return instead(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		fmt.Fprint(w, Gzip(`{"data":[`))
+		fmt.Fprint(w, Gzip(`{"meta":[`))
 		for range mebibytes {
-			if _, err := fmt.Fprint(w, blanks); err != nil {
+			if _, err := fmt.Fprint(w, block); err != nil {
 				return
 			}
 		}
-		fmt.Fprint(w, Gzip(`]}`))
+		fmt.Fprint(w, Gzip(`""],"data":[]}`))
 	})
 }
 

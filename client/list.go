@@ -19,8 +19,9 @@ const (
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
-	// The server's total is not trusted with memory: at first, at most maxPreallocated
-	// tokens are allocated, and later at most maxGrowth times the received tokens.
+	// These limit how much memory is allocated because of the server's total: at first,
+	// for at most maxPreallocated tokens, and later for at most maxGrowth times the
+	// received tokens.
 	maxPreallocated = 10_000
 	maxGrowth       = 10
 

@@ -101,7 +101,7 @@ func CredentialError(source string, err error) *Error {
 	return &Error{
 		Reason:  ReasonCredentials,
 		Summary: oneLine("no usable API key in " + source + ": " + err.Error()),
-		Advice:  "put the key, and nothing else, there",
+		Advice:  "put only the key there",
 		err:     err,
 	}
 }

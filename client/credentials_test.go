@@ -74,7 +74,7 @@ func TestNothingIsSentWithoutAValidKey(t *testing.T) {
 			_, err := list(t.Context(), newClient(t, url, func(cfg *client.Config) { cfg.Credentials = client.StaticKey(tc.key, "TFY_API_KEY") }))
 			e := wantError(t, err, client.ReasonCredentials)
 			wantEqual(t, e.Status, 0)
-			wantText(t, err.Error(), "no usable API key in TFY_API_KEY: ", tc.want, ": put the key, and nothing else, there")
+			wantText(t, err.Error(), "no usable API key in TFY_API_KEY: ", tc.want, ": put only the key there")
 			if strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("the error shows the key: %v", err)
 			}
@@ -90,7 +90,7 @@ func TestAFileIsNamedOnce(t *testing.T) {
 	})
 	_, err := list(t.Context(), c)
 	wantError(t, err, client.ReasonCredentials)
-	wantEqual(t, err.Error(), "no usable API key in file /run/key: file does not exist: put the key, and nothing else, there")
+	wantEqual(t, err.Error(), "no usable API key in file /run/key: file does not exist: put only the key there")
 }
 
 // newKey returns the credential for an API key.

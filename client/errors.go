@@ -125,7 +125,7 @@ func ContextError(ctx context.Context) *Error {
 	}
 	return &Error{
 		Summary: "the listing was cancelled because no scrape was waiting for it any more",
-		Advice:  "nothing to do if that was a person or a restart; else raise the scraper's timeout",
+		Advice:  "raise the scraper's timeout, unless a person or a restart ended the scrape",
 		err:     cause,
 	}
 }
@@ -150,7 +150,7 @@ func TransportError(ctx context.Context, err error, secrets ...string) *Error {
 	case isOp && op.Op == "proxyconnect" && isTLS(err):
 		failure.Reason = ReasonConnection
 		failure.Summary = "no trusted TLS connection to the proxy: " + describeTLS(err)
-		failure.Advice = "check the proxy's URL: if the proxy is to be reached by plain HTTP, it begins with http://"
+		failure.Advice = "check the proxy's URL: if the proxy speaks plain HTTP, it should start with http://"
 	case isTLS(err):
 		failure.Reason = ReasonTLS
 		failure.Summary = "no trusted TLS connection: " + describeTLS(err)

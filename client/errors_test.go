@@ -62,7 +62,7 @@ func TestErrorsByStatus(t *testing.T) {
 		{400, "400 Bad Request", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "should start with https://"},
 		{401, "401 Unauthorized", client.ReasonUnauthorized, client.ReasonIntermediary, "replace it", "the API key is not the problem"},
 		{403, "403 Forbidden", client.ReasonForbidden, client.ReasonIntermediary, "a key whose owner may", "the API key is not the problem"},
-		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something else than the control plane's API"},
+		{404, "404 Not Found", client.ReasonClientError, client.ReasonClientError, "the API prefix", "something other than the control plane's API"},
 		{408, "408 Request Timeout", client.ReasonClientError, client.ReasonClientError, "check the URL", "gave up waiting for the request"},
 		{409, "409 Conflict", client.ReasonClientError, client.ReasonClientError, "check the URL", "check the URL"},
 		{422, "422 Unprocessable Entity", client.ReasonClientError, client.ReasonClientError, "--truefoundry.page-size", "check the URL"},
@@ -440,7 +440,7 @@ func TestTheDefaultLimitIs100000Items(t *testing.T) {
 	t.Parallel()
 	_, err := listPage(t, `{"data":[`+strings.Repeat(`{"id":"a"},`, 100_000)+`{"id":"a"}]}`)
 	e := wantError(t, err, client.ReasonTooLarge)
-	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long")
+	wantEqual(t, e.Error(), "the list has more than 100000 items: raise --truefoundry.max-tokens if that many tokens are expected; otherwise find out why the list is so long")
 }
 
 // listWithRetries lists in a synctest bubble, in which the waits before retries take no time.

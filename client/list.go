@@ -19,8 +19,9 @@ const (
 	maxRepeatedPages = 3
 	maxRepeatedItems = 100
 
-	// The server's total is not trusted with memory: at first, at most maxPreallocated
-	// tokens are allocated, and later at most maxGrowth times the received tokens.
+	// These limit how much memory is allocated because of the server's total: at first,
+	// for at most maxPreallocated tokens, and later for at most maxGrowth times the
+	// received tokens.
 	maxPreallocated = 10_000
 	maxGrowth       = 10
 
@@ -304,14 +305,14 @@ func (p *pass) checkEndless() *Error {
 	case p.repeatsItself():
 		return &Error{
 			Reason:  ReasonIncomplete,
-			Summary: fmt.Sprintf("the list has no end: after %d pages of %d items the server repeats itself", p.requested, p.pageLength),
+			Summary: fmt.Sprintf("the list has no end: after %d pages of %d items, the server repeats itself", p.requested, p.pageLength),
 			Advice:  "check whether a proxy drops the query from URLs",
 		}
 	case p.requested == maxPages:
 		return &Error{
 			Reason:  ReasonIncomplete,
-			Summary: fmt.Sprintf("the list has no end within %d pages of %d items, which is what the server grants at a time", p.requested, p.pageLength),
-			Advice:  "raise --truefoundry.page-size if it is less than that; else find out why the list is so long",
+			Summary: fmt.Sprintf("the list has no end within %d pages of %d items", p.requested, p.pageLength),
+			Advice:  "raise --truefoundry.page-size if the server allows larger pages; otherwise find out why the list is so long",
 		}
 	}
 	return nil
@@ -419,8 +420,8 @@ func (l *lister) limiterError(ctx context.Context) *Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if failure.deadlineExceeded && !l.started {
-		failure.Summary = "nothing could be sent within the scrape's deadline, because requests of other listings to the same control plane took all of it"
-		failure.Advice = "see why those take so long; if the control plane can do more at a time, raise --truefoundry.max-concurrency"
+		failure.Summary = "no request could be sent before the scrape's deadline, because other listings used all concurrent requests to this control plane"
+		failure.Advice = "find out why they take so long; if the control plane can handle more requests at a time, raise --truefoundry.max-concurrency"
 	}
 	return failure
 }

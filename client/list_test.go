@@ -678,7 +678,7 @@ func TestAListingThatWaitsForOthersUntilTheDeadline(t *testing.T) {
 		defer cancel()
 		_, err := list(ctx, c)
 		e := wantError(t, err, client.ReasonTimeout)
-		wantText(t, e.Summary, "nothing could be sent within the scrape's deadline, because requests of other listings")
+		wantText(t, e.Summary, "no request could be sent before the scrape's deadline, because other listings")
 		wantEqual(t, len(cp.Requests()), 1)
 		end()
 		ended.Wait()

@@ -105,7 +105,7 @@ func (c *Client) classifyForeignError(code int, credential Credential) (reason R
 	case code >= 500:
 		return ReasonServerError, "look at the logs of the control plane, and of what is in front of it"
 	case code >= 400:
-		return ReasonClientError, "check the URL and the API prefix, which lead to something else than the control plane's API"
+		return ReasonClientError, "check the URL and the API prefix, which lead to something other than the control plane's API"
 	}
 	return ReasonBadResponse, "check that the URL leads to the control plane's API"
 }
@@ -231,8 +231,8 @@ func (c *Client) pageError(resp *http.Response, err error, pr pageRequest, secre
 		return c.tooManyTokens()
 	case errors.Is(err, errTooManyItems):
 		e.Reason = ReasonTooLarge
-		e.Summary = fmt.Sprintf("a page has more than %d items, and %d were asked for", pr.maxItems, c.cfg.PageSize)
-		e.Advice = "find out why the control plane disregards the limit"
+		e.Summary = fmt.Sprintf("a page has more than %d items, and %d were requested", pr.maxItems, c.cfg.PageSize)
+		e.Advice = "find out why the control plane ignores the page size"
 	case errors.Is(err, errBodyTooLarge):
 		e.Reason = ReasonTooLarge
 		e.Summary = fmt.Sprintf("a page of %d items is larger than %d MiB", c.cfg.PageSize, maxBody>>20)
@@ -262,6 +262,6 @@ func (c *Client) tooManyTokens() *Error {
 	return &Error{
 		Reason:  ReasonTooLarge,
 		Summary: fmt.Sprintf("the list has more than %d items", c.cfg.MaxTokens),
-		Advice:  "raise --truefoundry.max-tokens if that many tokens are expected; else find out why the list is so long",
+		Advice:  "raise --truefoundry.max-tokens if that many tokens are expected; otherwise find out why the list is so long",
 	}
 }

@@ -144,8 +144,8 @@ var tokenMetrics = []tokenMetric{
 		"no rotation is scheduled",
 		func(t *client.Token, _ time.Time) (float64, bool) { return timestamp(t.NextRotation) }),
 	tokenGauge("truefoundry_token_replaced",
-		"Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, "+
-			"stops working later and is not called expired by the API.",
+		"Whether the same listing has a replacement: a token of the same tenant, creator and name that was issued at the same time "+
+			"or later, expires later, and is not expired according to the API.",
 		"",
 		func(t *client.Token, _ time.Time) (float64, bool) { return boolToFloat(t.Replaced), true }),
 	tokenGauge("truefoundry_token_previous_jwt_expiry_timestamp_seconds",

@@ -143,7 +143,7 @@ func (t *target) updateAPIKeyExpiry(outcomes []outcome) {
 		found = lastIssued(found, o.result.apiKeyToken)
 	}
 	if t.key.setToken(found, t.now()) {
-		level.Warn(t.logger).Log("msg", "no listed token has the name given for the API key's token, so it is not known when the key ends",
+		level.Warn(t.logger).Log("msg", "no listed token has the configured name of the API key's token, so the expiry of the key is unknown",
 			"api_key_token", t.apiKeyToken)
 	}
 }

@@ -494,7 +494,7 @@ func TestMissingClientSecretSendsNoRequest(t *testing.T) {
 func TestCheckReadsFilesAndSendsNothing(t *testing.T) {
 	cp, o := startControlPlane(t), newEndpoint(t)
 	const (
-		noKey  = `no usable API key in file DIR/none: no such file or directory: put the key, and nothing else, there`
+		noKey  = `no usable API key in file DIR/none: no such file or directory: put only the key there`
 		noFile = `a file that the connection needs cannot be read: DIR/none: no such file or directory: put it there, or change the target's configuration`
 		advice = `its API key does not contain its expiry, so nothing warns before it expires: set api_key_token or --truefoundry.api-key-token to the name of the key's token, if that is listed`
 		badCA  = `tls_config cannot be used: unable to use specified CA cert file DIR/empty: correct what it names`
@@ -506,11 +506,11 @@ func TestCheckReadsFilesAndSendsNothing(t *testing.T) {
 		"a key without expiry":                 {opaque, none, advice},
 		"a key without expiry, with its token": {opaque + "\n  api_key_token: ci", none, ""},
 		"no key":                               {"authorization: {credentials_file: none}", noKey, ""},
-		"an empty key":                         {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put the key, and nothing else, there", ""},
+		"an empty key":                         {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put only the key there", ""},
 		"a client's secret":                    {o.oauth2(), none, ""},
 		"a client's secret with blanks":        {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), none, ""},
-		"no client's secret":                   {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put the key, and nothing else, there", ""},
-		"an empty client's secret":             {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client's secret is empty: put the key, and nothing else, there", ""},
+		"no client's secret":                   {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put only the key there", ""},
+		"an empty client's secret":             {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client's secret is empty: put only the key there", ""},
 		"no CA":                                {withKey + "\n  tls_config: {ca_file: none}", noFile, ""},
 		"an invalid CA":                        {withKey + "\n  tls_config: {ca_file: empty}", badCA, ""},
 		"no CA for the endpoint":               {o.oauth2("tls_config: {ca_file: none}"), noFile, ""},

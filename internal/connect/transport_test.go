@@ -245,7 +245,7 @@ func TestProxyThatDoesNotSpeakTLS(t *testing.T) {
 			e.use(target("a", address, withKey, "proxy_url: "+strings.Replace(url, "http:", "https:", 1)))
 			e.expect("a: connection")
 			metricstest.Present(t, e.log.String(), "no trusted TLS connection to the proxy: the server does not speak TLS")
-			metricstest.Present(t, e.log.String(), "it begins with http://")
+			metricstest.Present(t, e.log.String(), "it should start with http://")
 		})
 	}
 }

@@ -402,7 +402,7 @@ func TestLandingPageShowsWhyTheKeyIsUnusable(t *testing.T) {
 	target.Client.Credentials = controlplanetest.KeyFile("/nowhere/key")
 	url := start(t, "http://unused", withTargets(t, time.Now, target))
 	get(t, url+"/metrics")
-	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put the key, and nothing else, there"
+	want := "no usable API key in file /nowhere/key: no such file or directory What to do: put only the key there"
 	if page := landingPageText(t, url); !strings.Contains(page, want) {
 		t.Errorf("%q is missing in %s", want, page)
 	}

@@ -105,7 +105,7 @@ func TestProxies(t *testing.T) {
 		listener.plain.Store(true)
 		cp.closeConnections()
 		s := e.expectFailure(client.ReasonConnection, "no trusted TLS connection to the proxy: the server does not speak TLS")
-		s.expectPage("check the proxy's URL: if the proxy is to be reached by plain HTTP, it begins with http://")
+		s.expectPage("check the proxy's URL: if the proxy speaks plain HTTP, it should start with http://")
 		s.expectRequests(0)
 		s.expectRetries(2)
 

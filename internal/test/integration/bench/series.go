@@ -10,7 +10,7 @@ var series = [...]struct{ name, help string }{
 	{"truefoundry_token_issued_timestamp_seconds", "When the token's current JWT was created, or the token itself if it has no JWT, in seconds since the Unix epoch."},
 	{"truefoundry_token_last_accessed_timestamp_seconds", "When the token was last used to authenticate, in seconds since the Unix epoch."},
 	{"truefoundry_token_next_rotation_timestamp_seconds", "When the token's next rotation is due, in seconds since the Unix epoch."},
-	{"truefoundry_token_replaced", "Whether the same listing has another token of the same tenant, subject and name that was issued no earlier, stops working later and is not called expired by the API."},
+	{"truefoundry_token_replaced", "Whether the same listing has a replacement: a token of the same tenant, creator and name that was issued at the same time or later, expires later, and is not expired according to the API."},
 }
 
 // Indexes of series.

@@ -235,9 +235,9 @@ serviceMonitor: {enabled: true}
 		succeeds          bool
 		want              []string
 	}{
-		{"a good key", "tfy_made-up", ``, exporter, true, []string{`,target="a"} 1`, "asked for its metrics before: 0\n"}},
+		{"a good key", "tfy_made-up", ``, exporter, true, []string{`,target="a"} 1`, "scrapes so far: 0\n"}},
 		{"a bad key", "tfy_wrong", ``, exporter, false, []string{`,target="a"} 0`, `reason="unauthorized"`}},
-		{"no exporter", "tfy_made-up", ``, "http://127.0.0.1:1", false, []string{"does not answer"}},
+		{"no exporter", "tfy_made-up", ``, "http://127.0.0.1:1", false, []string{"does not respond"}},
 		{"scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/scrapes/"}`, exporter, true, []string{"scraped?\nYes."}},
 		{"not scraped", "tfy_made-up", `test: {prometheusUrl: "` + prometheus.URL + `/"}`, exporter, false, []string{`} 1`, "Not yet"}},
 	} {
@@ -297,17 +297,17 @@ func TestNotes(t *testing.T) {
 		},
 		{
 			strings.Replace(everything, "serviceMonitor: {", "serviceMonitor: {endpoint: {tlsConfig: {insecureSkipVerify: true}}, ", 1) + `webConfig: {secretName: web, tls: true}`,
-			[]string{get + "s:" + fullName, `truefoundry_up{namespace="mon",job="` + fullName + `"}`, "app.kubernetes.io/name: truefoundry-exporter", "serviceMonitorSelector", "with test.prometheusUrl", "into one release per Prometheus"},
+			[]string{get + "s:" + fullName, `truefoundry_up{namespace="mon",job="` + fullName + `"}`, "app.kubernetes.io/name: truefoundry-exporter", "serviceMonitorSelector", "with test.prometheusUrl", "in one release per Prometheus only"},
 			[]string{"enabled is false", forward},
 		},
 		{`webConfig: {secretName: web, auth: true}`, []string{forward, "http://localhost:10140/metrics", "no credentials"}, []string{"get --raw"}},
-		{`networkPolicy: {enabled: true, from: [{podSelector: {}}]}`, []string{forward, "http://localhost:10140/metrics for truefoundry_up"}, []string{"get --raw", "credentials"}},
+		{`networkPolicy: {enabled: true, from: [{podSelector: {}}]}`, []string{forward, "truefoundry_up in http://localhost:10140/metrics."}, []string{"get --raw", "credentials"}},
 		{`networkPolicy: {enabled: true}`, []string{get}, []string{forward}},
 		{`test: {image: ""}`, []string{"With test.image"}, nil},
 		{`podMonitor: {enabled: true, namespace: monitoring}`, []string{"does not select the PodMonitor", "podMonitorSelector", "Set podMonitor.labels", `job="monitoring/` + fullName + `"`}, nil},
-		{`targets: [{name: a, url: "https://a", keyFile: /vault/a}]`, []string{"a: the file /vault/a", "looks at the exporter alone"}, nil},
+		{`targets: [{name: a, url: "https://a", keyFile: /vault/a}]`, []string{"a: the file /vault/a", "does not check the configuration and the key files"}, nil},
 		{"service: {port: 9100}\nwebConfig: {secretName: web, auth: true}", []string{"port-forward service/" + fullName + " 10140:9100"}, nil},
-		{"full-values.yaml", []string{"release: prometheus", "initech: the file /vault/secrets/initech", "and Prometheus."}, []string{"enabled is false"}},
+		{"full-values.yaml", []string{"release: prometheus", "initech: the file /vault/secrets/initech", "and Prometheus whether"}, []string{"enabled is false"}},
 	} {
 		out, err := renderDir(t, dir, test.values)
 		if err != nil {

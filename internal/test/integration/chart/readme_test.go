@@ -1,9 +1,6 @@
 package chart
 
 import (
-	"encoding/json"
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,8 +10,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 )
-
-var update = flag.Bool("update", false, "rewrite the table of values in the chart's README")
 
 // The exporter starts with the values in the README, and they result in the configuration
 // that the README shows.
@@ -88,63 +83,6 @@ func TestTheExporterStartsWithTheExamples(t *testing.T) {
 		}
 	}
 	decode(t, read(t, "../../../../deploy/alertmanager/alertmanagerconfig.yaml"))
-}
-
-// The table of values matches values.yaml. Each value has a description.
-func TestReadmeHasTheValues(t *testing.T) {
-	t.Parallel()
-	var root yaml.Node
-	if err := yaml.Load([]byte(read(t, chartDir, "values.yaml")), &root); err != nil {
-		t.Fatal(err)
-	}
-	table := "| value | default | meaning |\n|---|---|---|\n" + strings.Join(rows(t, "", root.Content[0]), "")
-	const begin, end = "<!-- begin values -->\n", "<!-- end values -->\n"
-	readme := read(t, chartDir, "README.md")
-	before, rest, found := strings.Cut(readme, begin)
-	_, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatal("the README has no markers for the values")
-	}
-	want := before + begin + "\n" + table + "\n" + end + after
-	if *update {
-		if err := os.WriteFile(filepath.Join(chartDir, "README.md"), []byte(want), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	} else if readme != want {
-		t.Errorf("it is out of date: run the test with -update. It should be\n%s", table)
-	}
-}
-
-// rows returns the rows of the table for the values of a mapping.
-func rows(t *testing.T, path string, mapping *yaml.Node) (all []string) {
-	t.Helper()
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		key, value := mapping.Content[i], mapping.Content[i+1]
-		name := strings.TrimPrefix(path+"."+key.Value, ".")
-		description := ""
-		for line := range strings.Lines(key.HeadComment) {
-			if text, found := strings.CutPrefix(line, "# -- "); found {
-				description = strings.TrimSpace(text)
-			}
-		}
-		if description == "" {
-			if value.Kind != yaml.MappingNode || len(value.Content) == 0 {
-				t.Errorf("%s has no description in values.yaml", name)
-			}
-			all = append(all, rows(t, name, value)...)
-			continue
-		}
-		var defaultValue any
-		if err := value.Load(&defaultValue); err != nil {
-			t.Fatal(err)
-		}
-		text, err := json.Marshal(defaultValue)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, fmt.Sprintf("| `%s` | `%s` | %s |\n", name, text, strings.ReplaceAll(description, "|", `\|`)))
-	}
-	return all
 }
 
 // The annotations for Artifact Hub match the release.

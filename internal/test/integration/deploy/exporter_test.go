@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"io"
 	"maps"
 	"net/http"
 	"path/filepath"
@@ -68,23 +67,11 @@ func (x *exporterProcess) reload(t *testing.T, lines ...string) {
 // request sends a request to the exporter and returns the body of the response.
 func (x *exporterProcess) request(t *testing.T, method, path string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, x.url+path, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
+	r := send(t, http.DefaultClient, method, x.url+path, nil)
+	if r.status != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, r.status, r.body)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s %s", path, response.Status, body)
-	}
-	return string(body)
+	return r.body
 }
 
 // failure describes a failed listing.

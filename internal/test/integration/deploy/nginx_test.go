@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"html"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -52,13 +50,13 @@ func TestLandingPageBehindNginx(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := startNginx(t, test.location)
-			status, page, at := get(t, client, "http://nginx"+strings.TrimSuffix(test.prefix, "/"))
-			if status != http.StatusOK || at.Path != test.prefix {
-				t.Fatalf("%s: %d\n%s", at, status, page)
+			page := send(t, client, http.MethodGet, "http://nginx"+strings.TrimSuffix(test.prefix, "/"), nil)
+			if page.status != http.StatusOK || page.url.Path != test.prefix {
+				t.Fatalf("%s: %d\n%s", page.url, page.status, page.body)
 			}
 			var paths []string
-			for _, link := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-				to, err := at.Parse(html.UnescapeString(link[1]))
+			for _, link := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(page.body, -1) {
+				to, err := page.url.Parse(html.UnescapeString(link[1]))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,8 +64,8 @@ func TestLandingPageBehindNginx(t *testing.T) {
 					continue // on GitHub; the link appears after the first failure
 				}
 				paths = append(paths, strings.TrimPrefix(to.Path, test.prefix))
-				if status, body, _ := get(t, client, to.String()); status != http.StatusOK || strings.Contains(body, "<html") {
-					t.Errorf("%s leads to %s: %d\n%.300s", link[1], to, status, body)
+				if r := send(t, client, http.MethodGet, to.String(), nil); r.status != http.StatusOK || strings.Contains(r.body, "<html") {
+					t.Errorf("%s leads to %s: %d\n%.300s", link[1], to, r.status, r.body)
 				}
 			}
 			// Until the first scrape, the text links to the metrics, too.
@@ -99,23 +97,4 @@ func runNginx(t *testing.T, dir, servers string) *process {
 	config := filepath.Join(dir, "nginx.conf")
 	write(t, config, fmt.Sprintf(nginxConfig, servers))
 	return start(t, regexp.MustCompile(`start worker process \d+`), command(t, "nginx", "-p", dir, "-e", "stderr", "-c", config))
-}
-
-// get returns a response, and its URL after redirects.
-func get(t *testing.T, client *http.Client, from string) (status int, body string, at *url.URL) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, from, http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(text), response.Request.URL
 }

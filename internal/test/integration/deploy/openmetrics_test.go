@@ -72,24 +72,11 @@ func tokenValues(t *testing.T, text string) map[string]float64 {
 // scrapeDemo scrapes a demonstration, whose tokens have all kinds of names and values.
 func scrapeDemo(t *testing.T, url, accept string) string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/metrics", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
+	r := send(t, http.DefaultClient, http.MethodGet, url+"/metrics", http.Header{"Accept": {accept}})
+	if got := r.header.Get("Content-Type"); r.status != http.StatusOK || !strings.HasPrefix(got, accept) {
+		t.Fatalf("%d: %s, want %s", r.status, got, accept)
 	}
-	request.Header.Set("Accept", accept)
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(got, accept) {
-		t.Fatalf("%s: %s, want %s", response.Status, got, accept)
-	}
-	return string(body)
+	return r.body
 }
 
 func TestStrictParsersReadWhatTheTextFormatSays(t *testing.T) {

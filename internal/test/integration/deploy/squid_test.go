@@ -268,7 +268,7 @@ func TestSquidDoesNotSpeakTLS(t *testing.T) {
 			x.expectFailure(t, failure{
 				client.ReasonConnection,
 				[]string{"no trusted TLS connection to the proxy: the server does not speak TLS"},
-				"if the proxy is to be reached by plain HTTP, it begins with http://",
+				"if the proxy speaks plain HTTP, it should start with http://",
 			})
 			x.reload(t, behindSquid(origin, caFile, "http://"+address)...)
 			x.expectRecovery(t)

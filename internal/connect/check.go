@@ -31,11 +31,8 @@ func Check(ctx context.Context, target *config.Target) (problems, warnings []str
 // true if the key contains its expiry, and for OAuth2, whose access tokens are renewed.
 func checkCredentials(ctx context.Context, cfg *config.Credentials) (expiryKnown bool, err error) {
 	if cfg.OAuth2 != nil {
-		o := newOAuth2(cfg.OAuth2)
-		if _, err := o.readSecret(); err != nil {
-			return false, client.CredentialError(o.String(), err)
-		}
-		return true, nil
+		_, err := newOAuth2(cfg.OAuth2).readSecret()
+		return true, err
 	}
 	credentials, _ := newCredentials(cfg)
 	credential, err := credentials.Credential(ctx)

@@ -110,13 +110,18 @@ func (o *oauth2Credentials) Credential(ctx context.Context) (client.Credential, 
 	return o.request(ctx, secret)
 }
 
-// readSecret returns the client secret.
+// readSecret returns the client secret. Errors are of type *client.Error.
 func (o *oauth2Credentials) readSecret() (string, error) {
 	secret, err := o.secret()
 	if err == nil && secret == "" {
-		err = errors.New("the client's secret is empty")
+		err = errors.New("the client secret is empty")
 	}
-	return secret, err
+	if err != nil {
+		failure := client.CredentialError(o.String(), err)
+		failure.Advice = "put only the client secret there"
+		return "", failure
+	}
+	return secret, nil
 }
 
 // current returns the current credential. It returns false if the token has expired or
@@ -164,7 +169,7 @@ func endpointError(ctx context.Context, err error, secret string) error {
 	failure := &client.Error{
 		Reason:  client.ReasonConnection,
 		Summary: fmt.Sprintf("%s%d %s", prefix, response.Response.StatusCode, http.StatusText(response.Response.StatusCode)),
-		Advice:  "check token_url, client_id and the client's secret",
+		Advice:  "check token_url, client_id and the client secret",
 	}
 	if errorCode.MatchString(response.ErrorCode) && response.ErrorCode != secret {
 		failure.Detail = response.ErrorCode

@@ -378,7 +378,7 @@ func TestErrorOfTheEndpointIsLoggedWithoutTheSecret(t *testing.T) {
 	e := newOAuth2Exporter(t)
 	e.use(target("a", cp.URL, o.oauth2()))
 	e.expect("a: connection")
-	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: 401 Unauthorized (invalid_client): check token_url, client_id and the client's secret")
+	metricstest.Present(t, e.log.String(), "no access token from the OAuth2 endpoint: 401 Unauthorized (invalid_client): check token_url, client_id and the client secret")
 	metricstest.Absent(t, e.log.String(), "s3cret")
 	metricstest.Absent(t, e.log.String(), base64.StdEncoding.EncodeToString([]byte("exporter:s3cret")))
 	if n := len(cp.Requests()); n > 0 {
@@ -484,6 +484,7 @@ func TestMissingClientSecretSendsNoRequest(t *testing.T) {
 			o.wantRequests(t)
 			metricstest.Present(t, e.log.String(), "no usable API key in oauth2 (client secret file "+e.path("secret")+"): ")
 			metricstest.Present(t, e.log.String(), name)
+			metricstest.Present(t, e.log.String(), ": put only the client secret there")
 			e.write("secret", "s3cret")
 			e.expect("a: up")
 			o.wantRequests(t, tokenRequest)
@@ -507,10 +508,10 @@ func TestCheckReadsFilesAndSendsNothing(t *testing.T) {
 		"a key without expiry, with its token": {opaque + "\n  api_key_token: ci", none, ""},
 		"no key":                               {"authorization: {credentials_file: none}", noKey, ""},
 		"an empty key":                         {"authorization: {credentials_file: empty}", "no usable API key in file DIR/empty: it is empty: put only the key there", ""},
-		"a client's secret":                    {o.oauth2(), none, ""},
-		"a client's secret with blanks":        {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), none, ""},
-		"no client's secret":                   {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put only the key there", ""},
-		"an empty client's secret":             {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client's secret is empty: put only the key there", ""},
+		"a client secret":                    {o.oauth2(), none, ""},
+		"a client secret with blanks":        {strings.Replace(o.oauth2(), "file: secret", "file: blanks", 1), none, ""},
+		"no client secret":                   {strings.Replace(o.oauth2(), "file: secret", "file: none", 1), "no usable API key in oauth2 (client secret file DIR/none): no such file or directory: put only the client secret there", ""},
+		"an empty client secret":             {strings.Replace(o.oauth2(), "file: secret", "file: empty", 1), "no usable API key in oauth2 (client secret file DIR/empty): the client secret is empty: put only the client secret there", ""},
 		"no CA":                                {withKey + "\n  tls_config: {ca_file: none}", noFile, ""},
 		"an invalid CA":                        {withKey + "\n  tls_config: {ca_file: empty}", badCA, ""},
 		"no CA for the endpoint":               {o.oauth2("tls_config: {ca_file: none}"), noFile, ""},

@@ -78,6 +78,6 @@ func Start() (targets []config.Target, stop func(), err error) {
 func newTarget(name string, kind client.Kind, u *url.URL, key string) config.Target {
 	return config.Target{
 		Name: name, URL: u, APIPrefix: fakecontrolplane.Prefix, Kinds: []client.Kind{kind},
-		Credentials: config.Credentials{Key: commoncfg.Secret(key), KeySource: "the demonstration's own"}, HTTP: config.DefaultHTTP(),
+		Credentials: config.Credentials{Key: commoncfg.Secret(key), KeySource: "the demo's own key"}, HTTP: config.DefaultHTTP(),
 	}
 }

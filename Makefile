@@ -155,7 +155,7 @@ release-check: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Build a release, publish it
 .PHONY: rules-check
 rules-check: $(PROMTOOL) ## Test the alerts.
 	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules.yml
-	$(PROMTOOL) test rules deploy/prometheus/rules*_test.yml
+	printf '%s\n' deploy/prometheus/rules*_test.yml | xargs -n 1 -P 2 $(PROMTOOL) test rules
 
 .PHONY: chart-check
 chart-check: build $(PROMTOOL) $(HELM) $(KUBERNETES) $(CRD_DIR) ## Test the Helm chart, also in a Kubernetes control plane; needs etcd.

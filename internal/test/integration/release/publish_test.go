@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -31,14 +32,20 @@ import (
 
 var credentials = authn.Basic{Username: "publisher", Password: "test-password"}
 
-// startRegistry starts a registry that requires the credentials, and returns its address.
-func startRegistry(t *testing.T) string {
+// startRegistry starts a registry that requires the credentials, and returns its address. While
+// it is busy, it does not say which versions it has.
+func startRegistry(t *testing.T, busy *atomic.Bool) string {
 	t.Helper()
 	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	manifest := "/manifests/" + version(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != credentials.Username || password != credentials.Password {
 			w.Header().Set("WWW-Authenticate", `Basic realm="registry"`)
 			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		}
+		if busy.Load() && strings.HasSuffix(r.URL.Path, manifest) {
+			http.Error(w, "too many requests", http.StatusTooManyRequests)
 			return
 		}
 		handler.ServeHTTP(w, r)
@@ -49,18 +56,21 @@ func startRegistry(t *testing.T) string {
 
 // publication is a registry to publish to, with a key for the signatures.
 type publication struct {
-	registry string   // including the owner
-	env      []string // for publishing and for reading the registry
-	key      string   // path of the public key
-	outputs  string   // path of the file $GITHUB_OUTPUT
+	registry string       // including the owner
+	busy     *atomic.Bool // whether the registry is
+	env      []string     // for publishing and for reading the registry
+	key      string       // path of the public key
+	outputs  string       // path of the file $GITHUB_OUTPUT
 }
 
 func newPublication(t *testing.T) publication {
 	t.Helper()
 	dir := t.TempDir()
 	in := func(file string) string { return filepath.Join(dir, file) }
+	busy := new(atomic.Bool)
 	p := publication{
-		registry: startRegistry(t) + "/owner",
+		registry: startRegistry(t, busy) + "/owner",
+		busy:     busy,
 		env:      []string{"DOCKER_CONFIG=" + in("docker"), "HELM_CONFIG_HOME=" + in("helm"), "HELM_CACHE_HOME=" + in("cache"), "HOME=" + dir, "COSIGN_PASSWORD=none"},
 		key:      in("key.pub"),
 		outputs:  in("outputs"),
@@ -278,6 +288,10 @@ func TestPublishRefuses(t *testing.T) {
 				}
 			},
 			"/charts/truefoundry-exporter:" + v + " is published already",
+		},
+		"without knowing what is published": {
+			func(_ *testing.T, p publication, _ string) { p.busy.Store(true) },
+			"cannot tell whether 127.0.0.1:",
 		},
 		"files with wrong checksums": {
 			func(t *testing.T, _ publication, dist string) {

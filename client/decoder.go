@@ -101,7 +101,7 @@ func (o object[T]) fields() []Field {
 
 // decode decodes an object.
 func (o object[T]) decode(d *decoder, into *T) {
-	if !d.enter(jsontext.KindBeginObject) {
+	if !d.readBegin(jsontext.KindBeginObject) {
 		return
 	}
 	next := 0
@@ -136,7 +136,7 @@ func (o object[T]) find(name []byte, next int) (int, bool) {
 // maxLength are invalid.
 func decodeArray[T any](d *decoder, of object[T], maxLength int, all []T) []T {
 	field := d.field
-	if !d.enter(jsontext.KindBeginArray) {
+	if !d.readBegin(jsontext.KindBeginArray) {
 		return all
 	}
 	for d.more(jsontext.KindEndArray) {
@@ -186,8 +186,8 @@ func (d *decoder) skip() {
 	}
 }
 
-// enter reads the start of an object or an array.
-func (d *decoder) enter(begin jsontext.Kind) bool {
+// readBegin reads the start of an object or an array.
+func (d *decoder) readBegin(begin jsontext.Kind) bool {
 	_, ok := d.read(begin)
 	return ok
 }

@@ -25,10 +25,10 @@ const (
 	maxPreallocated = 10_000
 	maxGrowth       = 10
 
-	// maxRetries is the maximum number of retries per listing, and minBackoff the
+	// maxRetries is the maximum number of retries per listing, and initialBackoff the
 	// longest wait before the first one.
-	maxRetries = 2
-	minBackoff = 500 * time.Millisecond
+	maxRetries     = 2
+	initialBackoff = 500 * time.Millisecond
 )
 
 // Listing is a complete list of tokens.
@@ -385,7 +385,7 @@ func (l *lister) planRetry(ctx context.Context, failure *Error) (wait time.Durat
 	cfg := &l.client.cfg
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	backoff := minBackoff << l.retries
+	backoff := initialBackoff << l.retries
 	// Jitter prevents several exporters from retrying at the same time.
 	jittered := backoff/2 + rand.N(backoff/2) //nolint:gosec // need not be unpredictable
 	wait = max(failure.retryAfter, jittered)

@@ -139,7 +139,7 @@ func decodePage(body io.Reader, offset, maxItems int, secrets ...string) (*page,
 	}
 	p := &page{total: -1}
 	var hasData, isNull bool
-	if d.enter(jsontext.KindBeginObject) {
+	if d.readBegin(jsontext.KindBeginObject) {
 		for d.nextMember() {
 			switch string(d.name) {
 			case "data":
@@ -171,7 +171,7 @@ func (p *page) decodeItems(d *decoder, offset, maxItems int) {
 		d.err = errors.New(`"data" is not an array`)
 		return
 	}
-	if d.enter(jsontext.KindBeginArray) {
+	if d.readBegin(jsontext.KindBeginArray) {
 		var it item
 		for d.more(jsontext.KindEndArray) {
 			if p.length == maxItems {

@@ -15,7 +15,7 @@ import (
 func markReplaced(tokens []Token) {
 	candidates := make([]*Token, 0, len(tokens))
 	for i := range tokens {
-		if t := &tokens[i]; t.hasName() && isExact(t.Tenant) && isExact(t.Creator.ID) && !t.Issued.IsZero() {
+		if t := &tokens[i]; t.hasName() && isUnaltered(t.Tenant) && isUnaltered(t.Creator.ID) && !t.Issued.IsZero() {
 			candidates = append(candidates, t)
 		}
 	}
@@ -47,11 +47,11 @@ func compareOwners(a, b *Token) int {
 }
 
 // hasName reports whether the token certainly has a name other than its ID.
-func (t *Token) hasName() bool { return t.Name != t.ID && isExact(t.Name) }
+func (t *Token) hasName() bool { return t.Name != t.ID && isUnaltered(t.Name) }
 
-// isExact reports whether text is not empty and certainly unchanged: different texts may
+// isUnaltered reports whether text is not empty and certainly unchanged: different texts may
 // become equal when they are truncated or converted to valid UTF-8.
-func isExact(text string) bool {
+func isUnaltered(text string) bool {
 	const minTruncated = maxText - utf8.UTFMax + 1
 	return text != "" && len(text) < minTruncated && !strings.ContainsRune(text, utf8.RuneError)
 }

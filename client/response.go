@@ -42,7 +42,7 @@ func (c *Client) statusError(resp *http.Response, a *attempt, credential Credent
 	case fromAPI && resp.StatusCode != http.StatusProxyAuthRequired:
 		e.Reason, e.Advice = classifyAPIError(resp.StatusCode)
 	default:
-		e.Reason, e.Advice = c.classifyForeignError(resp.StatusCode, credential)
+		e.Reason, e.Advice = c.classifyIntermediaryError(resp.StatusCode, credential)
 		e.Summary += ", which did not come from the API"
 		if e.Reason == ReasonIntermediary && resp.StatusCode == http.StatusProxyAuthRequired {
 			e.Summary = "the proxy " + a.remoteAddress() + " refused: " + statusText(resp.StatusCode)
@@ -80,9 +80,9 @@ func classifyAPIError(code int) (reason Reason, advice string) {
 // header as too large.
 const maxUsualKey = 3000
 
-// classifyForeignError returns the reason and the advice for an error response that is not
+// classifyIntermediaryError returns the reason and the advice for an error response that is not
 // from the API, but for example from a proxy.
-func (c *Client) classifyForeignError(code int, credential Credential) (reason Reason, advice string) {
+func (c *Client) classifyIntermediaryError(code int, credential Credential) (reason Reason, advice string) {
 	switch {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
 		return ReasonIntermediary, adviceIntermediary

@@ -24,8 +24,8 @@ type State struct {
 	rateLimitCause string
 	// lastFullRead is when a list that fits on its first page was last read to its end.
 	lastFullRead map[Kind]time.Time
-	// clampsPages is true after the first page of a longer list looked complete.
-	clampsPages bool
+	// capsPageSize is true after the first page of a longer list looked complete.
+	capsPageSize bool
 }
 
 // rateLimit returns the end and the cause of the current rate limit. The end is zero if
@@ -54,7 +54,7 @@ func (s *State) trustsFirstPage(kind Kind, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, ok := s.lastFullRead[kind]
-	return !s.clampsPages && ok && now.Sub(last) < fullReadInterval
+	return !s.capsPageSize && ok && now.Sub(last) < fullReadInterval
 }
 
 // confirmFirstPage records that a first page that looked complete was complete.
@@ -72,7 +72,7 @@ func (s *State) confirmFirstPage(kind Kind, now time.Time) {
 func (s *State) distrustFirstPage() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.clampsPages
-	s.clampsPages = true
+	known := s.capsPageSize
+	s.capsPageSize = true
 	return !known
 }

@@ -26,7 +26,7 @@ type Token struct {
 	Creator Subject
 
 	// Created is when the token was created, and Issued when its current JWT was created.
-	// The lifetime of a token starts at Issued and ends at Expiry.
+	// The life of a token starts at Issued and ends at Expiry.
 	Created, Issued time.Time
 	Expiry          Expiry
 	// Expired is the API's isExpired.

@@ -43,8 +43,8 @@ type result struct {
 	expired int
 	// nextExpiry is the earliest expiry of the other tokens. It is zero if none of them
 	// expires.
-	nextExpiry time.Time
-	unsynced   unsynced
+	nextExpiry   time.Time
+	syncFailures syncFailures
 }
 
 // outcome is the outcome of a listing for one scrape.

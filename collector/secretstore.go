@@ -8,9 +8,9 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 )
 
-// unsynced describes the tokens that were not written to their secret stores. Reasons
+// syncFailures describes the tokens that were not written to their secret stores. Reasons
 // are only logged.
-type unsynced struct {
+type syncFailures struct {
 	count    int
 	examples []string
 }
@@ -18,8 +18,8 @@ type unsynced struct {
 // maxUnsyncedExamples is the maximum number of examples.
 const maxUnsyncedExamples = 10
 
-// unsyncedTokens returns the tokens that were not written to their secret stores.
-func unsyncedTokens(tokens []client.Token) (u unsynced) {
+// findSyncFailures returns the tokens that were not written to their secret stores.
+func findSyncFailures(tokens []client.Token) (u syncFailures) {
 	for i := range tokens {
 		t := &tokens[i]
 		if t.SecretStoreSync == nil || !t.SecretStoreSync.Failed {
@@ -37,9 +37,9 @@ func unsyncedTokens(tokens []client.Token) (u unsynced) {
 	return u
 }
 
-// logUnsynced logs which tokens were not written to their secret stores. The caller
+// logSyncFailures logs which tokens were not written to their secret stores. The caller
 // must hold s.mu.
-func (s *listingState) logUnsynced(u unsynced, now time.Time) {
-	s.logExamples(&s.unsynced, now, u.examples, "tokens reach their secret stores again",
+func (s *listingState) logSyncFailures(u syncFailures, now time.Time) {
+	s.logExamples(&s.syncFailures, now, u.examples, "tokens reach their secret stores again",
 		"tokens did not reach their secret stores: applications that read them from there get the previous ones, which will expire", "tokens", u.count)
 }

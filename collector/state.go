@@ -130,13 +130,13 @@ type listingState struct {
 	mu sync.Mutex
 	// owner is the listing of the current configuration. Runs of previous
 	// configurations are counted, but do not change the status.
-	owner      *listing
-	status     ListingStatus
-	ended      int
-	errors     map[client.Reason]int
-	failure    logThrottle
-	unreadable logThrottle
-	unsynced   logThrottle
+	owner        *listing
+	status       ListingStatus
+	ended        int
+	errors       map[client.Reason]int
+	failure      logThrottle
+	unreadable   logThrottle
+	syncFailures logThrottle
 }
 
 func (s *listingState) setOwner(l *listing) {
@@ -183,7 +183,7 @@ func (s *listingState) setSucceeded(l *listing, res *result) {
 		level.Info(s.logger).Log("msg", "listing works again", "tokens", len(res.rows))
 	}
 	s.logUnreadable(res.Listing, now)
-	s.logUnsynced(res.unsynced, now)
+	s.logSyncFailures(res.syncFailures, now)
 }
 
 // logUnreadable logs which values could not be read. The caller must hold s.mu.

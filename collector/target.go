@@ -98,7 +98,7 @@ func (t *target) list(ctx context.Context, kind client.Kind) (*result, error) {
 // result converts a listing to a result.
 func (t *target) result(kind client.Kind, list *client.Listing) *result {
 	now := t.now()
-	res := &result{Listing: list, rows: t.rows(kind, list.Tokens, now), unsynced: unsyncedTokens(list.Tokens)}
+	res := &result{Listing: list, rows: t.rows(kind, list.Tokens, now), syncFailures: findSyncFailures(list.Tokens)}
 	for i := range list.Tokens {
 		token := &list.Tokens[i]
 		if t.apiKeyToken != "" && token.Name == t.apiKeyToken {

@@ -84,22 +84,22 @@ type overview struct {
 	ReloadPath    string // empty if reloading by HTTP is disabled
 	Reloadable    bool
 	ReloadFailure error
-	ReloadTime    *moment // of the last attempt
+	ReloadTime    *relativeTime // of the last attempt
 	Summary       string
 	Targets       []targetView // the most urgent ones first
 	Unscraped     bool         // whether any target has not been scraped yet
-	Now           moment
+	Now           relativeTime
 }
 
 func (cfg *Config) overview() overview {
 	now := cfg.Now()
-	o := overview{Notice: cfg.Notice, TelemetryPath: cfg.TelemetryPath, Now: moment{At: now.UTC()}}
+	o := overview{Notice: cfg.Notice, TelemetryPath: cfg.TelemetryPath, Now: relativeTime{At: now.UTC()}}
 	if cfg.EnableLifecycle && cfg.Reload != nil {
 		o.ReloadPath = reloadPath
 	}
 	if cfg.ReloadFailure != nil {
 		reloaded, err := cfg.ReloadFailure()
-		o.Reloadable, o.ReloadFailure, o.ReloadTime = true, err, newMoment(reloaded, now)
+		o.Reloadable, o.ReloadFailure, o.ReloadTime = true, err, newRelativeTime(reloaded, now)
 	}
 	for _, status := range cfg.Collector.Status() {
 		o.Targets = append(o.Targets, newTargetView(status, now))
@@ -190,13 +190,13 @@ func (l listingView) state() state {
 }
 
 // Listed returns when the listing last succeeded.
-func (l listingView) Listed() *moment { return newMoment(l.LastSuccess, l.now) }
+func (l listingView) Listed() *relativeTime { return newRelativeTime(l.LastSuccess, l.now) }
 
 // Failed returns when the listing last failed.
-func (l listingView) Failed() *moment { return newMoment(l.LastFailure, l.now) }
+func (l listingView) Failed() *relativeTime { return newRelativeTime(l.LastFailure, l.now) }
 
 // NextExpiryTime returns when the next token expires.
-func (l listingView) NextExpiryTime() *moment { return newMoment(l.NextExpiry, l.now) }
+func (l listingView) NextExpiryTime() *relativeTime { return newRelativeTime(l.NextExpiry, l.now) }
 
 // Empty reports whether the listing works but lists no tokens.
 func (l listingView) Empty() bool { return l.state() == works && l.Tokens == 0 }
@@ -244,21 +244,21 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// moment is a time in UTC, with its distance from now in words.
-type moment struct {
+// relativeTime is a time in UTC, with its distance from now in words.
+type relativeTime struct {
 	At    time.Time
 	Words string
 }
 
 // Exact returns the time in a readable format.
-func (m moment) Exact() string { return m.At.Format("2006-01-02 15:04:05 UTC") }
+func (m relativeTime) Exact() string { return m.At.Format("2006-01-02 15:04:05 UTC") }
 
-// newMoment returns the moment of t, or nil if t is zero.
-func newMoment(t, now time.Time) *moment {
+// newRelativeTime returns the relativeTime of t, or nil if t is zero.
+func newRelativeTime(t, now time.Time) *relativeTime {
 	if t.IsZero() {
 		return nil
 	}
-	return &moment{t.UTC(), distance(t, now)}
+	return &relativeTime{t.UTC(), distance(t, now)}
 }
 
 var units = []struct {

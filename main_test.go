@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
@@ -270,7 +271,7 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 		}
 	}
 	if want := readFile(t, golden); text != want {
-		t.Errorf("%s differs from what is exported, which -update writes:\n%s", golden, text)
+		t.Errorf("%s is not what is exported; this test rewrites it with -update:\n%s", golden, docstest.Diff(want, text))
 	}
 	// The collector's golden file has every metric of the targets.
 	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(readFile(t, "collector/testdata/everything.prom"), -1) {

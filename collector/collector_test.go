@@ -26,6 +26,7 @@ import (
 	"github.com/truefoundry-community/truefoundry_exporter/client"
 	"github.com/truefoundry-community/truefoundry_exporter/collector"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/controlplanetest"
+	"github.com/truefoundry-community/truefoundry_exporter/internal/test/docstest"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/fakecontrolplane"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/faults"
 	"github.com/truefoundry-community/truefoundry_exporter/internal/test/metricstest"
@@ -134,24 +135,8 @@ func compareGolden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs, run the test with -update to update it:\n%s", file, diff(string(want), got))
+		t.Errorf("%s differs, run the test with -update to update it:\n%s", file, docstest.Diff(string(want), got))
 	}
-}
-
-// diff returns the lines that only one of the texts contains.
-func diff(want, got string) string {
-	var b strings.Builder
-	only := func(sign, text, other string) {
-		lines := strings.Split(other, "\n")
-		for line := range strings.SplitSeq(text, "\n") {
-			if !slices.Contains(lines, line) {
-				b.WriteString(sign + line + "\n")
-			}
-		}
-	}
-	only("- ", want, got)
-	only("+ ", got, want)
-	return b.String()
 }
 
 // allMetricsTokens returns tokens that together have every metric.
@@ -271,7 +256,7 @@ func TestWriteAndCollectExposeTheSameMetrics(t *testing.T) {
 					}
 				}
 				if got, want := sortedFamilies(got.String()), sortedFamilies(want.String()); got != want {
-					t.Errorf("as %s:\n%s", format, diff(want, got))
+					t.Errorf("as %s:\n%s", format, docstest.Diff(want, got))
 				}
 			}
 		})
@@ -303,7 +288,7 @@ func TestGoldenFilesHaveEveryMetric(t *testing.T) {
 	for desc := range descs {
 		name := regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(desc.String())[1]
 		if !bytes.Contains(seen, []byte("\n"+name)) {
-			t.Errorf("%s is not in everything.prom", name)
+			t.Errorf("%s is not in everything.prom: give one of allMetricsTokens a value for it, then run the tests with -update", name)
 		}
 	}
 }

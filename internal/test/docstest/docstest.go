@@ -4,6 +4,7 @@ package docstest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,10 +28,27 @@ func Region(t testing.TB, file, name, want string, update bool) {
 		return
 	}
 	if !update {
-		t.Errorf("the region %q of %s is not what the code says; this test rewrites it with -update. It should be:\n%s", name, file, want)
+		t.Errorf("the region %q of %s is not what the code says; this test rewrites it with -update:\n%s", name, file, Diff(got, want))
 		return
 	}
 	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Diff returns the lines that only one of the texts contains: those of before after a "-",
+// those of after after a "+".
+func Diff(before, after string) string {
+	var b strings.Builder
+	only := func(sign, text, other string) {
+		lines := strings.Split(other, "\n")
+		for line := range strings.SplitSeq(text, "\n") {
+			if !slices.Contains(lines, line) {
+				b.WriteString(sign + " " + line + "\n")
+			}
+		}
+	}
+	only("-", before, after)
+	only("+", after, before)
+	return b.String()
 }

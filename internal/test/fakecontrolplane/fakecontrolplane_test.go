@@ -137,8 +137,11 @@ func TestItemsHaveTheFieldsOfTheAPI(t *testing.T) {
 		}
 	}
 	for _, path := range decoded {
-		if slices.Contains(sent, path) == slices.Contains(notSent, path) {
-			t.Errorf("%s is decoded, and not sent; or it is sent, and listed as not sent", path)
+		switch isSent, isListed := slices.Contains(sent, path), slices.Contains(notSent, path); {
+		case !isSent && !isListed:
+			t.Errorf("%s is decoded, but not sent: add it to Token, or to notSent", path)
+		case isSent && isListed:
+			t.Errorf("%s is sent: remove it from notSent", path)
 		}
 	}
 }

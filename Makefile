@@ -144,13 +144,13 @@ e2e: build $(SERVERS) $(VICTORIAMETRICS) ## Run the built binary against a real 
 deploy-check: rules-check chart-check dashboard-check $(SERVERS) ## Check everything in deploy/; needs npm, nginx, HAProxy, Squid, systemd and python3-prometheus-client.
 	cd $(INTEGRATION) && $(E2E_ENV) $(GO) test -race -count=1 -timeout=30m ./deploy
 
-# .ci/packages requires root.
+# .ci/test-packages requires root.
 .PHONY: release-check
 release-check: $(CRANE) $(HELM) $(COSIGN) $(ORAS) ## Build a release, publish it to a test registry, and install its packages; needs debootstrap and rpm.
 	rm -rf .build/dist
 	$(MAKE) --no-print-directory release DIST=.build/dist RELEASE_PLATFORMS='linux/amd64 linux/arm64'
 	cd $(INTEGRATION) && $(RELEASE_ENV) $(GO) test -race -count=1 ./release/...
-	$(if $(filter-out 0,$(shell id -u)),sudo) .ci/packages .build/dist
+	$(if $(filter-out 0,$(shell id -u)),sudo) .ci/test-packages .build/dist
 
 .PHONY: rules-check
 rules-check: $(PROMTOOL) ## Test the alerts.

@@ -252,11 +252,13 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 	token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
 	file := writeFile(t, "targets.yml", configFile("acme", cp.URL, controlplanetest.Key))
+	var exposition string
 	families := func(args ...string) []string {
 		p := start(t, nil, append(args, "--config.file="+file)...)
 		get(t, p.url+"/metrics") // promhttp_* counts from the second scrape on
+		exposition = get(t, p.url+"/metrics")
 		var names []string
-		for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(get(t, p.url+"/metrics"), -1) {
+		for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(exposition, -1) {
 			names = append(names, found[1])
 		}
 		slices.Sort(names)
@@ -277,6 +279,13 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(readFile(t, "collector/testdata/everything.prom"), -1) {
 		if !slices.Contains(without, found[1]) {
 			t.Errorf("the token of this test has no %s, so that %s lacks it", found[1], golden)
+		}
+	}
+	// The document has the help of the metrics that are not in its generated tables.
+	document := readFile(t, "docs/metrics.md")
+	for _, found := range regexp.MustCompile(`(?m)^# HELP (truefoundry_exporter_config_\S+) (.*)$`).FindAllStringSubmatch(exposition, -1) {
+		if !strings.Contains(document, "| `"+found[1]+"` | gauge |  | "+found[2]+" |") {
+			t.Errorf("docs/metrics.md says something else of %s than its help: %s", found[1], found[2])
 		}
 	}
 	left := families()

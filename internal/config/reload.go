@@ -41,7 +41,7 @@ func NewReloader(file string, apply func([]Target), logger log.Logger, now func(
 		}),
 		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "truefoundry_exporter_config_last_reload_success_timestamp_seconds",
-			Help: "When the configuration file was last loaded, in seconds since the Unix epoch.",
+			Help: "When the configuration file was last loaded successfully, in seconds since the Unix epoch.",
 		}),
 	}
 	r.setSucceeded()

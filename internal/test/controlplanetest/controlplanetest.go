@@ -1,4 +1,5 @@
-// Package controlplanetest serves fake control planes on loopback for tests.
+// Package controlplanetest serves the fake control planes of fakecontrolplane on loopback,
+// with tokens and faults that a test chooses.
 package controlplanetest
 
 import (

@@ -30,7 +30,7 @@ func rules(t *testing.T) []rule {
 }
 
 // What is deployed asks only for metrics that there are.
-func TestDeployedFilesNameNoOtherMetrics(t *testing.T) {
+func TestDeployedFilesNameOnlyExportedMetrics(t *testing.T) {
 	t.Chdir(top)
 	known := strings.Fields(read(t, "testdata/metrics.txt"))
 	for _, r := range rules(t) {

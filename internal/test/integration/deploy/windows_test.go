@@ -131,7 +131,7 @@ func everyRule(t *testing.T) (all []ruleText) {
 
 var selector = regexp.MustCompile(`([a-z_]*:[a-z0-9_:]+|truefoundry_[a-z_]+|\bup\b)(?:\{[^}]*\})?(?:\[(\w+)\](?: (offset \w+))?)?`)
 
-func TestRulesReadThroughTheWindowsOfTheDesign(t *testing.T) {
+func TestRuleWindowsMatchTheDesign(t *testing.T) {
 	used := make([]map[string]bool, len(windows))
 	for _, rule := range everyRule(t) {
 		for _, found := range selector.FindAllStringSubmatch(rule.Expr, -1) {

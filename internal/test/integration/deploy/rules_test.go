@@ -14,10 +14,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// ruleTests are the files with promtool's tests of rules.yml.
-func ruleTests(t *testing.T) []string {
+// ruleTests are the files with promtool's tests of rules.yml whose names match.
+func ruleTests(t *testing.T, pattern string) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(deploy, "prometheus", "rules*_test.yml"))
+	names, err := filepath.Glob(filepath.Join(deploy, "prometheus", pattern))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("there are no tests of the rules: %v", err)
 	}
@@ -69,14 +69,34 @@ func TestRulesHoldWhereEachIsEvaluatedBeforeThoseThatItReads(t *testing.T) {
 		}
 	}
 	slices.Reverse(order)
-	testRules(t, alone, func(test *unitTest) { test.GroupEvalOrder = order })
+	testRules(t, ruleTests(t, "rules*_test.yml"), alone, func(test *unitTest) { test.GroupEvalOrder = order })
+}
+
+// Groups are evaluated at different times within their interval, so that each may be the
+// last one.
+func TestRulesHoldWhereListsAreEvaluatedLast(t *testing.T) {
+	t.Parallel()
+	var rules ruleFile
+	load(t, "prometheus/rules.yml", &rules)
+	var first, last []string
+	for _, group := range rules.Groups {
+		if strings.HasSuffix(group.Name, ".lists") || strings.HasSuffix(group.Name, ".held") {
+			last = append(last, group.Name)
+		} else {
+			first = append(first, group.Name)
+		}
+	}
+	if len(last) != 2 {
+		t.Fatalf("the groups that are evaluated last are %q", last)
+	}
+	testRules(t, ruleTests(t, "rules_noise_test.yml"), rules, func(test *unitTest) { test.GroupEvalOrder = slices.Concat(first, last) })
 }
 
 func TestRulesHoldWithScrapesEvery30SecondsAndAnEvaluationEvery5Minutes(t *testing.T) {
 	t.Parallel()
 	var rules ruleFile
 	load(t, "prometheus/rules.yml", &rules)
-	testRules(t, rules, func(test *unitTest) {
+	testRules(t, ruleTests(t, "rules*_test.yml"), rules, func(test *unitTest) {
 		test.EvaluationInterval = "5m"
 		for i := range test.Tests {
 			c := &test.Tests[i]
@@ -92,8 +112,8 @@ func TestRulesHoldWithScrapesEvery30SecondsAndAnEvaluationEvery5Minutes(t *testi
 	})
 }
 
-// testRules runs promtool's tests, changed by vary, against the rules.
-func testRules(t *testing.T, rules ruleFile, vary func(*unitTest)) {
+// testRules runs promtool's tests in the files, changed by vary, against the rules.
+func testRules(t *testing.T, files []string, rules ruleFile, vary func(*unitTest)) {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := yaml.Dump(rules)
@@ -101,7 +121,7 @@ func testRules(t *testing.T, rules ruleFile, vary func(*unitTest)) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "rules.yml"), string(text))
-	for _, name := range ruleTests(t) {
+	for _, name := range files {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()
 			source, err := os.ReadFile(name)

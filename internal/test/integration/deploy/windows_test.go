@@ -60,6 +60,7 @@ var windows = []readThrough{
 	{"facts|lists", `up|truefoundry_[a-z_]*`, in(round)},
 	{"held", `truefoundry_token:.*:last`, in(memory, held)},
 	{"tokens", `truefoundry_listing:.*`, in(recent)},
+	{"lists", `truefoundry_listing:seen_timestamp_seconds:last`, append(in(memory), text(recent)+" offset "+text(memory))},
 	{"held|lists", `truefoundry_listing:listed_timestamp_seconds:complete`, []string{text(memory) + " offset " + text(late)}},
 	{"held|tokens|token_alerts|informational", `truefoundry_token:.*|truefoundry_token_(warning|critical)_timestamp_seconds`, in(recent)},
 	{"lists", `truefoundry_token:listed_timestamp_seconds:last`, in(recent, longAgo)},

@@ -252,33 +252,26 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 	token.JWTs[0].Metadata = &fakecontrolplane.Metadata{SecretStoreSync: &fakecontrolplane.SecretStoreSync{UpdatedAt: controlplanetest.Issued}}
 	cp := controlplanetest.Start(t, controlplanetest.Always(token))
 	file := writeFile(t, "targets.yml", configFile("acme", cp.URL, controlplanetest.Key))
-	var exposition string
-	families := func(args ...string) []string {
+	scrape := func(args ...string) string {
 		p := start(t, nil, append(args, "--config.file="+file)...)
 		get(t, p.url+"/metrics") // promhttp_* counts from the second scrape on
-		exposition = get(t, p.url+"/metrics")
-		var names []string
+		return get(t, p.url+"/metrics")
+	}
+	families := func(exposition string) (names []string) {
 		for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(exposition, -1) {
 			names = append(names, found[1])
 		}
 		slices.Sort(names)
 		return names
 	}
-	without := families("--web.disable-exporter-metrics")
+	exposition := scrape("--web.disable-exporter-metrics")
+	without := families(exposition)
 	const golden = "testdata/metrics.txt"
-	text := strings.Join(without, "\n") + "\n"
-	if *update {
-		if err := os.WriteFile(golden, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := readFile(t, golden); text != want {
-		t.Errorf("%s is not what is exported; this test rewrites it with -update:\n%s", golden, docstest.Diff(want, text))
-	}
+	docstest.Golden(t, golden, strings.Join(without, "\n")+"\n", *update)
 	// The collector's golden file has every metric of the targets.
-	for _, found := range regexp.MustCompile(`(?m)^# TYPE (\S+)`).FindAllStringSubmatch(readFile(t, "collector/testdata/everything.prom"), -1) {
-		if !slices.Contains(without, found[1]) {
-			t.Errorf("the token of this test has no %s, so that %s lacks it", found[1], golden)
+	for _, name := range families(readFile(t, "collector/testdata/everything.prom")) {
+		if !slices.Contains(without, name) {
+			t.Errorf("the token of this test has no %s, so that %s lacks it", name, golden)
 		}
 	}
 	// The document has the help of the metrics that are not in its generated tables.
@@ -288,7 +281,7 @@ func TestExportedMetricsMatchTheGoldenFile(t *testing.T) {
 			t.Errorf("docs/metrics.md says something else of %s than its help: %s", found[1], found[2])
 		}
 	}
-	left := families()
+	left := families(scrape())
 	for _, name := range without {
 		if !slices.Contains(left, name) {
 			t.Errorf("%s is exported only with the flag", name)

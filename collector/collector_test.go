@@ -124,19 +124,7 @@ func labelValue(m *dto.Metric, label string) string {
 // compareGolden compares got with a file of testdata.
 func compareGolden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *collector.Update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs, run the test with -update to update it:\n%s", file, docstest.Diff(string(want), got))
-	}
+	docstest.Golden(t, filepath.Join("testdata", name), got, *collector.Update)
 }
 
 // allMetricsTokens returns tokens that together have every metric.

@@ -15,11 +15,11 @@ type syncFailures struct {
 	examples []string
 }
 
-// maxUnsyncedExamples is the maximum number of examples.
-const maxUnsyncedExamples = 10
+// maxSyncFailureExamples is the maximum number of examples.
+const maxSyncFailureExamples = 10
 
 // findSyncFailures returns the tokens that were not written to their secret stores.
-func findSyncFailures(tokens []client.Token) (u syncFailures) {
+func findSyncFailures(tokens []client.Token) (f syncFailures) {
 	for i := range tokens {
 		t := &tokens[i]
 		if t.SecretStoreSync == nil || !t.SecretStoreSync.Failed {
@@ -29,17 +29,17 @@ func findSyncFailures(tokens []client.Token) (u syncFailures) {
 		if t.SecretStoreSync.Error != "" {
 			text += ": " + t.SecretStoreSync.Error
 		}
-		u.examples = append(u.examples, text)
+		f.examples = append(f.examples, text)
 	}
-	u.count = len(u.examples)
-	slices.Sort(u.examples) // the order of tokens may change
-	u.examples = slices.Clone(u.examples[:min(u.count, maxUnsyncedExamples)])
-	return u
+	f.count = len(f.examples)
+	slices.Sort(f.examples) // the order of tokens may change
+	f.examples = slices.Clone(f.examples[:min(f.count, maxSyncFailureExamples)])
+	return f
 }
 
 // logSyncFailures logs which tokens were not written to their secret stores. The caller
 // must hold s.mu.
-func (s *listingState) logSyncFailures(u syncFailures, now time.Time) {
-	s.logExamples(&s.syncFailures, now, u.examples, "tokens reach their secret stores again",
-		"tokens did not reach their secret stores: applications that read them from there get the previous ones, which will expire", "tokens", u.count)
+func (s *listingState) logSyncFailures(f syncFailures, now time.Time) {
+	s.logExamples(&s.syncFailures, now, f.examples, "tokens reach their secret stores again",
+		"tokens did not reach their secret stores: applications that read them from there get the previous ones, which will expire", "tokens", f.count)
 }

@@ -1,4 +1,5 @@
-// Package docstest reads documents, and compares generated parts of them with the code.
+// Package docstest reads documents, and compares generated parts of them, and golden files,
+// with the code.
 package docstest
 
 import (
@@ -33,6 +34,23 @@ func Region(t testing.TB, file, name, want string, update bool) {
 	}
 	if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Golden compares a golden file with got. If update is true, it first writes got to the file.
+func Golden(t testing.TB, file, got string, update bool) {
+	t.Helper()
+	if update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; this test rewrites it with -update:\n%s", file, Diff(string(want), got))
 	}
 }
 

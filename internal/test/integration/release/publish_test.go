@@ -57,7 +57,7 @@ func startRegistry(t *testing.T, busy *atomic.Bool) string {
 // publication is a registry to publish to, with a key for the signatures.
 type publication struct {
 	registry string       // including the owner
-	busy     *atomic.Bool // whether the registry is
+	busy     *atomic.Bool // whether the registry is busy
 	env      []string     // for publishing and for reading the registry
 	key      string       // path of the public key
 	outputs  string       // path of the file $GITHUB_OUTPUT
